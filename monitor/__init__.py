@@ -1,0 +1,49 @@
+"""Bounded subcalls that think in plain English: stored before they are used, checked against policy files.
+
+Importing this package is cheap: every public name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from monitor.orchestrate.context import Answer, Context
+    from monitor.orchestrate.run import RunResult, resume, resume_sync, run, run_sync
+    from monitor.records import Limits
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Answer",
+    "Context",
+    "Limits",
+    "RunResult",
+    "__version__",
+    "resume",
+    "resume_sync",
+    "run",
+    "run_sync",
+]
+
+_HOMES = {
+    "Answer": "monitor.orchestrate.context",
+    "Context": "monitor.orchestrate.context",
+    "Limits": "monitor.records",
+    "RunResult": "monitor.orchestrate.run",
+    "resume": "monitor.orchestrate.run",
+    "resume_sync": "monitor.orchestrate.run",
+    "run": "monitor.orchestrate.run",
+    "run_sync": "monitor.orchestrate.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'monitor' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

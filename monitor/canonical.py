@@ -1,0 +1,118 @@
+"""One form for everything that is hashed: hostile scalars escaped without loss, then RFC 8785.
+
+Canonical JSON, RE2 and PostgreSQL each refuse some values that models do produce: lone surrogates, NUL, NaN, infinities,
+integers beyond 2^53. All are escaped once, on the way in, so that what is stored is what is checked is what is released,
+and one hostile answer cannot lose a trace.
+
+Text
+    Each NUL, each lone surrogate and each ``␛`` (U+241B, the escape itself) becomes ``␛`` and four lower-case hex
+    digits. All other text is unchanged, so offsets in ordinary text are the writer's own.
+
+JSON values
+    NaN, infinities and negative zero become ``{"$float": "nan"}``; integers beyond ±(2^53-1) become
+    ``{"$int": "9223372036854775808"}``; a key that begins with ``$`` gets one more ``$``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any
+
+import rfc8785
+
+ESCAPE = "␛"
+MAX_SAFE_INTEGER = 2**53 - 1
+_SURROGATES = range(0xD800, 0xE000)
+
+
+def _is_hostile(char: str) -> bool:
+    return char in {"\0", ESCAPE} or ord(char) in _SURROGATES
+
+
+def escape_text(text: str) -> str:
+    """Return ``text`` without NUL and lone surrogates; ``unescape_text`` gives the same text back."""
+    if text.isascii():
+        return text.replace("\0", f"{ESCAPE}0000") if "\0" in text else text
+    if "\0" not in text and ESCAPE not in text:
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            pass
+        else:
+            return text
+    return "".join(f"{ESCAPE}{ord(char):04x}" if _is_hostile(char) else char for char in text)
+
+
+def unescape_text(text: str) -> str:
+    """Undo ``escape_text``. Raises ValueError for text that ``escape_text`` cannot have made."""
+    head, *tail = text.split(ESCAPE)
+    parts = [head]
+    for part in tail:
+        if len(part) < 4:
+            raise ValueError(f"a lone {ESCAPE} in stored text: it must be followed by four hex digits")
+        parts.append(chr(int(part[:4], 16)) + part[4:])
+    return "".join(parts)
+
+
+def escape_json(value: Any) -> Any:
+    """Return ``value`` (JSON's types, tuples as lists) with every hostile scalar escaped, also in keys."""
+    if isinstance(value, str):
+        return escape_text(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER else {"$int": str(value)}
+    if isinstance(value, float):
+        if math.isfinite(value) and not (value == 0 and math.copysign(1, value) < 0):
+            return value
+        return {"$float": repr(value)}
+    if isinstance(value, dict):
+        return {_escape_key(key): escape_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [escape_json(item) for item in value]
+    raise TypeError(f"{type(value).__name__} is not one of JSON's types")
+
+
+def _escape_key(key: str) -> str:
+    key = escape_text(key)
+    return f"${key}" if key.startswith("$") else key
+
+
+def unescape_json(value: Any) -> Any:
+    """Undo ``escape_json`` (tuples come back as lists)."""
+    if isinstance(value, str):
+        return unescape_text(value)
+    if isinstance(value, list):
+        return [unescape_json(item) for item in value]
+    if isinstance(value, dict):
+        if value.keys() == {"$int"}:
+            return int(value["$int"])
+        if value.keys() == {"$float"}:
+            return float(value["$float"])
+        return {unescape_text(key.removeprefix("$")): unescape_json(item) for key, item in value.items()}
+    return value
+
+
+def canonical_bytes(value: Any) -> bytes:
+    """RFC 8785 bytes of a value that ``escape_json`` has been over. Raises rfc8785.CanonicalizationError otherwise."""
+    return rfc8785.dumps(value)
+
+
+def canonical_hash(value: Any) -> str:
+    """SHA-256 (64 hex digits) of the canonical bytes of any JSON value; hostile scalars are escaped first."""
+    return hashlib.sha256(canonical_bytes(escape_json(value))).hexdigest()
+
+
+def canonical_text(value: Any) -> str:
+    """The canonical bytes of any JSON value as text, hostile scalars escaped."""
+    return canonical_bytes(escape_json(value)).decode()
+
+
+def parse_json(text: str) -> Any:
+    """``json.loads`` that also reads NaN and infinities. Raises ValueError (also for absurd nesting)."""
+    try:
+        return json.loads(text)
+    except RecursionError as exc:
+        raise ValueError("nested too deeply to read") from exc
