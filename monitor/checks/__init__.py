@@ -1,0 +1,10 @@
+"""Checks: a record in, findings out. Pure: a check sees the record, never a database or a client.
+
+``run`` is the only way in. It fails closed: a check that breaks becomes a finding ``unknown`` that withholds.
+"""
+
+from monitor.checks.accounting import AccountingCheck
+from monitor.checks.base import Check, run
+from monitor.checks.policies import PolicyCheck
+
+__all__ = ["AccountingCheck", "Check", "PolicyCheck", "run"]

@@ -1,0 +1,25 @@
+"""Policy files: what safety reviewers write, and what it says of a record.
+
+``load`` reads packs of rules strictly; a ``PolicySet`` gives one finding for each rule. The language is described in
+``docs/policies.md``.
+"""
+
+from monitor.policy.fields import FIELDS, Field, FieldType, fields_table
+from monitor.policy.lint import LintNote, lint
+from monitor.policy.loader import load
+from monitor.policy.logic import truth_table
+from monitor.policy.rules import PolicySet, Rule, RuleTestResult
+
+__all__ = [
+    "FIELDS",
+    "Field",
+    "FieldType",
+    "LintNote",
+    "PolicySet",
+    "Rule",
+    "RuleTestResult",
+    "fields_table",
+    "lint",
+    "load",
+    "truth_table",
+]

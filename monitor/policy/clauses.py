@@ -1,0 +1,147 @@
+"""Clauses: one test on one field, and what it says of a record.
+
+A clause never guesses. What is missing gives ``ABSENT``, what cannot be read gives ``UNKNOWN`` (unless the part that can
+be read matches already), and only a text or value that was really looked at gives ``NO_MATCH``.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from monitor.policy.logic import Truth
+from monitor.records import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from monitor.policy.fields import Field, Reading
+    from monitor.policy.matching import Offsets
+
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "lt": operator.lt,
+    "lte": operator.le,
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "eq": operator.eq,
+}
+
+
+class Readings(Protocol):
+    """One record, read field by field, and what the patterns found in its texts."""
+
+    def read(self, field: Field) -> Reading:
+        """What the field holds."""
+        ...
+
+    def found(self, text: str) -> Mapping[str, Offsets]:
+        """The patterns that match in ``text``, of those that any rule wants there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TextClause:
+    """Any (or, with ``every``, all) of ``patterns`` in the texts of a field."""
+
+    field: Field
+    label: str
+    patterns: tuple[str, ...]
+    every: bool = False
+
+    def truth(self, readings: Readings) -> Truth:
+        """What it says of the record."""
+        reading = readings.read(self.field)
+        if reading.gap is Truth.ABSENT:
+            return Truth.ABSENT
+        found = [readings.found(passage.text) for passage in reading.passages]
+        hits = (any(pattern in patterns for patterns in found) for pattern in self.patterns)
+        if all(hits) if self.every else any(hits):
+            return Truth.MATCH
+        return reading.gap or Truth.NO_MATCH
+
+    def evidence(self, readings: Readings) -> list[Span]:
+        """Where the patterns are, in the order of the texts."""
+        return [
+            Span(surface=passage.surface, start=start, end=end, clause=self.label)
+            for passage in readings.read(self.field).passages
+            if passage.surface
+            for offsets in _wanted(readings.found(passage.text), self.patterns)
+            for start, end in offsets
+        ]
+
+
+def _wanted(found: Mapping[str, Offsets], patterns: tuple[str, ...]) -> list[Offsets]:
+    return [found[pattern] for pattern in patterns if pattern in found] if found else []
+
+
+@dataclass(frozen=True, slots=True)
+class WordClause:
+    """A word or phrase that is not a text of the record: compared, never searched for evidence.
+
+    ``matchers`` are compiled patterns.
+    """
+
+    field: Field
+    label: str
+    matchers: tuple[Any, ...]
+    every: bool = False
+
+    def truth(self, readings: Readings) -> Truth:
+        """What it says of the record."""
+        reading = readings.read(self.field)
+        if reading.gap:
+            return reading.gap
+        value = str(reading.value)
+        hits = (matcher.search(value) is not None for matcher in self.matchers)
+        return Truth.MATCH if (all(hits) if self.every else any(hits)) else Truth.NO_MATCH
+
+    def evidence(self, readings: Readings) -> list[Span]:
+        """None: a word has no place in a text."""
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class ValueClause:
+    """A number or a true/false value, compared with any of ``values``."""
+
+    field: Field
+    label: str
+    comparison: str
+    values: tuple[float | bool, ...]
+
+    def truth(self, readings: Readings) -> Truth:
+        """What it says of the record."""
+        reading = readings.read(self.field)
+        if reading.gap:
+            return reading.gap
+        compare = COMPARISONS[self.comparison]
+        return Truth.MATCH if any(compare(reading.value, value) for value in self.values) else Truth.NO_MATCH
+
+    def evidence(self, readings: Readings) -> list[Span]:
+        """None: a number has no place in a text."""
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class ExistsClause:
+    """Whether there is anything in a field. Always certain: that something is missing is itself known."""
+
+    field: Field
+    label: str
+    expected: bool
+
+    def truth(self, readings: Readings) -> Truth:
+        """What it says of the record."""
+        return Truth.MATCH if readings.read(self.field).present == self.expected else Truth.NO_MATCH
+
+    def evidence(self, readings: Readings) -> list[Span]:
+        """The whole of what is there."""
+        return [
+            Span(surface=passage.surface, start=0, end=len(passage.text), clause=self.label)
+            for passage in (readings.read(self.field).passages if self.expected else ())
+            if passage.surface and passage.text
+        ]
+
+
+Clause: TypeAlias = TextClause | WordClause | ValueClause | ExistsClause

@@ -1,0 +1,57 @@
+"""What is wrong with a regular expression, in plain English, and how to say it so that RE2 takes it."""
+
+from __future__ import annotations
+
+_LOOKAROUND = {
+    "(?=": "must follow",
+    "(?!": "must not follow",
+    "(?<=": "must come before",
+    "(?<!": "must not come before",
+}
+_NOT_WITHOUT = (
+    "Matching must stay fast on hostile text, so there is no lookaround. Write two selections and join them: "
+    "`condition: wanted and not unwanted` (or `and` for something that must be there too)."
+)
+
+
+def explain(pattern: str, said: str) -> tuple[str, str]:
+    """(what is wrong, what to write instead), from a pattern and what RE2 said of it."""
+    for opening, meaning in _LOOKAROUND.items():
+        if said.endswith(f": {opening}") and opening in pattern:
+            return f"the pattern looks around itself: `{opening}…)` says what {meaning}.", _NOT_WITHOUT
+    if "(?>" in said or said.endswith(("++", "*+", "?+")):
+        return (
+            "the pattern has a possessive part.",
+            "Leave the extra `+` or the `?>` out: there is no slow search to stop.",
+        )
+    for detail, answer in _BY_DETAIL.items():
+        if detail in said:
+            return answer
+    detail = said.rpartition(": ")[2]
+    return f"the pattern cannot be read: {said}.", f"Look at `{detail[:40]}`; a character meant as itself needs a `\\`."
+
+
+_BY_DETAIL = {
+    "missing )": ("a parenthesis is never closed.", "Add `)`, or write `\\(` for the character itself."),
+    "unexpected )": ("a parenthesis is closed that was never opened.", "Write `\\)` for the character itself."),
+    "missing ]": ("a bracket is never closed.", "Add `]`, or write `\\[` for the character itself."),
+    "no argument for repetition": (
+        "nothing stands before `*`, `+`, `?` or `{`.",
+        "Write `\\*` for the character itself.",
+    ),
+    "invalid repetition size": ("a part is repeated too often.", "At most 1000 times, nested repetitions multiplied."),
+    "invalid character class range": ("a range in brackets runs backwards.", "Write the smaller end first: `[a-z]`."),
+    "invalid escape sequence: \\Z": ("`\\Z` is not known.", "Write `\\z` for the end of the text."),
+    "invalid escape sequence: \\u": ("`\\u` is not known.", "Write `\\x{e9}` for the character U+00E9."),
+    "invalid escape sequence: \\U": ("`\\U` is not known.", "Write `\\x{1f600}` for the character U+1F600."),
+    **{
+        f"invalid escape sequence: \\{digit}": (
+            f"`\\{digit}` refers back to a group.",
+            "Matching must stay fast on hostile text, so there is no such thing: write the alternatives out.",
+        )
+        for digit in range(1, 10)
+    },
+    "invalid perl operator: (?P": ("a named group is written in a way that is not known.", "Use plain `( … )`."),
+    "trailing \\": ("the pattern ends in a single `\\`.", "Write `\\\\` for the character itself."),
+    "too large": ("the pattern is too large.", "Split it, or repeat less."),
+}

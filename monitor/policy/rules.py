@@ -1,0 +1,220 @@
+"""Rules at work: one record in, one finding for each rule out.
+
+Evaluating is pure: the same rules say the same of the same record, in the order of the files. A rule that crashes is
+``unknown``, alone: the others still speak.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from monitor.policy import condition as conditions
+from monitor.policy import examples
+from monitor.policy.clauses import TextClause
+from monitor.policy.logic import Truth, conjoin, disjoin
+from monitor.policy.matching import MAX_SPANS, PatternEngine
+from monitor.records import Action, Finding, Level, RuleRef, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from monitor.policy.clauses import Readings
+    from monitor.policy.detection import Detection, Selection
+    from monitor.policy.fields import Field, Reading
+    from monitor.policy.matching import Offsets
+    from monitor.policy.schema import RuleFile
+    from monitor.records import Record, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One compiled rule. ``written`` is the rule as its author wrote it, ``path`` and ``line`` where.
+
+    ``rule_hash`` covers what decides (detection, condition, level, actions, id), not tests, texts or comments.
+    """
+
+    written: RuleFile
+    pack: str
+    pack_version: str
+    path: str
+    line: int
+    detection: Detection
+    rule_hash: str
+
+    @property
+    def id(self) -> str:
+        """The rule's UUID."""
+        return self.written.id
+
+    @property
+    def name(self) -> str:
+        """The rule's name, unique in a policy set."""
+        return self.written.name
+
+    @property
+    def ref(self) -> RuleRef:
+        """The rule as a run's record names it."""
+        return RuleRef(
+            name=self.name,
+            rule_id=self.id,
+            rule_hash=self.rule_hash,
+            pack=self.pack,
+            pack_version=self.pack_version,
+        )
+
+    def finding(self, status: Status, *, evidence: Sequence[Span] = (), cause: str = "") -> Finding:
+        """A finding of this rule."""
+        return Finding(
+            check="rule",
+            name=self.name,
+            status=status,
+            rule_id=self.id,
+            rule_hash=self.rule_hash,
+            pack=self.pack,
+            title=self.written.title,
+            level=Level(self.written.level),
+            action=Action(self.written.effective_action),
+            on_unknown=Action(self.written.effective_on_unknown),
+            evidence=tuple(evidence),
+            cause=cause,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTestResult:
+    """What came of one test inside a rule."""
+
+    rule: str
+    pack: str
+    test: str
+    expected: Status
+    actual: Status
+    path: str
+    line: int
+    cause: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the rule said what its author expected."""
+        return self.expected is self.actual
+
+
+class PolicySet:
+    """Compiled rules, ready to evaluate. Build one with ``load``; it never changes and may be shared by threads."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules: tuple[Rule, ...] = tuple(rules)
+        self.refs: tuple[RuleRef, ...] = tuple(rule.ref for rule in self.rules)
+        wanted: dict[Field, set[str]] = {}
+        for rule in self.rules:
+            for clause in _text_clauses(rule):
+                wanted.setdefault(clause.field, set()).update(clause.patterns)
+        self._wanted = wanted
+        self._engine = PatternEngine(pattern for patterns in wanted.values() for pattern in sorted(patterns))
+        self._clean = {rule.name: rule.finding(Status.NO_MATCH) for rule in self.rules}
+
+    def findings(self, record: Record) -> tuple[Finding, ...]:
+        """One finding for each rule, in the order of the rules."""
+        readings = _RecordReadings(record, self._wanted, self._engine)
+        return tuple(self._finding(rule, readings) for rule in self.rules)
+
+    def run_tests(self) -> list[RuleTestResult]:
+        """Run every test inside the rules, each against its own rule."""
+        return [result for rule in self.rules for result in self._tests_of(rule)]
+
+    def _tests_of(self, rule: Rule) -> Iterable[RuleTestResult]:
+        for number, test in enumerate(rule.written.tests, start=1):
+            readings = _RecordReadings(examples.build(test.record), self._wanted, self._engine)
+            found = self._finding(rule, readings)
+            yield RuleTestResult(
+                rule=rule.name,
+                pack=rule.pack,
+                test=test.name or f"test {number}",
+                expected=Status(test.expect),
+                actual=found.status,
+                path=rule.path,
+                line=rule.line,
+                cause=found.cause,
+            )
+
+    def _finding(self, rule: Rule, readings: _RecordReadings) -> Finding:
+        try:
+            status, cause, evidence = _evaluate(rule.detection, readings)
+        except Exception as exc:  # noqa: BLE001 - here a crash becomes a recorded unknown
+            return rule.finding(Status.UNKNOWN, cause=type(exc).__name__)
+        if status is Status.NO_MATCH:
+            return self._clean[rule.name]
+        return rule.finding(status, evidence=evidence, cause=cause)
+
+
+class _RecordReadings:
+    """One record, each field read once and each text searched once."""
+
+    def __init__(self, record: Record, wanted: Mapping[Field, set[str]], engine: PatternEngine) -> None:
+        self._record = record
+        self._engine = engine
+        self._read: dict[Field, Reading] = {}
+        self._wanted_in: dict[str, set[str]] = {}
+        self._found: dict[str, Mapping[str, Offsets]] = {}
+        for field, patterns in wanted.items():
+            for passage in self.read(field).passages:
+                known = self._wanted_in.get(passage.text)
+                self._wanted_in[passage.text] = patterns if known is None or known is patterns else known | patterns
+
+    def read(self, field: Field) -> Reading:
+        """What the field holds."""
+        reading = self._read.get(field)
+        if reading is None:
+            reading = self._read[field] = field.read(self._record)
+        return reading
+
+    def found(self, text: str) -> Mapping[str, Offsets]:
+        """The patterns that match in ``text``, of those that any rule wants there."""
+        found = self._found.get(text)
+        if found is None:
+            found = self._found[text] = self._engine.find(text, self._wanted_in[text])
+        return found
+
+
+def _text_clauses(rule: Rule) -> Iterable[TextClause]:
+    for selection in rule.detection.selections.values():
+        yield from (clause for clause in selection.clauses if isinstance(clause, TextClause))
+
+
+def _truth(selection: Selection, readings: Readings) -> Truth:
+    return disjoin(
+        [conjoin([clause.truth(readings) for clause in alternative]) for alternative in selection.alternatives]
+    )
+
+
+def _evaluate(detection: Detection, readings: Readings) -> tuple[Status, str, Sequence[Span]]:
+    """(status, cause, evidence) of one rule."""
+    status = conditions.evaluate(detection.condition, lambda name: _truth(detection.selections[name], readings)).status
+    if status is Status.MATCH:
+        return status, "", _evidence(detection, readings)
+    if status is Status.NO_MATCH:
+        return status, "", ()
+    return status, _cause(detection, readings, status), ()
+
+
+def _evidence(detection: Detection, readings: Readings) -> list[Span]:
+    """The spans of every clause that matched and that the condition asserts, the first ``MAX_SPANS`` of each clause."""
+    names = dict.fromkeys(conditions.asserted(detection.condition))
+    selections = [detection.selections[name] for name in names]
+    clauses = [
+        clause
+        for selection in selections
+        for alternative in selection.alternatives
+        if conjoin([clause.truth(readings) for clause in alternative]) is Truth.MATCH
+        for clause in alternative
+    ]
+    return [span for clause in clauses for span in clause.evidence(readings)[:MAX_SPANS]]
+
+
+def _cause(detection: Detection, readings: Readings, status: Status) -> str:
+    """Why the status is unknown or not applicable: the causes that the rule's fields give for it."""
+    gap = Truth.UNKNOWN if status is Status.UNKNOWN else Truth.ABSENT
+    read = conditions.references(detection.condition)
+    found = (readings.read(clause.field) for name in sorted(read) for clause in detection.selections[name].clauses)
+    return "; ".join(dict.fromkeys(reading.cause for reading in found if reading.gap is gap and reading.cause))

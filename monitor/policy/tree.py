@@ -1,0 +1,234 @@
+"""YAML as a tree that remembers where everything stands, read more strictly than YAML asks.
+
+A policy file decides what is caught, so nothing in it may mean something else than it seems to: keys may not repeat,
+``no`` and ``off`` stay words, dates stay text, and anchors, aliases, tags and second documents are refused (an alias can
+make a small file enormous). Every fault that can be found is reported, not only the first.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from monitor.errors import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 32
+
+Scalar: TypeAlias = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a file; line and column count from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(slots=True)
+class Node:
+    """One value of the file. ``keys`` has the place of each key of a mapping.
+
+    ``inline`` is true for a scalar whose text stands in the file as it is, so that an offset in it is an offset there.
+    """
+
+    value: Scalar | list[Node] | dict[str, Node]
+    mark: Mark
+    keys: dict[str, Mark] = field(default_factory=dict)
+    inline: bool = False
+
+    def plain(self) -> Any:
+        """The value without places."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return self.value
+
+    def get(self, key: str) -> Node | None:
+        """The node under ``key``, or None where there is none or this is no mapping."""
+        return self.value.get(key) if isinstance(self.value, dict) else None
+
+    def items(self) -> list[Node]:
+        """The items of a list; nothing for any other value."""
+        return self.value if isinstance(self.value, list) else []
+
+    def place(self, path: Sequence[str | int]) -> Mark:
+        """The place of the key or item at ``path``, or of the deepest part of it that exists."""
+        node, mark = self, self.mark
+        for step in path:
+            if isinstance(node.value, dict) and isinstance(step, str) and step in node.value:
+                node, mark = node.value[step], node.keys[step]
+            elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+                mark = node.mark
+            else:
+                break
+        return mark
+
+
+class _UnreadableError(Exception):
+    """The rest of the file cannot be read; the fault is already in the list."""
+
+
+def read(path: Path, faults: list[Fault]) -> Node | None:
+    """Read one YAML file; what is wrong is appended to ``faults``. None where there is no tree to speak of."""
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        faults.append(Fault(str(path), 1, 1, f"the file cannot be read: {exc.strerror}.", "Check the path."))
+        return None
+    if len(data) > MAX_BYTES:
+        problem = f"the file has {len(data):,} bytes; at most {MAX_BYTES:,} are read."
+        faults.append(Fault(str(path), 1, 1, problem, "Split the pack into several files."))
+        return None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        faults.append(Fault(str(path), line, 1, "the file is not UTF-8 text.", "Save it as UTF-8."))
+        return None
+    return parse(text, str(path), faults)
+
+
+def parse(text: str, path: str, faults: list[Fault]) -> Node | None:
+    """Parse YAML text; as ``read``."""
+    return _Composer(path, faults).compose(text)
+
+
+class _Composer:
+    """Turns the parser's events into nodes."""
+
+    def __init__(self, path: str, faults: list[Fault]) -> None:
+        self._path = path
+        self._faults = faults
+        self._events: Iterator[Any] = iter(())
+
+    def compose(self, text: str) -> Node | None:
+        try:
+            self._events = iter(YAML(typ="safe", pure=True).parse(io.StringIO(text)))
+            root = self._document()
+        except _UnreadableError:
+            return None
+        except MarkedYAMLError as exc:
+            found = exc.problem_mark or exc.context_mark
+            mark = Mark(found.line + 1, found.column + 1) if found else Mark(1, 1)
+            said = " ".join(part for part in (exc.context, exc.problem) if part)
+            self._fault(mark, f"this is not YAML: {said}.", "Check the indentation, quotes and colons around here.")
+            return None
+        except (YAMLError, ValueError, RecursionError) as exc:
+            self._fault(Mark(1, 1), f"this is not YAML: {str(exc).splitlines()[0]}.", "Check for control characters.")
+            return None
+        if root is None:
+            self._fault(Mark(1, 1), "the file is empty.", "A pack has `pack:`, `version:` and `rules:`.")
+        return root
+
+    def _fault(self, mark: Mark, problem: str, fix: str) -> None:
+        self._faults.append(Fault(self._path, mark.line, mark.column, problem, fix))
+
+    def _document(self) -> Node | None:
+        root: Node | None = None
+        documents = 0
+        for event in self._events:
+            if isinstance(event, DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    self._fault(_mark(event), "a second document begins here.", "Put one pack in one file.")
+                    raise _UnreadableError
+            elif isinstance(event, NodeEvent):
+                root = self._node(event, depth=1)
+        return root
+
+    def _node(self, event: Any, depth: int) -> Node:
+        mark = _mark(event)
+        if depth > MAX_DEPTH:
+            self._fault(mark, f"more than {MAX_DEPTH} levels of nesting.", "Flatten the file.")
+            raise _UnreadableError
+        if isinstance(event, AliasEvent):
+            self._fault(mark, f"`*{event.anchor}` repeats another part.", "Write the part out; aliases are refused.")
+            return Node(None, mark)
+        if event.anchor is not None:
+            self._fault(mark, f"`&{event.anchor}` is an anchor.", "Leave it out; anchors and aliases are refused.")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            self._fault(mark, f"`{tag}` is a YAML tag.", "Leave it out; use quotes for text.")
+        if isinstance(event, ScalarEvent):
+            return _scalar(event, mark)
+        if isinstance(event, SequenceStartEvent):
+            return self._sequence(mark, depth)
+        assert isinstance(event, MappingStartEvent)
+        return self._mapping(mark, depth)
+
+    def _sequence(self, mark: Mark, depth: int) -> Node:
+        items: list[Node] = []
+        for event in self._events:
+            if isinstance(event, SequenceEndEvent):
+                break
+            items.append(self._node(event, depth + 1))
+        return Node(items, mark)
+
+    def _mapping(self, mark: Mark, depth: int) -> Node:
+        values: dict[str, Node] = {}
+        keys: dict[str, Mark] = {}
+        for event in self._events:
+            if isinstance(event, MappingEndEvent):
+                break
+            key = self._node(event, depth + 1)
+            value = self._node(next(self._events), depth + 1)
+            name = event.value if isinstance(event, ScalarEvent) else None
+            if name is None:
+                self._fault(key.mark, "a key must be one word or phrase.", "Write `name: value`.")
+            elif name in values:
+                problem = f"`{name}` stands here a second time (first in line {keys[name].line})."
+                self._fault(key.mark, problem, "Keep one of the two, or make it a list.")
+            else:
+                values[name], keys[name] = value, key.mark
+        return Node(values, mark, keys)
+
+
+def _mark(event: Any) -> Mark:
+    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+
+
+def _scalar(event: ScalarEvent, mark: Mark) -> Node:
+    text = event.value
+    quoted = event.style is not None
+    inline = event.start_mark.line == event.end_mark.line and event.style in {None, "'", '"'}
+    start = Mark(mark.line, mark.column + 1) if inline and quoted else mark
+    return Node(text if quoted else _resolve(text), start, inline=inline)
+
+
+def _resolve(text: str) -> Scalar:
+    """JSON's scalars and nothing more: dates, ``no``, ``0o17``, ``1_000`` and ``.5`` are text."""
+    constants: dict[str, Scalar] = {"true": True, "false": False, "null": None, "~": None, "": None}
+    if text in constants:
+        return constants[text]
+    unsigned = text.removeprefix("-")
+    if not (unsigned.isascii() and unsigned[:1].isdigit()) or set(unsigned) - set("0123456789.eE+-"):
+        return text
+    if unsigned.isdigit():
+        leading_zero = len(unsigned) > 1 and unsigned[0] == "0"
+        return text if leading_zero or len(unsigned) > 400 else int(text)
+    try:
+        return float(text)
+    except ValueError:
+        return text
