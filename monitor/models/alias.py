@@ -1,0 +1,55 @@
+"""What ``monitor.toml`` may say of models: aliases for endpoints, and how the embedded model is run."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotation when the class is made
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+
+class ModelAlias(BaseModel):
+    """One ``[models.NAME]`` table: a model at an OpenAI-compatible endpoint (vLLM, llama.cpp, Ollama's ``/v1``, …).
+
+    Prices are US dollars per million tokens; without ``input_price`` and ``output_price`` the price is unknown, which is
+    not zero. ``token_evidence`` asks the endpoint for token ids and log probabilities: set it only where the server
+    knows the fields (llama.cpp, vLLM). The key is ``api_key``, or better the environment variable ``api_key_env``; with
+    neither, none is sent.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: str = Field(min_length=1)
+    base_url: str = Field(pattern=r"^https?://")
+    api_key_env: str | None = None
+    api_key: SecretStr | None = None
+    context_tokens: int | None = Field(default=None, gt=0)
+    input_price: float | None = Field(default=None, ge=0)
+    output_price: float | None = Field(default=None, ge=0)
+    cached_price: float | None = Field(default=None, ge=0)
+    token_evidence: bool = False
+    timeout: float = Field(default=600.0, gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelAlias:
+        if self.api_key is not None and self.api_key_env is not None:
+            raise ValueError("api_key and api_key_env are both given: keep one")
+        if (self.input_price is None) != (self.output_price is None):
+            raise ValueError("input_price and output_price go together: give both, or neither if the price is unknown")
+        if self.cached_price is not None and self.input_price is None:
+            raise ValueError("cached_price needs input_price and output_price")
+        return self
+
+
+class EmbeddedOptions(BaseModel):
+    """How the embedded model is run. ``context_tokens`` is for each of the ``parallel`` calls that run side by side.
+
+    ``path`` is another GGUF file, unchecked; ``threads`` is the number of cores where it is None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path | None = None
+    context_tokens: int = Field(default=4096, ge=256)
+    parallel: int = Field(default=2, ge=1, le=64)
+    threads: int | None = Field(default=None, ge=1)
+    gpu_layers: int = Field(default=0, ge=0)

@@ -1,0 +1,183 @@
+"""A client for every OpenAI-compatible Chat Completions endpoint: OpenAI, vLLM, llama.cpp, Ollama's ``/v1``, our own.
+
+It always streams, so that what has arrived of a call that is cut off, cancelled or too slow is kept in ``Progress``, and
+reads an answer in one piece where the server will not stream. Chunks are taken as plain JSON, not as the SDK's types:
+nothing that a model writes can fail their validation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from monitor.models import chat_format, secrets
+from monitor.models.tokens import byte_bound
+from monitor.models.translate import invalid_response, translate
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, AsyncStream
+
+    from monitor.errors import ProviderError
+    from monitor.models.base import InputBound, ModelReply, ModelRequest, Price, Progress
+
+OFFICIAL_HOST = "api.openai.com"
+DEFAULT_TIMEOUT = 600.0
+CONNECT_TIMEOUT = 10.0
+_PATH = "/chat/completions"
+
+
+class OpenAIModel:
+    """One model at one Chat Completions endpoint.
+
+    OpenAI's own endpoint is sent ``max_completion_tokens`` (its reasoning models refuse ``max_tokens``), every other
+    one ``max_tokens``. ``token_evidence`` asks for token ids and log probabilities, in fields that only llama.cpp and
+    vLLM know. ``timeout`` is in seconds and bounds a whole call where the request has none of its own.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        name: str | None = None,
+        base_url: str = f"https://{OFFICIAL_HOST}/v1",
+        api_key: str = "",
+        context_tokens: int | None = None,
+        price: Price | None = None,
+        token_evidence: bool = False,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self._model = model
+        self._name = name or f"openai:{model}"
+        self._base_url = base_url
+        self._api_key = api_key
+        self._context_tokens = context_tokens
+        self._price = price
+        self._token_evidence = token_evidence
+        self._timeout = timeout
+        host = urlsplit(base_url).hostname
+        self._is_local = host in {"127.0.0.1", "localhost", "::1"}
+        self._limit_field = "max_completion_tokens" if host == OFFICIAL_HOST else "max_tokens"
+        self._client: AsyncOpenAI | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._streams = True
+        secrets.register(api_key)
+        secrets.guard_logs()
+
+    @property
+    def name(self) -> str:
+        """The name as the user gave it."""
+        return self._name
+
+    @property
+    def context_tokens(self) -> int | None:
+        """The context window in tokens, or None where it is not known."""
+        return self._context_tokens
+
+    @property
+    def price(self) -> Price | None:
+        """The model's prices, or None where they are unknown."""
+        return self._price
+
+    async def bound_input(self, request: ModelRequest) -> InputBound:
+        """Bound the input by its UTF-8 bytes and the allowances of ``tokens``: the tokenizer is not at hand."""
+        return byte_bound(request)
+
+    async def complete(
+        self, request: ModelRequest, progress: Progress, *, prompt_ids: tuple[int, ...] = ()
+    ) -> ModelReply:
+        """Call the model once, filling ``progress`` as the answer arrives.
+
+        ``prompt_ids`` are the exact ids of the prompt where the caller knows them; they go into the reply's evidence.
+
+        Raises:
+            ProviderError: whatever went wrong; cleaned of keys, with no foreign exception chained to it.
+        """
+        answer = chat_format.Answer(self._name, progress)
+        failure: ProviderError | None = None
+        try:
+            async with asyncio.timeout(request.timeout or self._timeout):
+                await self._fetch(request, answer)
+            return answer.reply(prompt_ids)
+        except Exception as exc:  # noqa: BLE001 - the boundary: the caller records the ProviderError that it becomes
+            failure = translate(exc, model=self._name)
+        raise failure  # outside of the except block: no __context__ may hold the request with its key
+
+    async def aclose(self) -> None:
+        """Close connections; the client may be used again afterwards."""
+        client, self._client = self._client, None
+        if client is not None and self._loop is asyncio.get_running_loop():
+            await client.close()
+
+    async def post_json(self, path: str, body: dict[str, Any]) -> Any:
+        """Ask another path of the same server, from its root: for what llama.cpp offers beside the standard.
+
+        Raises whatever the SDK raises; the caller translates it.
+        """
+        return await self._sdk().post(urljoin(self._base_url, path), cast_to=object, body=body)
+
+    async def _fetch(self, request: ModelRequest, answer: chat_format.Answer) -> None:
+        body = chat_format.request_json(
+            request, model=self._model, limit_field=self._limit_field, token_evidence=self._token_evidence
+        )
+        if not self._streams:
+            body = _unstreamed(body)
+        try:
+            stream = await self._post(body)
+        except Exception as exc:  # a refused stream was not answered, so asking again is no hidden retry
+            if not (body.get("stream") and _refuses_streaming(exc)):
+                raise
+            self._streams = False
+            stream = await self._post(_unstreamed(body))
+        try:
+            if "event-stream" in stream.response.headers.get("content-type", ""):
+                await self._read_stream(stream, answer)
+            else:
+                answer.add(_parse(await stream.response.aread(), self._name))
+        finally:
+            await stream.close()
+
+    async def _read_stream(self, stream: AsyncStream[object], answer: chat_format.Answer) -> None:
+        async for chunk in stream:
+            answer.add(chunk)
+        if answer.has_choice and not answer.finish_reason:
+            raise invalid_response("the stream ended before the answer did", model=self._name)
+
+    async def _post(self, body: dict[str, Any]) -> AsyncStream[object]:
+        from openai import AsyncStream  # noqa: PLC0415 - the SDK takes most of a second: only when a model is called
+
+        return await self._sdk().post(_PATH, cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object])
+
+    def _sdk(self) -> AsyncOpenAI:
+        """The SDK's client for the running event loop: connections do not outlive theirs."""
+        from openai import AsyncOpenAI, DefaultAsyncHttpx2Client, Timeout  # noqa: PLC0415 - as above
+
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:
+            self._loop = loop
+            self._client = AsyncOpenAI(
+                base_url=self._base_url,
+                api_key=self._api_key or "none",  # the SDK insists on one; servers without keys ignore it
+                max_retries=0,  # an unseen retry is an uncounted call
+                timeout=Timeout(None, connect=CONNECT_TIMEOUT),  # the whole call is under asyncio.timeout
+                http_client=DefaultAsyncHttpx2Client(trust_env=not self._is_local),  # no proxy stands before loopback
+            )
+        return self._client
+
+
+def _unstreamed(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in {"stream", "stream_options"}}
+
+
+def _refuses_streaming(exc: Exception) -> bool:
+    """Whether this is a 400 or 422 that names streaming as its reason."""
+    return getattr(exc, "status_code", None) in {400, 422} and "stream" in str(exc).lower()
+
+
+def _parse(data: bytes, model: str) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        problem = f"{len(data)} bytes that are not JSON ({type(exc).__name__})"
+    raise invalid_response(problem, model=model)
