@@ -80,11 +80,16 @@ def _hide_keys(value: Any) -> Any:
 
 
 class EmbeddedSettings(Frozen):
-    """How the embedded model runs: ``parallel`` slots of ``context`` tokens each; ``threads`` None is all cores."""
+    """How the embedded model runs: ``parallel`` slots of ``context_tokens`` tokens each; ``threads`` None is all cores.
 
+    ``path`` is another GGUF file than the pinned one, unchecked; ``gpu_layers`` go to a GPU where the build can.
+    """
+
+    path: Path | None = None
+    context_tokens: int = Field(default=4096, ge=256)
     parallel: int = Field(default=2, ge=1, le=64)
     threads: int | None = Field(default=None, ge=1)
-    context: int = Field(default=4096, ge=512)
+    gpu_layers: int = Field(default=0, ge=0)
 
 
 class Settings(BaseSettings):

@@ -1,0 +1,187 @@
+"""One subcall in full: what it was handed, what came back, what was found, with the evidence marked in place."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.text import Text
+
+from monitor.cli.safe import highlighted, one_line, visible
+from monitor.cli.tree import notable, state_text, tokens, verdict_text
+from monitor.records import Finding, Limits, Span, Status, StoredSubcall, Usage
+
+__all__ = ["evidence_lines", "print_subcall", "surfaces"]
+
+SHOWN_WHOLE = 20_000  # codepoints of one text; of a longer one its head and the evidence are shown
+SNIPPET = 60  # codepoints on each side of a piece of evidence
+
+
+def surfaces(subcall: StoredSubcall) -> dict[str, str]:
+    """Return every text of the record under the name that evidence uses for it (see ``records.Span``)."""
+    call, seen = subcall.call, subcall.observation
+    texts = {"task": call.task}
+    for index, message in enumerate(call.messages):
+        texts[f"messages[{index}].content"] = message.content
+        for number, tool_call in enumerate(message.tool_calls):
+            texts[f"messages[{index}].tool_calls[{number}].name"] = tool_call.name
+            texts[f"messages[{index}].tool_calls[{number}].arguments"] = tool_call.arguments
+    if seen:
+        texts |= {"reasoning": seen.reasoning.text, "output": seen.output, "raw": seen.raw}
+        texts["error"] = seen.error.message if seen.error else ""
+        for index, tool_call in enumerate(seen.tool_calls):
+            texts[f"tool_calls[{index}].name"] = tool_call.name
+            texts[f"tool_calls[{index}].arguments"] = tool_call.arguments
+    return texts
+
+
+def evidence_lines(subcall: StoredSubcall, finding: Finding, *, most: int = 3) -> Iterator[Text]:
+    """Yield one line for each piece of evidence: its surface, and the marked text with a little around it."""
+    texts = surfaces(subcall)
+    for span in finding.evidence[:most]:
+        text = texts.get(span.surface, "")
+        start, end = max(0, span.start - SNIPPET), min(len(text), span.end + SNIPPET)
+        shifted = Span(surface=span.surface, start=span.start - start, end=min(span.end, end) - start)
+        snippet = text[start:end].replace("\n", " ").replace("\t", " ")  # one codepoint for one: offsets stay true
+        before, after = "…" if start else "", "…" if end < len(text) else ""
+        yield Text.assemble(
+            (f"{visible(span.surface)}: ", "dim"), before, highlighted(snippet, [shifted], limit=4 * SNIPPET), after
+        )
+    if len(finding.evidence) > most:
+        yield Text(f"and {len(finding.evidence) - most} more places", style="dim")
+
+
+class _Printer:
+    """Prints the sections of one subcall."""
+
+    def __init__(self, console: Console, subcall: StoredSubcall, *, full: bool) -> None:
+        self._console = console
+        self._limit = None if full else SHOWN_WHOLE
+        self._spans: defaultdict[str, list[Span]] = defaultdict(list)
+        for finding in notable(subcall):
+            for span in finding.evidence:
+                self._spans[span.surface].append(span)
+
+    def title(self, title: str) -> None:
+        self._console.print(Rule(Text(visible(title), style="bold"), align="left", style="dim"))
+
+    def fact(self, name: str, value: str | Text) -> None:
+        shown = value if isinstance(value, Text) else visible(value)
+        self._console.print(Text.assemble((f"{name:<10} ", "dim"), shown), soft_wrap=True)
+
+    def text(self, surface: str, text: str) -> None:
+        shown = highlighted(text, self._spans[surface], limit=self._limit)
+        self._console.print(shown if text else Text("(empty)", style="dim"), soft_wrap=True)
+
+
+def print_subcall(console: Console, subcall: StoredSubcall, *, full: bool = False) -> None:
+    """Print one subcall. Texts beyond 20,000 codepoints are shown in part unless ``full``; the evidence always is."""
+    printer = _Printer(console, subcall, full=full)
+    _print_facts(printer, subcall)
+    _print_handed(printer, subcall)
+    _print_seen(printer, subcall)
+    _print_judgement(console, printer, subcall)
+
+
+def _print_facts(printer: _Printer, subcall: StoredSubcall) -> None:
+    call, seen = subcall.call, subcall.observation
+    printer.title(f"{call.role} {call.span_id}")
+    printer.fact("state", state_text(subcall.state))
+    if subcall.judgement:
+        printer.fact("verdict", verdict_text(subcall.judgement.verdict.value.value))
+    printer.fact("kind", f"{call.kind}, {call.trust}, depth {call.depth}, attempt {call.attempt}")
+    printer.fact("parent", call.retry_of or call.parent_id or "the run")
+    printer.fact(
+        "model", f"{call.model}{f' (answered as {seen.model_reported})' if seen and seen.model_reported else ''}"
+    )
+    printer.fact("sampling", f"temperature {_or_default(call.temperature)}, seed {_or_default(call.seed)}")
+    printer.fact("time", f"{call.at}{f', {seen.seconds:.2f} s' if seen else ''}")
+    printer.fact("reserved", _usage(call.reserved))
+    if seen:
+        printer.fact(
+            "used", _usage(seen.usage) + ("" if seen.usage_reported else " (the reservation: nothing was reported)")
+        )
+    printer.fact("budget", _limits(call.budget_left))
+    if call.tools:
+        printer.fact("tools", ", ".join(call.tools))
+
+
+def _print_handed(printer: _Printer, subcall: StoredSubcall) -> None:
+    call = subcall.call
+    printer.title("task")
+    printer.text("task", call.task)
+    for index, message in enumerate(call.messages):
+        printer.title(f"handed: messages[{index}] {message.role}")
+        if message.content or not message.tool_calls:
+            printer.text(f"messages[{index}].content", message.content)
+        for number, tool_call in enumerate(message.tool_calls):
+            printer.text(f"messages[{index}].tool_calls[{number}].name", tool_call.name)
+            printer.text(f"messages[{index}].tool_calls[{number}].arguments", tool_call.arguments)
+
+
+def _print_seen(printer: _Printer, subcall: StoredSubcall) -> None:
+    seen = subcall.observation
+    if seen is None:
+        printer.title("nothing came back (yet)")
+        return
+    reasoning = seen.reasoning
+    where = f", from: {reasoning.source}" if reasoning.source else ""
+    printer.title(f"reasoning ({reasoning.state.value}{where})")
+    printer.text("reasoning", reasoning.text)
+    printer.title(f"output ({seen.finish_reason or seen.outcome.value})")
+    printer.text("output", seen.output)
+    if seen.raw and seen.raw != seen.output:
+        printer.title("reply, word for word")
+        printer.text("raw", seen.raw)
+    for index, tool_call in enumerate(seen.tool_calls):
+        refused = f" refused: {tool_call.refused}" if tool_call.refused else ""
+        printer.title(f"tool_calls[{index}]{refused}")
+        printer.text(f"tool_calls[{index}].name", tool_call.name)
+        printer.text(f"tool_calls[{index}].arguments", tool_call.arguments)
+    if seen.error:
+        printer.title(f"error ({seen.error.kind})")
+        printer.text("error", seen.error.message)
+    for exceeded in seen.exceeded:
+        printer.fact("exceeded", str(exceeded))
+
+
+def _print_judgement(console: Console, printer: _Printer, subcall: StoredSubcall) -> None:
+    judgement = subcall.judgement
+    if judgement is None:
+        printer.title("not judged (yet)")
+        return
+    counts = ", ".join(
+        f"{number} {status.value}"
+        for status in Status
+        if (number := sum(finding.status is status for finding in judgement.findings))
+    )
+    printer.title(f"findings: {counts or 'none'}")
+    printer.fact("action", judgement.action.value)
+    if judgement.verdict.note:
+        printer.fact("note", judgement.verdict.note)
+    for finding in notable(subcall):
+        acted = finding.action if finding.status is Status.MATCH else finding.on_unknown
+        head = f"{finding.status.value} {one_line(finding.name, 80)}"
+        console.print(
+            Text(f"{head} ({finding.level.value}, {acted.value}, {finding.pack or finding.check})", style="yellow")
+        )
+        if finding.title or finding.cause:
+            printer.fact("", f"{finding.title}{f' — {finding.cause}' if finding.cause else ''}")
+        for line in evidence_lines(subcall, finding, most=20):
+            console.print(Text("  ").append_text(line), soft_wrap=True)
+
+
+def _or_default(value: float | None) -> str:
+    return "the model's own" if value is None else f"{value:g}"
+
+
+def _usage(usage: Usage) -> str:
+    cost = "cost unknown" if usage.cost is None else f"${usage.cost:.6f}"
+    return (
+        f"{usage.calls} calls, {tokens(usage)} ({usage.cached_tokens:,} cached), {usage.tool_calls} tool calls, {cost}"
+    )
+
+
+def _limits(limits: Limits) -> str:
+    set_limits = [f"{name} {value:g}" for name, value in limits if value is not None]
+    return f"{', '.join(set_limits)} left" if set_limits else "no limit"

@@ -1,0 +1,185 @@
+"""``monitor doctor``: what is there, what is off, what is broken, and the command that mends it."""
+
+import importlib.metadata
+import importlib.util
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import typer
+from rich.text import Text
+
+from monitor.cli.console import emit_json, stdout
+from monitor.cli.exit_codes import ExitCode
+from monitor.cli.options import Config, Db, Json, load_settings
+from monitor.cli.safe import visible
+from monitor.errors import MonitorError
+from monitor.settings import Settings, unknown_variables
+
+__all__ = ["Part", "doctor", "examine", "register"]
+
+State = Literal["ok", "off", "broken"]
+_STYLES: dict[State, str] = {"ok": "green", "off": "yellow", "broken": "bold red"}
+_BASE = ("pydantic", "sqlmodel", "alembic", "google-re2", "rfc8785", "ruamel.yaml", "genai-prices", "typer", "rich")
+_REINSTALL = "pip install --force-reinstall factored-monitor"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One line of the report. A part that is not ``needed`` may be off; ``mend`` is the command that changes that."""
+
+    name: str
+    state: State
+    detail: str
+    mend: str = ""
+    needed: bool = False
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command()(doctor)
+
+
+def doctor(*, db: Db = None, config: Config = None, json_output: Json = False) -> None:
+    """Say what is there, what is missing, and what mends it.
+
+    Exit code 1 if a needed part is not ok.
+    """
+    parts = list(examine(db=db, config=config))
+    broken = [part for part in parts if part.needed and part.state != "ok"]
+    if json_output:
+        emit_json("monitor.doctor/1", {"ok": not broken, "parts": [asdict(part) for part in parts]})
+    else:
+        for part in parts:
+            line = Text.assemble((f"{part.state:<7}", _STYLES[part.state]), f"{part.name:<12} {visible(part.detail)}")
+            stdout().print(line, soft_wrap=True)
+            if part.mend:
+                stdout().print(Text(f"{'':20}→ {visible(part.mend)}", style="cyan"), soft_wrap=True)
+        sys.stdout.write("all needed parts are ok\n" if not broken else f"{len(broken)} needed parts are not ok\n")
+    if broken:
+        raise typer.Exit(ExitCode.UNEXPECTED)
+
+
+def examine(**flags: object) -> Iterator[Part]:
+    """Examine everything, one part after the other; a part that raises is broken, and the rest is still examined."""
+    yield _python()
+    yield _packages()
+    settings: Settings | None = None
+    try:
+        settings = load_settings(**flags)
+        yield _settings_part(settings)
+    except MonitorError as exc:
+        yield Part("settings", "broken", str(exc), "mend the setting that is named here", needed=True)
+    if settings:
+        chosen = settings
+        yield from _guarded("sqlite", lambda: _sqlite(chosen))
+        yield from _guarded("database", lambda: _database(chosen))
+        yield from _guarded("policies", lambda: _policies(chosen))
+    yield from _guarded("weights", _weights)
+    yield _extra("embedded", "xllamacpp", "the embedded model")
+    yield _extra("models", "openai", "OpenAI-compatible endpoints")
+    yield _extra("models", "langchain", "other providers, by init_chat_model")
+    yield _torch()
+
+
+def _guarded(name: str, check: Callable[[], Part]) -> Iterator[Part]:
+    try:
+        yield check()
+    except MonitorError as exc:
+        yield Part(name, "broken", str(exc), needed=True)
+    except Exception as exc:  # noqa: BLE001 - a doctor reports what is broken, whatever it is
+        yield Part(name, "broken", f"unexpected {type(exc).__name__}: {exc}", _REINSTALL, needed=True)
+
+
+def _python() -> Part:
+    return Part("python", "ok", f"{platform.python_version()} ({sys.executable})", needed=True)
+
+
+def _packages() -> Part:
+    """The base packages and their versions; what is missing is named."""
+    versions, missing = [], []
+    for name in _BASE:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Part("packages", "broken", f"missing: {', '.join(missing)}", _REINSTALL, needed=True)
+    return Part("packages", "ok", ", ".join(versions), needed=True)
+
+
+def _settings_part(settings: Settings) -> Part:
+    source = str(settings.config_file or "no monitor.toml")
+    unknown = unknown_variables()
+    if unknown:
+        detail = f"{source}; nothing reads {', '.join(unknown)}"
+        return Part("settings", "off", detail, f"unset {' '.join(unknown)}")
+    return Part("settings", "ok", f"{source}; model {settings.model}", needed=True)
+
+
+def _database(settings: Settings) -> Part:
+    from monitor.store import inspect
+
+    facts = inspect(settings.db)
+    if facts.problem:
+        return Part("database", "broken", facts.problem, needed=True)
+    there = f"schema {facts.schema_version}" if facts.exists else "not there yet: the first run makes it"
+    writable = "writable" if facts.writable else "not writable"
+    detail = f"{facts.url}: {there}, {writable}"
+    return Part("database", "ok" if facts.writable else "broken", detail, needed=True)
+
+
+def _sqlite(settings: Settings) -> Part:
+    """The SQLite library: versions before 3.51.3 can, rarely, corrupt a database in WAL mode."""
+    from monitor.store import inspect
+
+    facts = inspect(settings.db)
+    if facts.sqlite_safe:
+        return Part("sqlite", "ok", facts.sqlite_version, needed=True)
+    detail = f"{facts.sqlite_version}: below 3.51.3, whose repair of a rare corruption in WAL mode is wanted"
+    return Part("sqlite", "off", detail, "pip install pysqlite3")
+
+
+def _policies(settings: Settings) -> Part:
+    """Load the packs of the settings and run the tests inside their rules."""
+    from monitor import catalog, policy
+
+    if not settings.policies:
+        return Part("policies", "off", "none set: no verdict can be `pass`", 'set policies = ["core"] in monitor.toml')
+    results = (rules := policy.load([catalog.find("policy", name) for name in settings.policies])).run_tests()
+    failed = [result.rule for result in results if not result.passed]
+    names = ", ".join(settings.policies)
+    if failed:
+        detail = f"{names}: {len(failed)} tests fail, in {', '.join(sorted(set(failed)))}"
+        return Part("policies", "broken", detail, f"monitor policy test {' '.join(settings.policies)}", needed=True)
+    return Part("policies", "ok", f"{names}: {len(rules.rules)} rules, {len(results)} tests pass", needed=True)
+
+
+def _weights() -> Part:
+    from monitor.models.weights import PULL, describe
+
+    info = describe()[0]
+    if not info.problem:
+        return Part("weights", "ok", f"{info.path}, {info.size / 1e6:.0f} MB, hash verified")
+    return Part(
+        "weights", "broken" if info.present else "off", info.problem, f"{PULL} --force" if info.present else PULL
+    )
+
+
+def _extra(extra: str, package: str, what: str) -> Part:
+    """An optional package: found without importing it."""
+    mend = f'pip install "factored-monitor[{extra}]"'
+    if importlib.util.find_spec(package) is None:
+        return Part(package, "off", f"not installed; needed for {what}", mend)
+    return Part(package, "ok", importlib.metadata.version(package))
+
+
+def _torch() -> Part:
+    """Torch, for activation probes. It is not imported, only looked at: importing takes seconds."""
+    if importlib.util.find_spec("torch") is None:
+        return Part("torch", "off", "not installed; needed for activation probes", "make probes")
+    version = importlib.metadata.version("torch")
+    build = "CPU build" if "+cpu" in version else "CUDA or other build"
+    return Part("torch", "ok", f"{version} ({build})")

@@ -1,0 +1,148 @@
+"""What is shown while a run goes: a live tree on a terminal, else one line for each event."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Protocol
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from monitor.cli.safe import one_line
+from monitor.cli.tree import draw, notable, run_label, tokens
+from monitor.records import Call, Event, Judgement, Observation, RunEnd, RunResume, RunStart, StoredRun, StoredSubcall
+
+__all__ = ["Progress", "RunState", "watching"]
+
+
+class Progress(Protocol):
+    """A listener of events that knows what it has heard."""
+
+    state: "RunState"
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event that has been committed."""
+        ...
+
+
+class RunState:
+    """A run and its subcalls as the events heard so far tell it. Written by one thread, read by another."""
+
+    def __init__(self) -> None:
+        self.run: StoredRun | None = None
+        self.run_id = ""
+        self._subcalls: dict[str, StoredSubcall] = {}
+        self._lock = Lock()
+
+    def restore(self, run: StoredRun, subcalls: list[StoredSubcall]) -> None:
+        """Begin with what is stored of a run that is resumed."""
+        with self._lock:
+            self.run, self.run_id = run, run.start.run_id
+            self._subcalls = {subcall.call.span_id: subcall for subcall in subcalls}
+
+    def subcalls(self) -> list[StoredSubcall]:
+        """Return all subcalls, in order of their start."""
+        with self._lock:
+            return list(self._subcalls.values())
+
+    def subcall(self, span_id: str) -> StoredSubcall | None:
+        """Return one subcall, or None where its start was not heard of."""
+        with self._lock:
+            return self._subcalls.get(span_id)
+
+    def hear(self, event: Event) -> None:
+        """Take one event into account."""
+        payload, span_id = event.payload, event.span_id
+        with self._lock:
+            self.run_id = event.run_id
+            if isinstance(payload, Call):
+                self._subcalls[span_id] = StoredSubcall(call=payload)
+            elif isinstance(payload, (Observation, Judgement)) and span_id in self._subcalls:
+                part = "observation" if isinstance(payload, Observation) else "judgement"
+                self._subcalls[span_id] = self._subcalls[span_id].model_copy(update={part: payload})
+            elif isinstance(payload, RunStart):
+                self.run = StoredRun(start=payload)
+            elif self.run and isinstance(payload, RunResume):
+                update = {"resumes": (*self.run.resumes, payload), "ended_after_last_resume": False}
+                self.run = self.run.model_copy(update=update)
+            elif self.run and isinstance(payload, RunEnd):
+                self.run = self.run.model_copy(update={"end": payload, "ended_after_last_resume": True})
+
+
+class _Tree:
+    """Keeps the state; Rich's own thread draws it a few times a second."""
+
+    def __init__(self, console: Console) -> None:
+        self.state = RunState()
+        self._console = console
+        self._begun = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        self.state.hear(event)
+
+    def render(self) -> RenderableType:
+        label = run_label(self.state.run) if self.state.run else Text("starting", style="dim")
+        label.append(f"  {time.monotonic() - self._begun:.0f} s", style="dim")
+        return draw(label, self.state.subcalls(), max_lines=max(self._console.height - 2, 5))
+
+
+class _Lines:
+    """Prints one line for each event, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self.state = RunState()
+        self._console = console
+
+    def __call__(self, event: Event) -> None:
+        self.state.hear(event)
+        line = _line(event, self.state.subcall(event.span_id))
+        if line:
+            self._console.print(Text(line), soft_wrap=True)
+
+
+class _Silent:
+    """Only keeps the state."""
+
+    def __init__(self) -> None:
+        self.state = RunState()
+
+    def __call__(self, event: Event) -> None:
+        self.state.hear(event)
+
+
+def _line(event: Event, subcall: StoredSubcall | None) -> str:
+    payload = event.payload
+    if isinstance(payload, RunStart):
+        return f"run {payload.run_id}: {payload.recipe} on {one_line(payload.model, 40)}"
+    if isinstance(payload, RunResume):
+        return f"run {event.run_id}: resumed"
+    if isinstance(payload, RunEnd):
+        return f"run {event.run_id}: {payload.outcome.value}, {payload.verdict.value.value}, {payload.seconds:.1f} s"
+    if subcall is None:
+        return ""
+    name = f"  {event.span_id[:8]} {one_line(subcall.call.role, 30)}"
+    if isinstance(payload, Call):
+        again = f" (attempt {payload.attempt})" if payload.attempt > 1 else ""
+        return f"{name}{again} started: {one_line(payload.task, 60)}"
+    if isinstance(payload, Observation):
+        return f"{name} answered ({payload.outcome.value}), {tokens(payload.usage)}, {payload.seconds:.1f} s"
+    found = "".join(f", {item.status.value} {one_line(item.name, 60)}" for item in notable(subcall))
+    return f"{name} judged {payload.verdict.value.value}: {payload.outcome.value}{found}"
+
+
+@contextmanager
+def watching(console: Console, *, quiet: bool = False) -> Iterator[Progress]:
+    """Show a run on ``console`` while it goes; the context's value is its listener.
+
+    On a terminal the live tree disappears at the end (``run`` then prints the whole tree); elsewhere every event is a line.
+    """
+    if quiet:
+        yield _Silent()
+    elif console.is_terminal and not console.is_dumb_terminal:
+        tree = _Tree(console)
+        with Live(get_renderable=tree.render, console=console, refresh_per_second=5, transient=True):
+            yield tree
+    else:
+        yield _Lines(console)

@@ -1,0 +1,205 @@
+"""``monitor run`` and ``monitor resume``."""
+
+import asyncio
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from monitor.cli import exit_codes
+from monitor.cli.console import emit_json, error_line, note, stderr
+from monitor.cli.live import Progress, watching
+from monitor.cli.options import Budget, Config, Db, Json, load_settings, parse_budget, parse_options
+from monitor.cli.safe import one_line, visible
+from monitor.cli.tree import draw, run_label, tokens, verdict_text
+from monitor.errors import ConfigError
+from monitor.records import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from monitor.orchestrate.run import RunResult
+
+    Work = Callable[[Progress], Coroutine[Any, Any, RunResult]]
+
+__all__ = ["register", "resume", "run"]
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(epilog=exit_codes.table())(run)
+    app.command(epilog=exit_codes.table())(resume)
+
+
+def run(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A name (see `monitor recipes`) or path.py:function.")
+    ],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="What is asked; - reads it from standard input.")],
+    *,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="`embedded`, an alias from monitor.toml, or provider:name.")
+    ] = None,
+    db: Db = None,
+    policy: Annotated[
+        list[str] | None, typer.Option("--policy", "-p", help="A policy pack by name or path; may be given again.")
+    ] = None,
+    no_policy: Annotated[
+        bool, typer.Option("--no-policy", help="Check nothing: no verdict can then be `pass`.")
+    ] = False,
+    budget: Budget = None,
+    seed: Annotated[int, typer.Option("--seed", help="Makes the run's sampling seeds.")] = 0,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="An option of the recipe; may be given again."),
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option("--concurrency", "-c", help="Subcalls in flight at once.")] = None,
+    config: Config = None,
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a recipe on a task.
+
+    Each subcall is stored and checked before its answer is used.
+
+    The answer goes to standard output, progress and findings to standard error.
+    """
+    from monitor.orchestrate.run import run as run_recipe
+
+    if policy and no_policy:
+        raise ConfigError("--policy and --no-policy contradict each other: give one of them")
+    settings = load_settings(
+        config=config,
+        db=db,
+        model=model,
+        policies=() if no_policy else policy,
+        budget=parse_budget(budget),
+        concurrency=concurrency,
+    )
+    options = parse_options(option)
+    text = sys.stdin.read() if task == "-" else task
+
+    def work(listener: Progress) -> "Coroutine[Any, Any, RunResult]":
+        return run_recipe(recipe, text, seed=seed, options=options, settings=settings, listener=listener)
+
+    result, progress = _execute(work, db, quiet=quiet)
+    _report(result, progress, db, json_output=json_output, quiet=quiet)
+
+
+def resume(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its beginning.")],
+    *,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Call again what failed or exceeded its budget.")
+    ] = False,
+    budget: Budget = None,
+    db: Db = None,
+    config: Config = None,
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a run that did not end well.
+
+    For a run that was killed, cancelled or failed. No judged subcall is called or charged again.
+    """
+    from monitor.orchestrate.run import resume as resume_run
+    from monitor.store import Store
+
+    settings = load_settings(config=config, db=db)
+    limits = parse_budget(budget)
+    given = load_settings(config=config, budget=limits).budget.model_dump(include=set(limits)) if limits else None
+    with Store.open(settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
+        stored = store.run(run_id)
+        subcalls = store.subcalls(stored.start.run_id)
+
+    def work(listener: Progress) -> "Coroutine[Any, Any, RunResult]":
+        listener.state.restore(stored, subcalls)
+        return resume_run(
+            stored.start.run_id,
+            retry_failed=retry_failed,
+            budget=type(settings.budget)(**given) if given else None,
+            settings=settings,
+            listener=listener,
+        )
+
+    result, progress = _execute(work, db, quiet=quiet)
+    _report(result, progress, db, json_output=json_output, quiet=quiet)
+
+
+def _execute(work: "Work", db: str | None, *, quiet: bool) -> "tuple[RunResult, Progress]":
+    """Execute ``work`` in sight. The first Ctrl-C or SIGTERM ends it cleanly: its end is stored, and it can be resumed."""
+    progress: Progress | None = None
+    try:
+        with watching(stderr(), quiet=quiet) as progress:
+            return asyncio.run(_ended_by_sigterm(work(progress))), progress
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        run_id = progress.state.run_id if progress else ""
+        if progress and not quiet:
+            _draw_on_terminal(progress)
+        hint = f"; resume with: monitor resume {run_id[:8]}{_db_flag(db)}" if run_id else " before anything was stored"
+        error_line(f"cancelled{hint}", label="stopped")
+        raise typer.Exit(exit_codes.ExitCode.CANCELLED) from None
+
+
+async def _ended_by_sigterm(coroutine: "Coroutine[Any, Any, RunResult]") -> "RunResult":
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None, "this coroutine runs as a task"
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await coroutine
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+def _db_flag(db: str | None) -> str:
+    return f" --db {db}" if db else ""
+
+
+def _report(result: "RunResult", progress: Progress, db: str | None, *, json_output: bool, quiet: bool) -> None:
+    """Print how the run ended, and leave with its exit code."""
+    code = exit_codes.for_outcome(result.outcome)
+    if not quiet:
+        _report_to_person(result, progress, db)
+    if json_output:
+        shape = result.model_dump(mode="python")
+        shape["findings"] = [{"span_id": span_id, **finding.model_dump()} for span_id, finding in result.findings]
+        emit_json("monitor.result/1", {**shape, "exit_code": int(code)})
+    elif result.outcome is Outcome.OK:
+        sys.stdout.write(f"{visible(result.answer)}\n")
+    if code:
+        raise typer.Exit(code)
+
+
+def _draw_on_terminal(progress: Progress) -> None:
+    """Print the whole tree where the live one was; in a log every event has had its line."""
+    console, state = stderr(), progress.state
+    if console.is_terminal and state.run:
+        console.print(draw(run_label(state.run), state.subcalls()))
+
+
+def _report_to_person(result: "RunResult", progress: Progress, db: str | None) -> None:
+    _draw_on_terminal(progress)
+    console = stderr()
+    usage, verdict = result.usage, result.verdict
+    cost = "cost unknown" if usage.cost is None else f"${usage.cost:.4f}"
+    console.print(
+        Text.assemble(
+            f"{result.outcome.value}, verdict ",
+            verdict_text(verdict.value.value),
+            f" ({verdict.note})" if verdict.note else "",
+            f": {usage.calls} calls, {tokens(usage)}, {cost}, {result.seconds:.1f} s",
+        ),
+        soft_wrap=True,
+    )
+    for span_id, finding in result.findings:
+        why = finding.cause or finding.title
+        note(f"  {finding.status.value} {finding.name} ({finding.level.value}) in {span_id[:8]}: {one_line(why, 100)}")
+    if result.error:
+        error_line(result.error.message, label=result.error.kind)
+    for exceeded in result.exceeded:
+        note(f"  {exceeded}")
+    note(f"stored in {result.db}; see it with: monitor show {result.run_id[:8]}{_db_flag(db)}")

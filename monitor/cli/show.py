@@ -1,0 +1,193 @@
+"""``monitor show`` and ``monitor list``: what the database knows of runs."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from monitor.cli.console import emit_json, stdout
+from monitor.cli.detail import evidence_lines, print_subcall
+from monitor.cli.options import Config, Db, Json, load_settings
+from monitor.cli.safe import one_line, visible
+from monitor.cli.tree import draw, notable, run_label, state_text, verdict_text
+from monitor.errors import ConfigError
+from monitor.records import StoredRun, StoredSubcall
+
+__all__ = ["list_runs", "register", "run_json", "show"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(show)
+    app.command("list")(list_runs)
+
+
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its beginning.")],
+    *,
+    subcall: Annotated[
+        str | None,
+        typer.Option("--subcall", "-s", metavar="SPAN", help="Show one subcall in full; the beginning of its id."),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="With --subcall: show very long texts whole.")] = False,
+    db: Db = None,
+    config: Config = None,
+    json_output: Json = False,
+) -> None:
+    """Show a stored run, or one of its subcalls.
+
+    The tree with outcome, verdict, tokens and seconds, then what was found and why, then the answer.
+    """
+    from monitor.store import Store
+
+    settings = load_settings(config=config, db=db)
+    with Store.open(settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
+        run = store.run(run_id)
+        subcalls = store.subcalls(run.start.run_id)
+    if subcall is not None:
+        chosen = _pick(subcalls, subcall)
+        if json_output:
+            emit_json("monitor.subcall/1", {"state": chosen.state, **dict(chosen)})
+        else:
+            print_subcall(stdout(), chosen, full=full)
+    elif json_output:
+        emit_json("monitor.run/1", run_json(run, subcalls))
+    else:
+        _print_run(run, subcalls)
+
+
+def _pick(subcalls: Sequence[StoredSubcall], prefix: str) -> StoredSubcall:
+    found = [item for item in subcalls if item.call.span_id.startswith(prefix.lower())]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ConfigError(f"--subcall {prefix}: no such subcall in this run; `monitor show RUN` lists their ids")
+    ids = ", ".join(item.call.span_id for item in found[:5])
+    raise ConfigError(f"--subcall {prefix}: {len(found)} subcalls begin so ({ids} …): give more of the id")
+
+
+def run_json(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> dict[str, Any]:
+    """Return a run as ``show --json`` prints it (``monitor.run/1``); findings are those that matched or are unknown."""
+    return {
+        "run_id": run.start.run_id,
+        "state": run.state,
+        "start": run.start,
+        "resumes": list(run.resumes),
+        "end": run.end,
+        "subcalls": [
+            {
+                "span_id": item.call.span_id,
+                "parent_id": item.call.parent_id,
+                "retry_of": item.call.retry_of,
+                "attempt": item.call.attempt,
+                "kind": item.call.kind,
+                "role": item.call.role,
+                "depth": item.call.depth,
+                "state": item.state,
+                "verdict": item.judgement.verdict.value if item.judgement else None,
+                "usage": item.charged,
+                "seconds": item.observation.seconds if item.observation else None,
+                "task": item.call.task,
+                "findings": notable(item),
+            }
+            for item in subcalls
+        ],
+    }
+
+
+def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> None:
+    console, start = stdout(), run.start
+    console.print(draw(run_label(run), subcalls))
+    console.print()
+    facts = [("run", start.run_id), ("started", start.at), ("model", start.model), ("recipe", start.recipe)]
+    facts += [
+        ("policies", ", ".join(start.policies) or "none"),
+        ("resumed", f"{len(run.resumes)} times" if run.resumes else ""),
+    ]
+    if run.state == "started":
+        facts.append(("state", f"not ended: it still runs, or was killed; monitor resume {start.run_id[:8]}"))
+    elif run.end:
+        facts.append(("note", run.end.verdict.note))
+        facts.append(("error", f"{run.end.error.kind}: {run.end.error.message}" if run.end.error else ""))
+        facts += [("exceeded", str(exceeded)) for exceeded in run.end.exceeded]
+    for name, value in facts:
+        if value:
+            console.print(Text.assemble((f"{name:<9} ", "dim"), visible(value)), soft_wrap=True)
+    _print_findings(subcalls)
+    if run.end and run.state == "ok":
+        console.print(Text("\nanswer", style="bold"))
+        console.print(Text(visible(run.end.answer)), soft_wrap=True)
+
+
+def _print_findings(subcalls: Sequence[StoredSubcall]) -> None:
+    console = stdout()
+    found = [(item, finding) for item in subcalls for finding in notable(item)]
+    if found:
+        console.print(Text("\nfindings", style="bold"))
+    for item, finding in found:
+        console.print(
+            Text.assemble(
+                (f"{finding.status.value} ", "yellow"),
+                one_line(finding.title or finding.name, 100),
+                (f"  {finding.name}, {finding.level.value}, in {item.call.role} {item.call.span_id[:8]}", "dim"),
+            ),
+            soft_wrap=True,
+        )
+        if finding.cause:
+            console.print(Text(f"    why: {visible(finding.cause)}", style="dim"), soft_wrap=True)
+        for line in evidence_lines(item, finding):
+            console.print(Text("    ").append_text(line), soft_wrap=True)
+
+
+def list_runs(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, the newest first.")] = 20,
+    db: Db = None,
+    config: Config = None,
+    json_output: Json = False,
+) -> None:
+    """List stored runs, the newest first."""
+    from monitor.store import Store
+
+    settings = load_settings(config=config, db=db)
+    with Store.open(settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
+        runs = store.runs(limit=limit)
+    if json_output:
+        emit_json("monitor.runs/1", {"runs": [_listed(run) for run in runs]})
+        return
+    if not runs:
+        sys.stdout.write(f"no runs in {settings.db}\n")
+        return
+    table = Table(
+        "run", "started", "state", "verdict", "calls", "recipe", "model", "task", box=None, header_style="dim"
+    )
+    for run in runs:
+        end = run.end if run.state != "started" else None
+        table.add_row(
+            Text(run.start.run_id[:8]),
+            Text(run.start.at[:19].replace("T", " ")),
+            state_text(run.state),
+            verdict_text(end.verdict.value.value) if end else Text(),
+            Text(str(end.usage.calls) if end else ""),
+            Text(one_line(run.start.recipe, 24)),
+            Text(one_line(run.start.model, 24)),
+            Text(one_line(run.start.task, 40)),
+        )
+    stdout().print(table)
+
+
+def _listed(run: StoredRun) -> dict[str, Any]:
+    end = run.end if run.state != "started" else None
+    return {
+        "run_id": run.start.run_id,
+        "state": run.state,
+        "verdict": end.verdict.value if end else None,
+        "recipe": run.start.recipe,
+        "model": run.start.model,
+        "task": run.start.task,
+        "started": run.start.at,
+        "seconds": end.seconds if end else None,
+        "usage": end.usage if end else None,
+    }

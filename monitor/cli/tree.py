@@ -1,0 +1,156 @@
+"""The tree of a run, drawn from its subcalls: the same for a run that is going and for one that is stored."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.text import Text
+from rich.tree import Tree
+
+from monitor.cli.safe import one_line
+from monitor.records import Finding, Status, StoredRun, StoredSubcall, Usage
+
+__all__ = [
+    "STYLES",
+    "children_of",
+    "draw",
+    "notable",
+    "run_label",
+    "state_text",
+    "subcall_label",
+    "tokens",
+    "verdict_text",
+]
+
+STYLES: Mapping[str, str] = {
+    "ok": "green",
+    "pass": "green",
+    "flag": "yellow",
+    "unmeasured": "yellow",
+    "started": "cyan",
+    "observed": "cyan",
+    "blocked": "bold red",
+    "block": "bold red",
+    "rejected": "bold red",
+    "failed": "red",
+    "budget_exceeded": "magenta",
+    "cancelled": "magenta",
+}
+TASK_WIDTH = 60
+
+
+def children_of(subcalls: Iterable[StoredSubcall]) -> dict[str, list[StoredSubcall]]:
+    """Return the subcalls by the span they hang under, ``""`` for the run itself, in the order given.
+
+    A retry hangs under its first attempt. A subcall whose parent is not there hangs under the run: nothing is hidden.
+    """
+    listed = list(subcalls)
+    known = {subcall.call.span_id for subcall in listed}
+    children: defaultdict[str, list[StoredSubcall]] = defaultdict(list)
+    for subcall in listed:
+        parent = subcall.call.retry_of or subcall.call.parent_id or ""
+        children[parent if parent in known and parent != subcall.call.span_id else ""].append(subcall)
+    return children
+
+
+def notable(subcall: StoredSubcall) -> list[Finding]:
+    """Return the findings that matched or are unknown."""
+    findings = subcall.judgement.findings if subcall.judgement else ()
+    return [finding for finding in findings if finding.status in {Status.MATCH, Status.UNKNOWN}]
+
+
+def tokens(usage: Usage) -> str:
+    """``123+45 tokens``: input and output."""
+    return f"{usage.input_tokens:,}+{usage.output_tokens:,} tokens"
+
+
+def state_text(state: str) -> Text:
+    """An outcome or a state in its colour."""
+    return Text(state, style=STYLES.get(state, ""))
+
+
+def verdict_text(verdict: str) -> Text:
+    """A verdict in its colour."""
+    return Text(verdict, style=STYLES.get(verdict, ""))
+
+
+def subcall_label(subcall: StoredSubcall) -> Text:
+    """One line: role, attempt, outcome, verdict, tokens, seconds, id, and the beginning of the task."""
+    call, observation = subcall.call, subcall.observation
+    label = Text(one_line(call.role, 30), style="bold")
+    if call.kind == "tool":
+        label.append(" (tool)", style="dim")
+    if call.attempt > 1:
+        label.append(f" (attempt {call.attempt})", style="dim")
+    label.append("  ").append_text(state_text(subcall.state))
+    if subcall.judgement:
+        label.append("  ").append_text(verdict_text(subcall.judgement.verdict.value.value))
+    if observation:
+        about = "" if observation.usage_reported else "≤"
+        label.append(f"  {about}{tokens(observation.usage)}  {observation.seconds:.1f} s", style="dim")
+    label.append(f"  {call.span_id[:8]}", style="dim cyan")
+    label.append(f"  {one_line(call.task, TASK_WIDTH)}", style="dim")
+    for finding in notable(subcall):
+        label.append(f"\n  {finding.status.value}: {one_line(finding.name, 60)}", style="yellow")
+        label.append(f" ({finding.level.value}, {finding.pack or finding.check})", style="dim")
+        label.append(f" {one_line(finding.cause, 100)}" if finding.cause else "", style="dim")
+    return label
+
+
+def run_label(run: StoredRun) -> Text:
+    """One line: recipe, state, verdict, usage, seconds, id and task."""
+    start, end = run.start, run.end if run.state != "started" else None
+    label = Text(one_line(start.recipe, 40), style="bold")
+    label.append("  ").append_text(state_text(run.state))
+    if end:
+        label.append("  ").append_text(verdict_text(end.verdict.value.value))
+        label.append(f"  {end.usage.calls} calls  {tokens(end.usage)}  {end.seconds:.1f} s", style="dim")
+    label.append(f"  {start.run_id[:8]}", style="dim cyan")
+    label.append(f"  {one_line(start.task, TASK_WIDTH)}", style="dim")
+    return label
+
+
+def draw(label: Text, subcalls: Sequence[StoredSubcall], *, max_lines: int | None = None) -> Tree:
+    """Draw the tree under ``label``.
+
+    Args:
+        label: The line of the run itself.
+        subcalls: All subcalls, in order of their start.
+        max_lines: How many lines there is room for. Where there are more, finished branches are drawn as one line that
+            says how many subcalls it stands for, the earliest first: what still goes on stays in sight.
+    """
+    children = children_of(subcalls)
+    folded = _fold(children, len(subcalls) + 1 - max_lines) if max_lines is not None else {}
+    tree = Tree(label, guide_style="dim")
+    pending = [(tree, "")]  # a loop and not recursion: a stored tree may be deeper than Python's stack
+    while pending:
+        branch, parent = pending.pop()
+        for subcall in children.get(parent, ()):
+            span_id = subcall.call.span_id
+            node = branch.add(subcall_label(subcall))
+            if span_id in folded:
+                node.label = subcall_label(subcall).append(f"  (+{folded[span_id]} finished)", style="dim italic")
+            else:
+                pending.append((node, span_id))
+    return tree
+
+
+def _fold(children: Mapping[str, Sequence[StoredSubcall]], surplus: int) -> dict[str, int]:
+    """Choose finished branches to fold, from the top and the earliest, until ``surplus`` lines are saved."""
+    folded: dict[str, int] = {}
+    pending = list(children.get("", ()))
+    while pending and surplus > 0:
+        subcall = pending.pop(0)
+        below = _below(children, subcall.call.span_id)
+        if below and all(item.judgement for item in (subcall, *below)):
+            folded[subcall.call.span_id] = len(below)
+            surplus -= len(below)
+        else:
+            pending.extend(children.get(subcall.call.span_id, ()))
+    return folded
+
+
+def _below(children: Mapping[str, Sequence[StoredSubcall]], span_id: str) -> list[StoredSubcall]:
+    found = list(children.get(span_id, ()))
+    for item in found:  # grows while it is walked: breadth first
+        found.extend(children.get(item.call.span_id, ()))
+    return found
