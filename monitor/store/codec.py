@@ -1,0 +1,285 @@
+"""Events to canonical form and back. No text is ever in an event in the clear.
+
+The encoder follows the types in ``monitor.records``, once, at import: what is declared ``Text`` becomes a reference
+whatever the field is called, and a type that this module does not know stops the import. So a field that is added to a
+record later can neither leak into the log nor be left out of it.
+
+In the body of an event stand, besides JSON's own values,
+
+``{"$text": commitment, "n": codepoints}``
+    a text (an empty one is ``""``);
+``{"$json": commitment, "n": codepoints}``
+    a large value (token evidence), stored as one canonical JSON text;
+``{"$chain": node_hash, "n": messages}``
+    a message history by the hash of its last message (an empty one is ``[]``);
+``{"$int": digits}``, ``{"$float": repr}``
+    a number that canonical JSON cannot hold, from ``canonical.escape_json``.
+
+What the envelope says (``run_id``, ``span_id``, ``at``) is not said again in the body.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Protocol, TypeAlias, cast
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
+
+from monitor import records
+from monitor.canonical import escape_json, unescape_json, unescape_text
+from monitor.errors import StoreError, StoreFormatError
+from monitor.store import jcs
+
+VERSION = 1
+"""The version of the canonical form, ``v`` in every event and message node."""
+
+ENVELOPE = frozenset({"run_id", "span_id", "at"})
+"""Fields of payloads that live in the envelope of the event."""
+
+PAYLOADS: dict[str, type[records.Payload]] = {
+    "started": records.Call,
+    "observed": records.Observation,
+    "judged": records.Judgement,
+    "run_started": records.RunStart,
+    "run_resumed": records.RunResume,
+    "run_ended": records.RunEnd,
+}
+"""The type of the payload for every kind of event that can be stored."""
+
+
+class Shelf(Protocol):
+    """Where an encoder puts what does not stand in the event itself."""
+
+    def put_text(self, text: str) -> str:
+        """Store ``text`` if it is new and return its commitment."""
+        ...
+
+    def put_node(self, parent: str | None, payload: str) -> str:
+        """Store a message node if it is new and return its hash."""
+        ...
+
+
+class Library(Protocol):
+    """Where a decoder finds what an encoder put on the shelf."""
+
+    def text(self, commitment: str) -> str | None:
+        """The text behind a commitment, or None if it was erased. Raises StoreFormatError if there never was one."""
+        ...
+
+    def history(self, node_hash: str) -> tuple[records.Message, ...]:
+        """The messages up to and including this node. Raises StoreFormatError if a node is missing."""
+        ...
+
+
+Encoder: TypeAlias = Callable[[Any, Shelf], str]
+"""Takes a value and a shelf, returns canonical JSON text."""
+
+
+# ---------------------------------------------------------------------------------------------------- encoding
+
+
+def encode_event(event: records.Event, *, seq: int, at: str, shelf: Shelf) -> str:
+    """Return the canonical JSON text of ``event``, having put its texts and messages on ``shelf``.
+
+    Raises:
+        StoreError: the event's kind and payload do not go together, or a text in it was never escaped.
+    """
+    kind = type(event.payload)
+    if PAYLOADS.get(event.kind) is not kind:
+        raise StoreError(f"a {event.kind!r} event cannot carry a {kind.__name__}; make events with Event.of")
+    body = _ENCODERS[kind](event.payload, shelf)
+    return (
+        f'{{"at":{_encode_scalar(at, shelf)},"body":{body},"kind":"{event.kind}","run_id":"{event.run_id}",'
+        f'"seq":{seq},"span_id":"{event.span_id}","v":{VERSION}}}'
+    )
+
+
+def _encode_text(text: str, shelf: Shelf) -> str:
+    return f'{{"$text":"{shelf.put_text(text)}","n":{len(text)}}}' if text else '""'
+
+
+def _encode_history(messages: tuple[records.Message, ...], shelf: Shelf) -> str:
+    head: str | None = None
+    for message in messages:
+        parent = f'"{head}"' if head else "null"
+        payload = f'{{"message":{_encode_message(message, shelf)},"parent":{parent},"v":{VERSION}}}'
+        head = shelf.put_node(head, payload)
+    return f'{{"$chain":"{head}","n":{len(messages)}}}' if head else "[]"
+
+
+def _encode_tokens(tokens: records.TokenEvidence, shelf: Shelf) -> str:
+    text = jcs.dumps(escape_json(tokens.model_dump()))
+    return f'{{"$json":"{shelf.put_text(text)}","n":{len(text)}}}'
+
+
+def _encode_scalar(value: Any, _shelf: Shelf) -> str:
+    if type(value) is str and value.isascii() and "\0" not in value:
+        return jcs.quote(value)
+    return jcs.dumps(escape_json(value))
+
+
+def _encoder_of(annotation: Any) -> Encoder:
+    """Choose the encoder for a type of ``monitor.records``. Raises TypeError for one that it does not know."""
+    if annotation == records.Text:
+        return _encode_text
+    if annotation is records.TokenEvidence:
+        return _encode_tokens
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is tuple and arguments[0] is records.Message:
+        return _encode_history
+    if origin is tuple:
+        return _tuple_encoder(_encoder_of(arguments[0]))
+    if origin in {typing.Union, types.UnionType}:
+        (inner,) = (argument for argument in arguments if argument is not types.NoneType)
+        return _optional_encoder(_encoder_of(inner))
+    if origin is typing.Literal or annotation in {str, int, float, bool}:
+        return _encode_scalar
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return _enum_encoder(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return _model_encoder(annotation)
+    raise TypeError(f"the store has no canonical form for {annotation!r}; give it one in {__name__}")
+
+
+def _tuple_encoder(inner: Encoder) -> Encoder:
+    return lambda values, shelf: "[" + ",".join([inner(value, shelf) for value in values]) + "]"
+
+
+def _optional_encoder(inner: Encoder) -> Encoder:
+    return lambda value, shelf: "null" if value is None else inner(value, shelf)
+
+
+def _enum_encoder(enum: type[Enum]) -> Encoder:
+    forms = {member: jcs.dumps(member.value) for member in enum}
+    return lambda value, _shelf: forms[value]
+
+
+def _model_encoder(model: type[BaseModel], without: frozenset[str] = frozenset()) -> Encoder:
+    """Make the encoder of a record type: every field but those ``without``, each by the encoder of its type.
+
+    Field names are ASCII, so sorting them is the order of RFC 8785. Most fields of most records hold their default,
+    whose form is made once, here: that halves the time of an event with many findings.
+    """
+    hints = typing.get_type_hints(model, include_extras=True)
+    fields = []
+    for name in sorted(model.model_fields.keys() - without):
+        encoder, default, prefix = _encoder_of(hints[name]), model.model_fields[name].default, f'"{name}":'
+        usual = "" if default is PydanticUndefined else prefix + encoder(default, _NOWHERE)
+        fields.append((name, default, usual, prefix, encoder))
+
+    def encode(value: Any, shelf: Shelf) -> str:
+        held = value.__dict__
+        return (
+            "{"
+            + ",".join(
+                [
+                    usual if (item := held[name]) is default else prefix + encoder(item, shelf)
+                    for name, default, usual, prefix, encoder in fields
+                ]
+            )
+            + "}"
+        )
+
+    return encode
+
+
+class _Nowhere:
+    """The shelf for defaults: a record whose default is a text or a message would be encoded once for all stores."""
+
+    def put_text(self, text: str) -> str:
+        raise TypeError(f"the default of a Text must be empty, found {text!r}")
+
+    def put_node(self, parent: str | None, payload: str) -> str:
+        raise TypeError(f"the default of a history must be empty, found {payload} after {parent}")
+
+
+_NOWHERE = _Nowhere()
+_encode_message = _model_encoder(records.Message)
+_ENCODERS: dict[type[Any], Encoder] = {payload: _model_encoder(payload, ENVELOPE) for payload in PAYLOADS.values()}
+
+
+# ---------------------------------------------------------------------------------------------------- decoding
+
+
+def parse(canonical: str) -> dict[str, Any]:
+    """Read an event or a message node as JSON. Raises StoreFormatError for a version this code does not know."""
+    try:
+        value = json.loads(canonical)
+    except ValueError as exc:
+        raise StoreFormatError(f"the store is damaged: a canonical form is not JSON ({exc})") from exc
+    if not isinstance(value, dict) or value.get("v") != VERSION:
+        raise StoreFormatError(
+            "the store holds an event of another version; upgrade with: pip install -U factored-monitor"
+        )
+    return value
+
+
+def decode_event(event: dict[str, Any], library: Library) -> records.Payload:
+    """Return the payload of a parsed event, equal to the one that was encoded.
+
+    Raises:
+        StoreFormatError: the event is of an unknown kind or damaged.
+    """
+    payload = PAYLOADS.get(event["kind"])
+    if payload is None:
+        raise StoreFormatError(f"the store holds an event of unknown kind {event['kind']!r}; upgrade the monitor")
+    fields = _decode(event["body"], library)
+    fields |= {name: event[name] for name in ENVELOPE & payload.model_fields.keys()}
+    return cast("records.Payload", _validate(payload, fields))
+
+
+def decode_message(node: dict[str, Any], library: Library) -> records.Message:
+    """Return the message of a parsed message node. Raises StoreFormatError if it is damaged."""
+    return cast("records.Message", _validate(records.Message, _decode(node["message"], library)))
+
+
+def references(value: Any) -> tuple[set[str], set[str]]:
+    """Return the commitments and the node hashes that a parsed event or message node refers to."""
+    commitments: set[str] = set()
+    heads: set[str] = set()
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting.extend(item)
+        elif isinstance(item, dict):
+            commitments.update(item[mark] for mark in ("$text", "$json") if mark in item)
+            heads.update(item[mark] for mark in ("$chain",) if mark in item)
+            waiting.extend(item.values())
+    return commitments, heads
+
+
+def _validate(model: type[BaseModel], fields: dict[str, Any]) -> BaseModel:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as exc:
+        where = ", ".join(".".join(map(str, error["loc"])) for error in exc.errors(include_input=False))
+        raise StoreFormatError(f"the store is damaged: a {model.__name__} cannot be read back ({where})") from exc
+
+
+def _decode(value: Any, library: Library) -> Any:
+    """Undo an encoder. Texts come back unescaped, for the records' own types escape them again, to the same text."""
+    if isinstance(value, list):
+        return [_decode(item, library) for item in value]
+    if not isinstance(value, dict):
+        return unescape_json(value)
+    if "$text" in value:
+        text = library.text(value["$text"])
+        return ERASED * value["n"] if text is None else unescape_text(text)
+    if "$json" in value:
+        text = library.text(value["$json"])
+        return None if text is None else unescape_json(json.loads(text))
+    if "$chain" in value:
+        return library.history(value["$chain"])
+    if "$int" in value or "$float" in value:
+        return unescape_json(value)
+    return {key: _decode(item, library) for key, item in value.items()}
+
+
+ERASED = "█"
+"""Stands for each codepoint of a text that was erased, so that evidence still points at the right place."""

@@ -1,0 +1,143 @@
+"""``Store``: what the rest of the package sees of the database."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Self
+
+from monitor.store import schema
+from monitor.store.location import parse_url
+from monitor.store.reader import Reader, StoredEvent
+from monitor.store.sqlite import connect_reader, driver, library_warnings, translate
+from monitor.store.writer import Writer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from monitor.records import Event, StoredRun, StoredSubcall
+
+
+class Store:
+    """An append-only store of events in one SQLite file, which several processes may use at once.
+
+    Whatever an append has returned for is on the disk. Reads answer from one consistent snapshot. A store that is not
+    closed is closed when it is forgotten or the interpreter ends; nothing that was accepted is lost either way.
+    """
+
+    def __init__(self, path: Path, *, busy_seconds: float) -> None:
+        """Use the prepared database at ``path``; callers use ``open``."""
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._reader = Reader(path, busy_seconds=busy_seconds)
+        writer = Writer(path, busy_seconds=busy_seconds)
+        self._append = writer.append
+        self._append_sync = writer.append_sync
+        self._stop = weakref.finalize(self, writer.stop)
+
+    @classmethod
+    def open(cls, url: str, *, busy_seconds: float = 30.0, create: bool = True) -> Self:
+        """Open the store at ``url``, making or upgrading the database where needed.
+
+        A file that may only be read opens too: reading works, and an append says why it does not.
+
+        Args:
+            url: ``sqlite:///path/monitor.db`` or a plain path.
+            busy_seconds: how long to wait for another process's lock before giving up.
+            create: whether to make a database where there is none.
+
+        Raises:
+            ConfigError: the URL is not one that this version can store in.
+            StoreFormatError: the file is no monitor database, or a newer version wrote it; it is left as it was.
+            StoreUnavailableError: it is missing (and ``create`` is false), locked, or cannot be read.
+        """
+        path = parse_url(url)
+        schema.prepare(path, create=create, busy_seconds=busy_seconds)
+        return cls(path, busy_seconds=busy_seconds)
+
+    # -------------------------------------------------------------------------------------------------- writing
+
+    async def append(self, *events: Event) -> None:
+        """Add ``events`` to the log, all of them in one transaction, and return once they are durable.
+
+        Cancelling the caller does not undo the write: the events are stored, and only the waiting ends.
+
+        Raises:
+            ConflictError: one of them is in the log already.
+            StoreUnavailableError: the file is locked, full, read-only or gone.
+            StoreError: one of them has no place in the log (no run, no step before it), or the store was closed.
+                Whichever it is, none of ``events`` was written.
+        """
+        if events:
+            await self._append(events)
+
+    def append_sync(self, *events: Event) -> None:
+        """``append`` for callers without an event loop: blocks until the events are durable, and raises the same."""
+        if events:
+            self._append_sync(events)
+
+    # -------------------------------------------------------------------------------------------------- reading
+
+    def runs(self, *, limit: int | None = None) -> list[StoredRun]:
+        """Return the newest ``limit`` runs (all of them without a limit), the newest first."""
+        return self._reader.runs(limit=limit)
+
+    def run(self, run_id: str) -> StoredRun:
+        """Return the run with this id, or the only one whose id begins so (4 digits at least). Raises CatalogError."""
+        return self._reader.run(run_id)
+
+    def subcalls(self, run_id: str) -> list[StoredSubcall]:
+        """Return the subcalls of a run in the order of their starts. Raises CatalogError if there is no such run."""
+        return self._reader.subcalls(run_id)
+
+    def subcall(self, run_id: str, span_id: str) -> StoredSubcall:
+        """Return one subcall by its span id, or the only one of the run whose id begins so. Raises CatalogError."""
+        return self._reader.subcall(run_id, span_id)
+
+    def events(self, run_id: str) -> list[StoredEvent]:
+        """Return the events of a run in the order of the log. Raises CatalogError if there is no such run."""
+        return self._reader.events(run_id)
+
+    # --------------------------------------------------------------------------------------------------- itself
+
+    @property
+    def path(self) -> Path:
+        """The absolute path of the file."""
+        return self._path
+
+    @property
+    def url(self) -> str:
+        """The URL that opens this store from anywhere on this machine."""
+        return f"sqlite:///{self._path}"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know of the SQLite library in use; empty when all is well."""
+        return library_warnings()
+
+    def schema_version(self) -> int:
+        """Return the version of the schema in the file. Raises StoreError if the file cannot be read."""
+        try:
+            connection = connect_reader(self._path, busy_seconds=self._busy_seconds)
+            try:
+                return schema.version_of(connection)
+            finally:
+                connection.close()
+        except driver().Error as exc:
+            raise translate(exc, self._path, busy_seconds=self._busy_seconds) from exc
+
+    def close(self) -> None:
+        """Write what was accepted, then let go of the file. Safe to call twice."""
+        self._stop()
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"

@@ -1,0 +1,95 @@
+"""The texts and message histories that a set of events refers to, fetched together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, text
+from sqlmodel import Session, col, select
+
+from monitor.errors import StoreFormatError
+from monitor.store.codec import decode_message, parse, references
+from monitor.store.tables import TextRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from monitor.records import Message
+
+_HISTORIES = text("""
+    WITH RECURSIVE chain (node_hash, parent_hash, payload) AS (
+      SELECT node_hash, parent_hash, payload FROM message_nodes WHERE node_hash IN :heads
+      UNION
+      SELECT n.node_hash, n.parent_hash, n.payload FROM message_nodes AS n JOIN chain ON n.node_hash = chain.parent_hash
+    )
+    SELECT node_hash, payload FROM chain
+""").bindparams(bindparam("heads", expanding=True))
+_CHUNK = 500  # well below the number of parameters that any SQLite build allows in one statement
+
+
+class LoadedLibrary:
+    """Answers ``codec.Library`` from what was loaded; each message is decoded once, however many histories share it."""
+
+    def __init__(self, texts: dict[str, str | None], nodes: dict[str, dict[str, Any]]) -> None:
+        self._texts = texts
+        self._nodes = nodes
+        self._messages: dict[str, Message] = {}
+
+    def text(self, commitment: str) -> str | None:
+        """The text behind a commitment, None where it was erased. Raises StoreFormatError if there never was one."""
+        try:
+            return self._texts[commitment]
+        except KeyError:
+            raise StoreFormatError(
+                f"the store is damaged: an event commits to text {commitment}, which is not there"
+            ) from None
+
+    def history(self, node_hash: str) -> tuple[Message, ...]:
+        """The messages up to and including this node. Raises StoreFormatError if a node is missing."""
+        backwards: list[Message] = []
+        current: str | None = node_hash
+        while current is not None:
+            node = self._nodes.get(current)
+            if node is None:
+                raise StoreFormatError(f"the store is damaged: message node {current} is not there")
+            if current not in self._messages:
+                self._messages[current] = decode_message(node, self)
+            backwards.append(self._messages[current])
+            current = node["parent"]
+        return tuple(reversed(backwards))
+
+
+def load(session: Session, events: Iterable[dict[str, Any]]) -> LoadedLibrary:
+    """Fetch everything that the parsed ``events`` refer to, each text and each message once."""
+    commitments: set[str] = set()
+    heads: set[str] = set()
+    for event in events:
+        texts, chains = references(event)
+        commitments |= texts
+        heads |= chains
+    nodes = _load_nodes(session, heads)
+    for node in nodes.values():
+        commitments |= references(node)[0]
+    return LoadedLibrary(_load_texts(session, commitments), nodes)
+
+
+def _load_nodes(session: Session, heads: set[str]) -> dict[str, dict[str, Any]]:
+    """The nodes of all histories that end in ``heads``, parsed, by hash: one recursive query for each few heads."""
+    connection = session.connection()
+    return {
+        node_hash: parse(payload)
+        for some in _chunks(sorted(heads))
+        for node_hash, payload in connection.execute(_HISTORIES, {"heads": some})
+    }
+
+
+def _load_texts(session: Session, commitments: set[str]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for some in _chunks(sorted(commitments)):
+        rows = session.exec(select(TextRow).where(col(TextRow.commitment).in_(some)))
+        found.update((row.commitment, row.body) for row in rows)
+    return found
+
+
+def _chunks(items: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))

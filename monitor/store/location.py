@@ -1,0 +1,60 @@
+"""Where a store is: a URL or a plain path, and whether the file there is still the one that was opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from monitor.errors import ConfigError, StoreUnavailableError
+
+_SQLITE = "sqlite:///"
+
+
+def parse_url(url: str) -> Path:
+    """Return the absolute path of the SQLite file that ``url`` names.
+
+    Args:
+        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or a plain path (``~`` is the home directory).
+
+    Raises:
+        ConfigError: for another database, or for one in memory, which would forget every trace.
+    """
+    if url.startswith(("postgresql:", "postgresql+", "postgres:")):
+        raise ConfigError(
+            "this version stores in SQLite only, and the database is a PostgreSQL URL; "
+            "write a path or sqlite:///path/monitor.db (PostgreSQL comes in a later version)"
+        )
+    if "://" in url and not url.startswith(_SQLITE):
+        raise ConfigError(f"expected a path or sqlite:///path/monitor.db, found {url!r}")
+    text = url.removeprefix(_SQLITE)
+    if not text or text == ":memory:" or "\0" in text:
+        raise ConfigError(f"a store needs a file of its own, found {url!r}; write a path or sqlite:///path/monitor.db")
+    return Path(text).expanduser().absolute()
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """Which file a connection has open. SQLite goes on writing into a file that was deleted under it: we do not."""
+
+    path: Path
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileIdentity:
+        """Identify the file now at ``path``. Raises StoreUnavailableError if there is none."""
+        try:
+            facts = path.stat()
+        except OSError as exc:
+            raise StoreUnavailableError(
+                f"{path}: expected the store here, found none ({exc.strerror}); put the file back, or name another"
+            ) from exc
+        return cls(path, facts.st_dev, facts.st_ino)
+
+    def verify(self) -> None:
+        """Raise StoreUnavailableError if ``path`` no longer leads to this file."""
+        if FileIdentity.of(self.path) != self:
+            raise StoreUnavailableError(
+                f"{self.path}: the file was replaced by another while it was in use; nothing is written to either. "
+                "Put the right one in place and try again"
+            )

@@ -1,0 +1,14 @@
+"""Alembic's entry point. The connection, already inside a write transaction, comes from ``monitor.store.schema``."""
+
+from alembic import context
+from sqlmodel import SQLModel
+
+import monitor.store.tables  # noqa: F401 - fills SQLModel.metadata, which autogenerate compares with
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=SQLModel.metadata,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

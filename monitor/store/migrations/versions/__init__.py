@@ -1,0 +1,1 @@
+"""One module per schema version. A migration that was released is never edited."""

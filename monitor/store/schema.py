@@ -1,0 +1,166 @@
+"""The schema's version: looked up on every opening, and brought up to date by Alembic only where it is behind.
+
+The file's header is read before SQLite touches the file, so that a stranger's file is left as it is. Alembic takes time
+to import; a store that is up to date, which is nearly every one, never loads it.
+"""
+
+from __future__ import annotations
+
+import time
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from monitor.errors import StoreFormatError, StoreUnavailableError
+from monitor.store.sqlite import connect, connect_reader, driver, is_busy, translate
+
+APPLICATION_ID = 0x664D6F6E
+"""``fMon`` at byte 68 of the file: the SQLite way to say whose database this is."""
+
+SCHEMA_VERSION = 1
+"""The newest schema this code knows: the number of its last migration."""
+
+_MAGIC = b"SQLite format 3\x00"
+_HEADER_BYTES = 100
+_RETRY_SECONDS = 0.01
+_MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+class FileKind(Enum):
+    """What is at a path, as far as its first 100 bytes tell."""
+
+    MISSING = "missing"
+    EMPTY = "empty"
+    OURS = "ours"
+
+
+def identify(path: Path) -> FileKind:
+    """Say what is at ``path`` without changing it.
+
+    Raises:
+        StoreFormatError: it is no monitor database.
+        StoreUnavailableError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except FileNotFoundError:
+        return FileKind.MISSING
+    except OSError as exc:
+        raise StoreUnavailableError(f"{path}: cannot be read ({exc.strerror}); name a file that can") from exc
+    if not header:
+        return FileKind.EMPTY
+    advice = "it was left as it is; name another file"
+    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+        raise StoreFormatError(
+            f"{path}: expected a monitor database, found a file that is no SQLite database; {advice}"
+        )
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise StoreFormatError(f"{path}: expected a monitor database, found some other program's; {advice}")
+    return FileKind.OURS
+
+
+def prepare(path: Path, *, create: bool, busy_seconds: float) -> None:
+    """Make sure that ``path`` is a monitor database of this very schema: create or upgrade it where needed.
+
+    Raises:
+        StoreFormatError: the file is not ours, or newer than this code.
+        StoreUnavailableError: it is missing and ``create`` is false, or it cannot be written although it must be.
+    """
+    kind = identify(path)
+    if kind is not FileKind.OURS:
+        if not create:
+            raise StoreUnavailableError(f"{path}: there is no store here yet; `monitor run` makes one, or name another")
+        _create_file(path, busy_seconds)
+    try:
+        version = read_version(path, busy_seconds=busy_seconds)
+    except driver().Error as exc:
+        raise translate(exc, path, busy_seconds=busy_seconds) from exc
+    refuse_newer(path, version)
+    if version < SCHEMA_VERSION:
+        _migrate(path, busy_seconds)
+
+
+def refuse_newer(path: Path, version: int) -> None:
+    """Raise StoreFormatError if the schema ``version`` of ``path`` is newer than this code knows."""
+    if version > SCHEMA_VERSION:
+        raise StoreFormatError(
+            f"{path}: written by a newer monitor (schema {version}; this one knows up to {SCHEMA_VERSION}); "
+            "upgrade with: pip install -U factored-monitor. The file was left as it is"
+        )
+
+
+def read_version(path: Path, *, busy_seconds: float) -> int:
+    """Return the schema version of a monitor database, 0 before its first migration. Raises the driver's errors."""
+    connection = connect_reader(path, busy_seconds=busy_seconds)
+    try:
+        return version_of(connection)
+    finally:
+        connection.close()
+
+
+def version_of(connection: Any) -> int:
+    """The schema version that an open DB-API connection sees: Alembic's own note, or the header's if that is larger."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+        for (revision,) in connection.execute("SELECT version_num FROM alembic_version"):
+            version = max(version, int(revision) if str(revision).isdecimal() else SCHEMA_VERSION + 1)
+    return int(version)
+
+
+def _create_file(path: Path, busy_seconds: float) -> None:
+    """Make an empty database that says whose it is, in WAL mode. Several processes may do this at once."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StoreUnavailableError(f"{path.parent}: cannot be made ({exc.strerror}); name another place") from exc
+    try:
+        connection = connect(path, mode="rwc", busy_seconds=busy_seconds)
+        try:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            _enter_wal(connection, deadline=time.monotonic() + busy_seconds)
+        finally:
+            connection.close()
+    except driver().Error as exc:
+        raise translate(exc, path, busy_seconds=busy_seconds) from exc
+
+
+def _enter_wal(connection: Any, *, deadline: float) -> None:
+    """Switch to write-ahead logging, waiting for other openers: for this one step SQLite does not wait by itself."""
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except driver().OperationalError as exc:
+            if not is_busy(exc) or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
+
+
+def _migrate(path: Path, busy_seconds: float) -> None:
+    """Run the missing migrations in one write transaction; a process that waited for another finds none missing."""
+    from alembic import command  # noqa: PLC0415 - slow to import and needed only here
+    from alembic.config import Config  # noqa: PLC0415 - as above
+    from sqlalchemy import create_engine, event, exc  # noqa: PLC0415 - as above
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415 - as above
+
+    engine = create_engine(
+        "sqlite://",
+        module=driver(),
+        creator=lambda: connect(path, mode="rw", busy_seconds=busy_seconds),
+        poolclass=NullPool,
+    )
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except exc.DBAPIError as failure:
+        raise translate(failure.orig or failure, path, busy_seconds=busy_seconds) from failure
+    except driver().Error as failure:
+        raise translate(failure, path, busy_seconds=busy_seconds) from failure
+    finally:
+        engine.dispose()
