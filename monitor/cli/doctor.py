@@ -77,9 +77,10 @@ def examine(**flags: object) -> Iterator[Part]:
         yield from _guarded("sqlite", lambda: _sqlite(chosen))
         yield from _guarded("database", lambda: _database(chosen))
         yield from _guarded("policies", lambda: _policies(chosen))
-    yield from _guarded("weights", _weights)
-    yield _extra("embedded", "xllamacpp", "the embedded model")
-    yield _extra("models", "openai", "OpenAI-compatible endpoints")
+    embedded = settings is None or settings.model == "embedded"
+    yield from _guarded("weights", lambda: _weights(needed=embedded))
+    yield _extra("embedded", "xllamacpp", "the embedded model", needed=embedded)
+    yield _extra("models", "openai", "the embedded model and OpenAI-compatible endpoints", needed=embedded)
     yield _extra("models", "langchain", "other providers, by init_chat_model")
     yield _torch()
 
@@ -157,23 +158,23 @@ def _policies(settings: Settings) -> Part:
     return Part("policies", "ok", f"{names}: {len(rules.rules)} rules, {len(results)} tests pass", needed=True)
 
 
-def _weights() -> Part:
+def _weights(*, needed: bool) -> Part:
     from monitor.models.weights import PULL, describe
 
     info = describe()[0]
     if not info.problem:
-        return Part("weights", "ok", f"{info.path}, {info.size / 1e6:.0f} MB, hash verified")
-    return Part(
-        "weights", "broken" if info.present else "off", info.problem, f"{PULL} --force" if info.present else PULL
-    )
+        return Part("weights", "ok", f"{info.path}, {info.size / 1e6:.0f} MB, hash verified", needed=needed)
+    if info.present:
+        return Part("weights", "broken", info.problem, f"{PULL} --force", needed)
+    return Part("weights", "off", info.problem, PULL, needed)
 
 
-def _extra(extra: str, package: str, what: str) -> Part:
+def _extra(extra: str, package: str, what: str, *, needed: bool = False) -> Part:
     """An optional package: found without importing it."""
     mend = f'pip install "factored-monitor[{extra}]"'
     if importlib.util.find_spec(package) is None:
-        return Part(package, "off", f"not installed; needed for {what}", mend)
-    return Part(package, "ok", importlib.metadata.version(package))
+        return Part(package, "off", f"not installed; needed for {what}", mend, needed)
+    return Part(package, "ok", importlib.metadata.version(package), needed=needed)
 
 
 def _torch() -> Part:

@@ -18,7 +18,7 @@ from monitor.errors import RecipeError, RoleError
 __all__ = ["recipes", "register", "roles", "version"]
 
 Paths = Annotated[
-    list[str] | None, typer.Argument(metavar="[FILE]...", help="Files of your own, besides the shipped ones.")
+    list[str] | None, typer.Argument(metavar="FILE", help="Files of your own, besides the shipped ones.")
 ]
 
 
@@ -43,7 +43,7 @@ def recipes(files: Paths = None, *, json_output: Json = False) -> None:
     if json_output:
         emit_json("monitor.recipes/1", {"recipes": listed})
     else:
-        _print_table(("recipe", "about"), [(item["name"], item["about"]) for item in listed])
+        _print_table(("recipe", "about"), [(item["name"], item["about"].partition("\n\n")[0]) for item in listed])
 
 
 def roles(files: Paths = None, *, json_output: Json = False) -> None:

@@ -13,17 +13,17 @@ from monitor.cli.exit_codes import ExitCode
 from monitor.cli.options import Json
 from monitor.cli.safe import one_line, visible
 
-__all__ = ["lint", "list_rules", "register", "test_rules"]
+__all__ = ["lint", "list_rules", "register", "run_tests"]
 
 Packs = Annotated[
-    list[str] | None, typer.Argument(metavar="[PACK]...", help="Packs by name or path; default: all shipped ones.")
+    list[str] | None, typer.Argument(metavar="PACK", help="Packs by name or path; default: all shipped ones.")
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(help="Test, lint and list policy packs.", no_args_is_help=True, rich_markup_mode=None)
-    group.command("test")(test_rules)
+    group.command("test")(run_tests)
     group.command()(lint)
     group.command("list")(list_rules)
     app.add_typer(group, name="policy")
@@ -35,7 +35,7 @@ def _paths(packs: list[str] | None) -> list[Path]:
     return [catalog.find("policy", name) for name in packs or catalog.names("policy")]
 
 
-def test_rules(packs: Packs = None, *, json_output: Json = False) -> None:
+def run_tests(packs: Packs = None, *, json_output: Json = False) -> None:
     """Run the tests inside the rules. Exit code 1 if one fails."""
     from monitor import policy
 

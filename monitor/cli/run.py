@@ -12,6 +12,7 @@ from monitor.cli import exit_codes
 from monitor.cli.console import emit_json, error_line, note, stderr
 from monitor.cli.live import Progress, watching
 from monitor.cli.options import Budget, Config, Db, Json, load_settings, parse_budget, parse_options
+from monitor.cli.runs import RunRef, find_run
 from monitor.cli.safe import one_line, visible
 from monitor.cli.tree import draw, run_label, tokens, verdict_text
 from monitor.errors import ConfigError
@@ -68,8 +69,6 @@ def run(
 
     The answer goes to standard output, progress and findings to standard error.
     """
-    from monitor.orchestrate.run import run as run_recipe
-
     if policy and no_policy:
         raise ConfigError("--policy and --no-policy contradict each other: give one of them")
     settings = load_settings(
@@ -83,6 +82,8 @@ def run(
     options = parse_options(option)
     text = sys.stdin.read() if task == "-" else task
 
+    from monitor.orchestrate.run import run as run_recipe
+
     def work(listener: Progress) -> "Coroutine[Any, Any, RunResult]":
         return run_recipe(recipe, text, seed=seed, options=options, settings=settings, listener=listener)
 
@@ -91,7 +92,7 @@ def run(
 
 
 def resume(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its beginning.")],
+    ref: RunRef,
     *,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Call again what failed or exceeded its budget.")
@@ -106,14 +107,14 @@ def resume(
 
     For a run that was killed, cancelled or failed. No judged subcall is called or charged again.
     """
-    from monitor.orchestrate.run import resume as resume_run
-    from monitor.store import Store
-
     settings = load_settings(config=config, db=db)
     limits = parse_budget(budget)
     given = load_settings(config=config, budget=limits).budget.model_dump(include=set(limits)) if limits else None
+    from monitor.orchestrate.run import resume as resume_run
+    from monitor.store import Store
+
     with Store.open(settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
-        stored = store.run(run_id)
+        stored = find_run(store, ref)
         subcalls = store.subcalls(stored.start.run_id)
 
     def work(listener: Progress) -> "Coroutine[Any, Any, RunResult]":

@@ -11,6 +11,7 @@ from rich.text import Text
 from monitor.cli.console import emit_json, stdout
 from monitor.cli.detail import evidence_lines, print_subcall
 from monitor.cli.options import Config, Db, Json, load_settings
+from monitor.cli.runs import RunRef, find_run
 from monitor.cli.safe import one_line, visible
 from monitor.cli.tree import draw, notable, run_label, state_text, verdict_text
 from monitor.errors import ConfigError
@@ -26,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its beginning.")],
+    ref: RunRef,
     *,
     subcall: Annotated[
         str | None,
@@ -45,7 +46,7 @@ def show(
 
     settings = load_settings(config=config, db=db)
     with Store.open(settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
-        run = store.run(run_id)
+        run = find_run(store, ref)
         subcalls = store.subcalls(run.start.run_id)
     if subcall is not None:
         chosen = _pick(subcalls, subcall)

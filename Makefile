@@ -1,0 +1,64 @@
+# make demo     see it work: set up, fetch the embedded model, run a real task, show what was stored
+# make test     all checks and tests, and a smoke test of the wheel
+# make probes   torch (CPU build) for activation probes, where it can be had
+#
+# Every step leaves a stamp in .venv, so that the second time is quick. PYTHON=python3.12 chooses another Python.
+
+PYTHON ?= python3
+QUESTION ?= A ticket costs 3 dollars. How much do 4 friends pay in all, and what is left of 20 dollars?
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PINS := -c constraints.txt
+
+.PHONY: help demo test probes clean
+.NOTPARALLEL:
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+$(VENV)/.made: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "set-up: Python 3.11 or newer is needed, $(PYTHON) is not; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "set-up: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
+	@echo "set-up: making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet $(PINS) pip
+	@touch $@
+
+$(VENV)/.embedded: $(VENV)/.made pyproject.toml hatch_build.py
+	@echo "set-up: installing the monitor and what the embedded model needs (a minute or two the first time)"
+	@$(PIP) install --quiet $(PINS) --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.embedded
+	@echo "set-up: installing what the tests need"
+	@$(PIP) install --quiet $(PINS) --group dev
+	@touch $@
+
+$(VENV)/.weights: $(VENV)/.embedded
+	@echo "set-up: the embedded model's weights (90 MB the first time)"
+	@$(BIN)/monitor models pull
+	@touch $@
+
+demo: $(VENV)/.weights
+	@$(BIN)/monitor models path >/dev/null || $(BIN)/monitor models pull
+	@echo 'demo: monitor run amplify "$(QUESTION)"'
+	@$(BIN)/monitor run amplify "$(QUESTION)"; code=$$?; \
+	  echo; echo "demo: monitor show latest"; $(BIN)/monitor show latest; exit $$code
+
+test: $(VENV)/.dev $(VENV)/.weights
+	@$(BIN)/monitor models path >/dev/null || $(BIN)/monitor models pull
+	@echo "test: ruff";           $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "test: mypy";           $(BIN)/mypy
+	@echo "test: imports";        $(BIN)/lint-imports
+	@echo "test: generated docs"; $(BIN)/cog --check docs/cli.md
+	@echo "test: pytest";         $(BIN)/pytest -q -n 2
+	@echo "test: the wheel";      scripts/smoke_wheel.sh $(BIN)/python
+
+probes: $(VENV)/.embedded
+	@scripts/install_torch.sh $(BIN)/python
+
+clean:
+	rm -rf $(VENV) build dist
