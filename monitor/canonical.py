@@ -9,7 +9,7 @@ Text
     digits. All other text is unchanged, so offsets in ordinary text are the writer's own.
 
 JSON values
-    NaN, infinities and negative zero become ``{"$float": "nan"}``; integers beyond ±(2^53-1) become
+    NaN, infinities, negative zero and whole floats beyond ±(2^53-1) become ``{"$float": "nan"}``; integers beyond it
     ``{"$int": "9223372036854775808"}``; a key that begins with ``$`` gets one more ``$``.
 """
 
@@ -65,9 +65,10 @@ def escape_json(value: Any) -> Any:
     if isinstance(value, int):
         return value if -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER else {"$int": str(value)}
     if isinstance(value, float):
-        if math.isfinite(value) and not (value == 0 and math.copysign(1, value) < 0):
-            return value
-        return {"$float": repr(value)}
+        whole_and_large = value.is_integer() and abs(value) > MAX_SAFE_INTEGER  # written as digits, read as an integer
+        if not math.isfinite(value) or whole_and_large or (value == 0 and math.copysign(1, value) < 0):
+            return {"$float": repr(value)}
+        return value
     if isinstance(value, dict):
         return {_escape_key(key): escape_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -80,18 +81,21 @@ def _escape_key(key: str) -> str:
     return f"${key}" if key.startswith("$") else key
 
 
-def unescape_json(value: Any) -> Any:
-    """Undo ``escape_json`` (tuples come back as lists)."""
+def unescape_json(value: Any, *, texts: bool = True) -> Any:
+    """Undo ``escape_json`` (tuples come back as lists); with ``texts=False`` only numbers and ``$`` keys."""
     if isinstance(value, str):
-        return unescape_text(value)
+        return unescape_text(value) if texts else value
     if isinstance(value, list):
-        return [unescape_json(item) for item in value]
+        return [unescape_json(item, texts=texts) for item in value]
     if isinstance(value, dict):
         if value.keys() == {"$int"}:
             return int(value["$int"])
         if value.keys() == {"$float"}:
             return float(value["$float"])
-        return {unescape_text(key.removeprefix("$")): unescape_json(item) for key, item in value.items()}
+        return {
+            unescape_json(key.removeprefix("$"), texts=texts): unescape_json(item, texts=texts)
+            for key, item in value.items()
+        }
     return value
 
 

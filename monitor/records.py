@@ -187,8 +187,8 @@ class ErrorInfo(Frozen):
 class Call(Frozen):
     """What one subcall was handed and might spend: the payload of its ``started`` event.
 
-    ``key`` names the step in its run (parent step, role, inputs, occurrence), the same in every execution: a run that is
-    resumed finds its answers by it. ``attempt`` counts from 1; attempts above 1 are child spans of the first one, and
+    ``key`` names the step in its run (scope, role, inputs, occurrence), the same in every execution: a run that is
+    resumed finds its answers by it. ``scope`` is the path of the contexts it was asked in, and so of its budgets. ``attempt`` counts from 1; attempts above 1 are child spans of the first one, and
     ``retry_of`` is that first span. ``reserved`` is charged until the observation says what was really used. ``kind`` is
     ``model``, or ``tool`` for one execution of a tool (the arguments are its ``task``, the result is its output).
     """
@@ -198,6 +198,7 @@ class Call(Frozen):
     parent_id: str | None = None
     retry_of: str | None = None
     key: str
+    scope: str = ""
     attempt: int = 1
     kind: Literal["model", "tool"] = "model"
     role: str
@@ -338,8 +339,9 @@ class RunStart(Frozen):
 
 
 class RunResume(Frozen):
-    """The payload of a run's ``resumed`` event."""
+    """The payload of a run's ``resumed`` event: what may differ from the start."""
 
+    recipe_hash: str = ""
     limits: Limits = Limits()
     retry_failed: bool = False
     rules: tuple[RuleRef, ...] = ()

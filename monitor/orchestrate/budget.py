@@ -1,0 +1,274 @@
+"""Budgets: a tree of accounts in which a child draws from its parent, and nothing is spent that was not reserved.
+
+Before a call, its worst case is reserved in its own account and in every ancestor's, all at once or not at all; after
+it, the reservation is replaced by what was used. Reserved and spent amounts together never pass a limit, whatever the
+siblings in flight do. A call whose reservation fails only because siblings hold theirs waits until one of them settles;
+it is refused when what is *spent* leaves no room for it.
+
+Money is counted in whole picodollars (1e-12 US dollars), rounded up, so that sums are exact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from monitor.errors import BudgetExceeded, ConfigError
+from monitor.records import Exceeded, LimitName, Limits, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PICO = 10**12
+NOTHING = Usage()
+COUNTED: tuple[LimitName, ...] = ("calls", "input_tokens", "cached_tokens", "output_tokens", "cost", "tool_calls")
+
+
+def picodollars(cost: float) -> int:
+    """US dollars as whole picodollars, rounded up. A cost that is no finite number counts as nothing spent."""
+    # By way of the shortest decimal that names the float: 31e-12 dollars are 31 picodollars, not 32.
+    return math.ceil(Decimal(repr(cost)) * PICO) if math.isfinite(cost) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What a call may spend or has spent, in the units of ``COUNTED`` (cost in picodollars; None is unknown)."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    cost: int | None = None
+    tool_calls: int = 0
+
+    @classmethod
+    def of(cls, usage: Usage) -> Amounts:
+        """The amounts of a usage; negative numbers from a provider count as zero."""
+        return cls(
+            calls=usage.calls,
+            input_tokens=max(0, usage.input_tokens),
+            cached_tokens=max(0, usage.cached_tokens),
+            output_tokens=max(0, usage.output_tokens),
+            cost=None if usage.cost is None else max(0, picodollars(usage.cost)),
+            tool_calls=usage.tool_calls,
+        )
+
+    def of_limit(self, name: LimitName) -> int:
+        """The amount that counts against the limit ``name``; an unknown cost counts as 0 (see ``Budget.reserve``)."""
+        value: int | None = getattr(self, name)
+        return value or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why nothing was reserved. ``temporary``: only siblings' reservations are in the way, and they will settle."""
+
+    exceeded: tuple[Exceeded, ...]
+    temporary: bool
+
+
+class Budget:
+    """One account: ``limits`` of its own, and a parent whose limits hold as well.
+
+    ``depth`` is the depth of the account's owner in the tree; ``clock`` gives seconds. ``already`` and ``seconds_before``
+    are what was spent (or stays reserved) from this account before the object existed: a run that is resumed. They are
+    not charged to the parent, which carries them itself.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        limits: Limits,
+        *,
+        parent: Budget | None = None,
+        depth: int = 0,
+        already: Usage = NOTHING,
+        seconds_before: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.owner = owner
+        self.limits = limits
+        self.depth = depth
+        self._parent = parent
+        self._clock: Callable[[], float] = parent._clock if parent else clock
+        self._opened = self._clock() - seconds_before
+        before = Amounts.of(already)
+        self._spent = {name: before.of_limit(name) for name in COUNTED}
+        self._reserved = dict.fromkeys(COUNTED, 0)
+        # One lock and one list of waiting calls for the whole tree.
+        self._lock: threading.Lock = parent._lock if parent else threading.Lock()
+        self._waiting: list[asyncio.Future[None]] = parent._waiting if parent else []
+
+    def child(self, owner: str, limits: Limits, *, depth: int, already: Usage = NOTHING) -> Budget:
+        """Open an account that draws from this one."""
+        return Budget(owner, limits, parent=self, depth=depth, already=already)
+
+    def _chain(self) -> Iterator[Budget]:
+        """This account and its ancestors, the outermost first."""
+        if self._parent:
+            yield from self._parent._chain()
+        yield self
+
+    @property
+    def limits_cost(self) -> bool:
+        """Whether this account or an ancestor limits the cost."""
+        return any(account.limits.cost is not None for account in self._chain())
+
+    def seconds_left(self) -> float | None:
+        """Wall seconds until the first deadline of this account and its ancestors; None is none. May be negative."""
+        left = [
+            account.limits.seconds - (account._clock() - account._opened)
+            for account in self._chain()
+            if account.limits.seconds is not None
+        ]
+        return min(left, default=None)
+
+    def left(self) -> Limits:
+        """What remains under every limit that holds here, reservations in flight counted as spent."""
+        with self._lock:
+            left: dict[str, float] = {}
+            for account in self._chain():
+                for name in COUNTED:
+                    if (limit := account._limit(name)) is not None:
+                        room = limit - account._spent[name] - account._reserved[name]
+                        left[name] = min(left.get(name, room), room)
+        seconds = self.seconds_left()
+        depths = [account.limits.depth + account.depth for account in self._chain() if account.limits.depth is not None]
+        return Limits(
+            **{name: max(0, room) / (PICO if name == "cost" else 1) for name, room in left.items()},
+            seconds=None if seconds is None else max(0.0, seconds),
+            depth=max(0, min(depths) - self.depth) if depths else None,
+        )
+
+    def unspent_output(self) -> int | None:
+        """Output tokens that remain under every limit when nothing is in flight; None is unlimited."""
+        with self._lock:
+            return min(
+                (
+                    account.limits.output_tokens - account._spent["output_tokens"]
+                    for account in self._chain()
+                    if account.limits.output_tokens is not None
+                ),
+                default=None,
+            )
+
+    def _limit(self, name: LimitName) -> int | None:
+        if name == "cost":
+            return None if self.limits.cost is None else math.floor(Decimal(repr(self.limits.cost)) * PICO)
+        return getattr(self.limits, name)  # type: ignore[no-any-return]  # every counted limit but cost is int | None
+
+    def out_of_time(self) -> tuple[Exceeded, ...]:
+        """The deadlines that have passed (or, where clocks disagree by a hair, the first to come), the outermost first."""
+        timed = [account for account in self._chain() if account.limits.seconds is not None]
+        passed = [item for account in timed for item, _ in account._obstacles(Amounts(), 0) if item.limit == "seconds"]
+        if passed or not timed:
+            return tuple(passed)
+        first = min(timed, key=lambda account: (account.limits.seconds or 0) - (self._clock() - account._opened))
+        allowed = first.limits.seconds or 0
+        return (Exceeded(owner=first.owner, limit="seconds", allowed=allowed, used=allowed, needed=0),)
+
+    def try_reserve(self, wanted: Amounts, *, depth: int = 0) -> Reservation | Refusal:
+        """Reserve ``wanted`` here and in every ancestor, or say which limits are in the way, the outermost first."""
+        with self._lock:
+            return self._try_reserve(wanted, depth)
+
+    def _try_reserve(self, wanted: Amounts, depth: int) -> Reservation | Refusal:
+        obstacles = [obstacle for account in self._chain() for obstacle in account._obstacles(wanted, depth)]
+        if obstacles:
+            return Refusal(tuple(item for item, _ in obstacles), temporary=all(passing for _, passing in obstacles))
+        for account in self._chain():
+            for name in COUNTED:
+                account._reserved[name] += wanted.of_limit(name)
+        return Reservation(self, wanted)
+
+    async def reserve(self, wanted: Amounts, *, depth: int = 0) -> Reservation:
+        """Reserve ``wanted``, waiting for siblings in flight where only their reservations are in the way.
+
+        Raises:
+            BudgetExceeded: what is spent (or the depth, or the time) leaves no room.
+            ConfigError: a cost limit holds and the price of the call is unknown.
+        """
+        if wanted.cost is None and wanted.calls and self.limits_cost:
+            raise ConfigError(
+                "a cost limit is set, but the price of this model is unknown: "
+                "give its prices in monitor.toml ([models.NAME.price]) or drop the cost limit"
+            )
+        while True:
+            waiter = asyncio.get_running_loop().create_future()
+            with self._lock:  # tried and queued under one lock, so that no settlement falls between
+                got = self._try_reserve(wanted, depth)
+                if isinstance(got, Refusal) and got.temporary:
+                    self._waiting.append(waiter)
+            if isinstance(got, Reservation):
+                return got
+            if not got.temporary:
+                raise BudgetExceeded("; ".join(str(item) for item in got.exceeded), got.exceeded)
+            try:
+                await asyncio.wait_for(waiter, self.seconds_left())
+            except TimeoutError:
+                continue  # the deadline is among the obstacles of the next try
+            finally:
+                with self._lock:
+                    if waiter in self._waiting:
+                        self._waiting.remove(waiter)
+
+    def _obstacles(self, wanted: Amounts, depth: int) -> Iterator[tuple[Exceeded, bool]]:
+        """The limits of this account that are in the way; each with whether it is only reserved, not spent."""
+        for name in COUNTED:
+            limit, needed = self._limit(name), wanted.of_limit(name)
+            spent, reserved = self._spent[name], self._reserved[name]
+            if limit is None or not needed or spent + reserved + needed <= limit:
+                continue
+            unit = PICO if name == "cost" else 1
+            exceeded = Exceeded(
+                owner=self.owner,
+                limit=name,
+                allowed=limit / unit,
+                used=(spent + reserved) / unit,
+                needed=needed / unit,
+            )
+            yield exceeded, spent + needed <= limit
+        below = depth - self.depth
+        if self.limits.depth is not None and below > self.limits.depth:
+            yield Exceeded(owner=self.owner, limit="depth", allowed=self.limits.depth, used=below - 1, needed=1), False
+        seconds = self._clock() - self._opened
+        if self.limits.seconds is not None and seconds >= self.limits.seconds:
+            yield (
+                Exceeded(owner=self.owner, limit="seconds", allowed=self.limits.seconds, used=seconds, needed=0),
+                False,
+            )
+
+    def _settle(self, reserved: Amounts, used: Amounts) -> None:
+        with self._lock:
+            for account in self._chain():
+                for name in COUNTED:
+                    account._reserved[name] -= reserved.of_limit(name)
+                    account._spent[name] += used.of_limit(name)
+            waiting, self._waiting[:] = list(self._waiting), []
+        for waiter in waiting:
+            waiter.get_loop().call_soon_threadsafe(_wake, waiter)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+class Reservation:
+    """What one call may spend; settled exactly once."""
+
+    def __init__(self, budget: Budget, amounts: Amounts) -> None:
+        self._budget = budget
+        self.amounts = amounts
+        self._open = True
+
+    def settle(self, usage: Usage) -> None:
+        """Replace the reservation by what was really used. Settling again changes nothing."""
+        if self._open:
+            self._open = False
+            self._budget._settle(self.amounts, Amounts.of(usage))

@@ -1,0 +1,263 @@
+"""What a recipe works with: it can call a role, map over many, nest another recipe, and do nothing else.
+
+A context has a scope (its path in the run), a place in the tree and a budget. Every call goes through the engine, and so
+through the one door; a recipe only ever holds answers that were committed, judged and released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from monitor.canonical import canonical_hash
+from monitor.errors import RecipeError, SubcallFailed
+from monitor.orchestrate.replies import answer_data
+from monitor.orchestrate.subcall import Engine, Step
+from monitor.orchestrate.tools import Tool
+from monitor.records import Frozen, Limits, Message, Outcome, Reasoning, StoredSubcall, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from monitor.models.base import ModelClient
+    from monitor.orchestrate.budget import Budget
+    from monitor.orchestrate.roles import Role
+
+MAX_TOOL_ROUNDS = 16
+
+
+class Answer(Frozen):
+    """The released answer of one subcall.
+
+    ``text`` is the answer as text: the field ``answer`` of a structured answer where it has one, else all of it. ``data``
+    is the structured answer without its reasoning, {} for a role without an output schema.
+    """
+
+    text: str
+    data: dict[str, Any] = Field(default_factory=dict)
+    reasoning: Reasoning = Reasoning()
+    verdict: Verdict
+    run_id: str
+    span_id: str
+    depth: int
+
+
+class Workplace(Protocol):
+    """Where contexts get their parts from: see ``run.Workplace``."""
+
+    def role(self, name: str) -> Role:
+        """The role of that name or path. Raises CatalogError, RoleError."""
+        ...
+
+    def client(self, model: str | ModelClient | None) -> ModelClient:
+        """The client of a model's name; None is the run's model. Raises ConfigError."""
+        ...
+
+    def recipe(self, name: str) -> tuple[str, Callable[..., Awaitable[Any]]]:
+        """The name and function of a recipe. Raises CatalogError, RecipeError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """One place in a run, handed to a recipe as its first argument."""
+
+    engine: Engine
+    workplace: Workplace
+    budget: Budget
+    recipe_name: str
+    concurrency: int
+    scope: str = ""
+    parent_id: str | None = None
+    depth: int = 0
+
+    def call(
+        self,
+        role: str,
+        *,
+        under: Answer | None = None,
+        model: str | ModelClient | None = None,
+        budget: Limits | None = None,
+        tools: Sequence[Callable[..., Any]] = (),
+        **inputs: Any,
+    ) -> Awaitable[Answer]:
+        """Call a role once, with ``inputs`` and nothing else in its sight; await the result for the answer.
+
+        ``under`` hangs the subcall below an earlier answer in the tree. ``budget`` adds limits to the role's own. ``tools``
+        are functions that the role may use; each must be in the role's list. The step is named here, not when it is
+        awaited, so that the same program names the same steps in every execution.
+
+        Raises (when awaited):
+            SubcallError: it ended without an answer: BudgetExceeded, Blocked, SubcallFailed …
+            ConfigError: no such role or model, an input is missing, a tool is not in the role's list.
+        """
+        chosen = self.workplace.role(role)
+        client = self.workplace.client(model if model is not None else chosen.model)
+        allowed = tuple(Tool.of(tool) for tool in tools)
+        if unlisted := sorted({tool.spec.name for tool in allowed} - set(chosen.tools)):
+            raise RecipeError(
+                f"role {chosen.name} was handed {', '.join(unlisted)}, not in its tools: add it to {chosen.path}"
+            )
+        try:
+            messages = chosen.messages(inputs)
+        except ValueError as exc:
+            raise RecipeError(str(exc)) from exc
+        name = canonical_hash([self.scope, "call", chosen.name, client.name, [m.content for m in messages]])
+        scope = f"{self.scope}/{chosen.name}:{self.engine.name_step(name)}"
+        depth = (under.depth if under else self.depth) + 1
+        account = self.budget.child(chosen.name, chosen.budget, depth=depth, already=self.engine.spent_in(scope))
+        if budget is not None:
+            account = account.child(chosen.name, budget, depth=depth, already=self.engine.spent_in(scope))
+        task = inputs.get("task")
+        step = Step(
+            role=chosen,
+            client=client,
+            messages=messages,
+            task=task if isinstance(task, str) else messages[-1].content,
+            scope=scope,
+            parent_id=under.span_id if under else self.parent_id,
+            depth=depth,
+            budget=account,
+            tools=allowed,
+            recipe=self.recipe_name,
+        )
+        return self._rounds(step)
+
+    async def map(
+        self,
+        role: str,
+        items: Iterable[Mapping[str, Any]],
+        *,
+        under: Answer | None = None,
+        concurrency: int | None = None,
+        **call_options: Any,
+    ) -> list[Answer]:
+        """Call a role on each item's inputs, at most ``concurrency`` at a time; answers come in the order of the items.
+
+        The first subcall that ends without an answer cancels the others and raises.
+        """
+        calls = [lambda item=item: self.call(role, under=under, **call_options, **item) for item in items]
+        return await self.gather(calls, concurrency=concurrency)
+
+    async def gather(
+        self, calls: Sequence[Callable[[], Awaitable[Any]]], *, concurrency: int | None = None
+    ) -> list[Any]:
+        """Await what each of ``calls`` returns, at most ``concurrency`` at a time; results come in their order.
+
+        The first error cancels the others and is raised.
+        """
+        gate = asyncio.Semaphore(concurrency or self.concurrency)
+        # Named in order before any of them starts: see ``call``.
+        named = [call() for call in calls]
+
+        async def one(work: Awaitable[Any]) -> Any:
+            async with gate:
+                return await work
+
+        tasks = [asyncio.ensure_future(one(work)) for work in named]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for work in named:
+                if inspect.iscoroutine(work):
+                    work.close()  # a coroutine that never started would warn; closing a finished one does nothing
+
+    def nest(self, name: str, *, under: Answer | None = None, budget: Limits | None = None) -> Context:
+        """A context below this one, with limits of its own that draw from this one's."""
+        scope = f"{self.scope}/{name}:{self.engine.name_step(canonical_hash([self.scope, 'nest', name]))}"
+        depth = under.depth if under else self.depth
+        account = self.budget.child(name, budget or Limits(), depth=depth, already=self.engine.spent_in(scope))
+        return Context(
+            engine=self.engine,
+            workplace=self.workplace,
+            budget=account,
+            recipe_name=self.recipe_name,
+            concurrency=self.concurrency,
+            scope=scope,
+            parent_id=under.span_id if under else self.parent_id,
+            depth=depth,
+        )
+
+    def recipe(
+        self, name: str, task: str, *, under: Answer | None = None, budget: Limits | None = None, **options: Any
+    ) -> Awaitable[Any]:
+        """Run another recipe inside this run, in a context below this one; await the result for what it returns."""
+        found, function = self.workplace.recipe(name)
+        nested = self.nest(found, under=under, budget=budget)
+        nested = Context(**{**nested.__dict__, "recipe_name": found})
+        return function(nested, task, **recipe_options(function, options))
+
+    async def _rounds(self, step: Step) -> Answer:
+        """One call of a role: a single model step, or as many as its tools ask for."""
+        messages = step.messages
+        for _ in range(MAX_TOOL_ROUNDS):
+            this = Step(**{**{name: getattr(step, name) for name in step.__slots__}, "messages": messages})
+            done = await self.engine.model_step(this, self.engine.name_step(this.key))
+            assert done.observation is not None
+            if not done.observation.tool_calls:
+                return answer_of(done, step.role)
+            messages = (*messages, *await self._use_tools(this, done))
+        raise SubcallFailed(f"role {step.role.name} asked for tools {MAX_TOOL_ROUNDS} times without an answer")
+
+    async def _use_tools(self, step: Step, done: StoredSubcall) -> list[Message]:
+        """Run the allowed tool calls of a judged subcall; returns what the model is told of all of them."""
+        assert done.observation is not None
+        asked = done.observation
+        told = [Message(role="assistant", content=asked.raw or asked.output, tool_calls=asked.tool_calls)]
+        by_name = {tool.spec.name: tool for tool in step.tools}
+        for tool_call in asked.tool_calls:
+            if tool_call.refused:
+                text = f"refused: {tool_call.refused}"
+            else:
+                try:
+                    ran = await self.engine.tool_step(step, by_name[tool_call.name], tool_call, done)
+                    text = ran.observation.output if ran.observation else ""
+                except SubcallFailed as exc:
+                    text = f"failed: {exc}"
+            told.append(Message(role="tool", content=text, tool_call_id=tool_call.id))
+        return told
+
+
+def answer_of(subcall: StoredSubcall, role: Role) -> Answer:
+    """The answer of a released subcall."""
+    seen, judgement = subcall.observation, subcall.judgement
+    assert seen is not None
+    assert judgement is not None
+    assert judgement.outcome is Outcome.OK
+    data = answer_data(seen.output, role.output)
+    answer = data.get("answer")
+    return Answer(
+        text=answer if isinstance(answer, str) else seen.output,
+        data=data,
+        reasoning=seen.reasoning,
+        verdict=judgement.verdict,
+        run_id=subcall.call.run_id,
+        span_id=subcall.call.span_id,
+        depth=subcall.call.depth,
+    )
+
+
+def recipe_options(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options for a recipe, turned into the types of its parameters (``"2"`` into 2). Raises RecipeError."""
+    parameters = dict(list(inspect.signature(function, eval_str=True).parameters.items())[2:])
+    checked: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in parameters:
+            known = ", ".join(parameters) or "none"
+            raise RecipeError(f"recipe {function.__name__} has no option {name}; its options: {known}")
+        annotation = parameters[name].annotation
+        try:
+            checked[name] = (
+                value if annotation is inspect.Parameter.empty else TypeAdapter(annotation).validate_python(value)
+            )
+        except ValidationError as exc:
+            problem = exc.errors(include_url=False)[0]["msg"]
+            raise RecipeError(f"option {name} of recipe {function.__name__}: {problem}; found {value!r}") from exc
+    return checked

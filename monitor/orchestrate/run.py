@@ -1,0 +1,419 @@
+"""Start a run, or go on with one: from a recipe's name and a task to a stored, judged answer.
+
+A run's events are ``run_started``, the events of its subcalls, and ``run_ended``; a resume adds ``run_resumed`` and a new
+end. What a subcall ended in is data: ``run`` returns it. What breaks the monitor itself (the store, the settings) is an
+exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import monitor
+from monitor import catalog, verdict
+from monitor.canonical import canonical_text, parse_json
+from monitor.errors import (
+    Blocked,
+    BudgetExceeded,
+    ConfigError,
+    MonitorError,
+    Rejected,
+    StoreError,
+    SubcallCancelled,
+    SubcallError,
+)
+from monitor.models.secrets import clean
+from monitor.orchestrate.budget import Budget
+from monitor.orchestrate.context import Answer, Context, recipe_options
+from monitor.orchestrate.process import is_alive, owner_of, this_process
+from monitor.orchestrate.subcall import Engine
+from monitor.orchestrate.workplace import Workplace
+from monitor.pipeline import LoadedChecks, Pipeline, load_checks
+from monitor.records import (
+    ErrorInfo,
+    Event,
+    Exceeded,
+    Finding,
+    Frozen,
+    Limits,
+    Outcome,
+    RunEnd,
+    RunResume,
+    RunStart,
+    Status,
+    StoredRun,
+    StoredSubcall,
+    Usage,
+    Verdict,
+    new_run_id,
+    new_span_id,
+    now,
+)
+from monitor.settings import Settings
+from monitor.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from monitor.models.base import ModelClient
+
+_ACTIVE: set[str] = set()
+"""The runs that this process is executing now."""
+
+
+class RunResult(Frozen):
+    """How a run ended. ``answer`` is only there where the outcome is ``ok``.
+
+    ``findings`` are those that matched or could not be evaluated, each with the span id of its subcall.
+    """
+
+    run_id: str
+    outcome: Outcome
+    answer: str = ""
+    verdict: Verdict
+    usage: Usage = Usage()
+    error: ErrorInfo | None = None
+    exceeded: tuple[Exceeded, ...] = ()
+    findings: tuple[tuple[str, Finding], ...] = ()
+    db: str = ""
+    seconds: float = 0.0
+
+
+async def run(
+    recipe: str,
+    task: str,
+    *,
+    model: str | ModelClient | None = None,
+    db: str | None = None,
+    policies: Sequence[str] | None = None,
+    budget: Limits | None = None,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    concurrency: int | None = None,
+    settings: Settings | None = None,
+    listener: Callable[[Event], None] | None = None,
+) -> RunResult:
+    """Run a recipe on a task: every subcall bounded, stored, checked and judged before its answer is used.
+
+    Args:
+        recipe: A name, or ``path.py`` or ``path.py:function``.
+        task: What is asked.
+        model: ``embedded``, an alias, ``provider:name``, or a client. Default: the settings'.
+        db: Where the run is stored: a path or URL. Default: the settings'.
+        policies: Policy packs by name or path; an empty list is no policy, and then nothing can pass.
+        budget: The limits of the whole run; those that are not given are the settings'.
+        seed: Makes the run's sampling seeds.
+        options: Options of the recipe.
+        concurrency: How many subcalls may be in flight.
+        settings: All settings at once, instead of reading them from the environment and ``monitor.toml``.
+        listener: Told of each event after its commit.
+
+    However the run ends, the result says so: see ``RunResult.outcome``.
+
+    Raises:
+        ConfigError: something that was asked for is not there or is wrong; nothing was spent.
+        StoreError: the record could not be written; nothing was released after that.
+        asyncio.CancelledError: the caller was cancelled; the run is stored as cancelled and can be resumed.
+    """
+    settings = settings or Settings(
+        db=db, model=None if not isinstance(model, str) else model, policies=policies, concurrency=concurrency
+    )
+    packs = tuple(policies if policies is not None else settings.policies)
+    checks = load_checks(packs)
+    found = catalog.load_recipe(recipe)
+    recipe_options(found.function, options or {})  # wrong options are told before anything is stored
+    me = this_process()
+    start = RunStart(
+        run_id=new_run_id(),
+        span_id=new_span_id(),
+        recipe=found.ref,
+        recipe_hash=found.sha256,
+        task=task,
+        model=_name(model if model is not None else settings.model),
+        seed=seed,
+        limits=_merged(settings.budget, budget),
+        policies=packs,
+        rules=checks.rules,
+        options=canonical_text({"options": dict(options or {}), "concurrency": concurrency or settings.concurrency}),
+        host=me.host,
+        pid=me.pid,
+        process_started=me.started,
+        version=monitor.__version__,
+        at=now(),
+    )
+    with Store.open(db or settings.db, busy_seconds=settings.busy_seconds) as store:
+        execution = _Execution(store, checks, settings, model, listener)
+        return await execution.go(StoredRun(start=start), start)
+
+
+async def resume(
+    run_id: str,
+    *,
+    retry_failed: bool = False,
+    budget: Limits | None = None,
+    model: str | ModelClient | None = None,
+    db: str | None = None,
+    settings: Settings | None = None,
+    listener: Callable[[Event], None] | None = None,
+) -> RunResult:
+    """Go on with a run that was killed, cancelled or failed. No judged subcall is called again, and none charged twice.
+
+    What was observed but not judged is judged; what was started but not observed stays charged at its reservation, and is
+    called again as a new attempt. A run that ended well is returned as it is.
+
+    Args:
+        run_id: The run, or an unambiguous beginning of its id.
+        retry_failed: Call again what failed or exceeded its budget; otherwise those ends are final.
+        budget: New limits for the whole run; what was spent before counts.
+        model: Only to hand in a client; by name, the run's own model is used.
+        db: As in ``run``.
+        settings: As in ``run``.
+        listener: As in ``run``.
+
+    Raises:
+        ConfigError: the run is still being executed by a living process, or its parts are gone.
+        StoreError: no such run, or the record could not be written.
+    """
+    settings = settings or Settings(db=db)
+    with Store.open(db or settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
+        earlier = store.run(run_id)
+        if earlier.state == Outcome.OK:
+            return _stored_result(store, earlier)
+        _refuse_if_alive(earlier)
+        checks = load_checks(earlier.start.policies)
+        limits = _merged(earlier.resumes[-1].limits if earlier.resumes else earlier.start.limits, budget)
+        me = this_process()
+        again = RunResume(
+            recipe_hash=catalog.load_recipe(earlier.start.recipe).sha256,
+            limits=limits,
+            retry_failed=retry_failed,
+            rules=checks.rules,
+            host=me.host,
+            pid=me.pid,
+            process_started=me.started,
+            version=monitor.__version__,
+            at=now(),
+        )
+        execution = _Execution(store, checks, settings, model or earlier.start.model, listener)
+        return await execution.go(earlier, again)
+
+
+def run_sync(recipe: str, task: str, **arguments: Any) -> RunResult:
+    """As ``run``, for code without an event loop."""
+    return asyncio.run(run(recipe, task, **arguments))
+
+
+def resume_sync(run_id: str, **arguments: Any) -> RunResult:
+    """As ``resume``, for code without an event loop."""
+    return asyncio.run(resume(run_id, **arguments))
+
+
+class _Execution:
+    """One execution of a run, the first or a resumed one."""
+
+    def __init__(
+        self,
+        store: Store,
+        checks: LoadedChecks,
+        settings: Settings,
+        model: str | ModelClient | None,
+        listener: Callable[[Event], None] | None,
+    ) -> None:
+        self._store = store
+        self._checks = checks
+        self._settings = settings
+        self._model = model if model is not None else settings.model
+        self._listener = listener
+
+    async def go(self, earlier: StoredRun, step: RunStart | RunResume) -> RunResult:
+        """Execute the run from ``step`` to its end."""
+        start = earlier.start
+        found = catalog.load_recipe(start.recipe)
+        workplace = Workplace(self._settings, self._model, found.path.parent)
+        _refuse_unpriced(step.limits, workplace.client(None))
+        stored = () if isinstance(step, RunStart) else tuple(self._store.subcalls(start.run_id))
+        chosen = parse_json(start.options)
+        concurrency = int(chosen["concurrency"])
+        before = _seconds_of(earlier, stored)
+        began = time.monotonic()
+        await self._commit(start, step)
+        engine = Engine(
+            run_id=start.run_id,
+            root_span=start.span_id,
+            seed=start.seed,
+            pipeline=Pipeline(self._store, self._checks, self._listener),
+            gate=asyncio.Semaphore(concurrency),
+            stored=stored,
+            retry_failed=isinstance(step, RunResume) and step.retry_failed,
+        )
+        context = Context(
+            engine=engine,
+            workplace=workplace,
+            budget=Budget("run", step.limits, already=engine.spent_in(""), seconds_before=before),
+            recipe_name=found.name,
+            concurrency=concurrency,
+        )
+        options = recipe_options(found.function, chosen["options"])
+        _ACTIVE.add(start.run_id)
+        try:
+            end = await _execute(engine, found.function(context, start.task, **options))
+            end = end.model_copy(update={"seconds": before + time.monotonic() - began, "at": now()})
+            await self._commit(start, end)
+        finally:
+            _ACTIVE.discard(start.run_id)
+            await workplace.aclose()
+        this = asyncio.current_task()
+        if end.outcome is Outcome.CANCELLED and this is not None and this.cancelling():
+            raise asyncio.CancelledError
+        return _result(start, end, engine.judged, self._store.url)
+
+    async def _commit(self, start: RunStart, payload: RunStart | RunResume | RunEnd) -> None:
+        event = Event.of(start.run_id, start.span_id, payload)
+        await self._store.append(event)
+        if self._listener:
+            self._listener(event)
+
+
+async def _execute(engine: Engine, recipe: Awaitable[Any]) -> RunEnd:
+    """Await the recipe and say how the run ended; only the store's own trouble is raised."""
+    task = asyncio.ensure_future(recipe)
+    engine.on_halt = lambda: _cancel(task)
+    ended: BaseException | None = None
+    answer = ""
+    try:
+        answer = _answer_text(await task)
+    except StoreError:
+        raise
+    except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - every way in which a recipe can end is recorded
+        ended = exc
+    ended = engine.halted or ended
+    if not isinstance(ended, asyncio.CancelledError):
+        await engine.finish_earlier()
+    return RunEnd(
+        outcome=_outcome_of(ended),
+        answer="" if ended else answer,
+        verdict=verdict.of_run([subcall.judgement.verdict for subcall in engine.judged if subcall.judgement]),
+        usage=engine.spent(),
+        error=ErrorInfo(kind=_kind_of(ended), message=clean(_message_of(ended))) if ended else None,
+        exceeded=ended.exceeded if isinstance(ended, BudgetExceeded) else (),
+    )
+
+
+def _cancel(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+
+
+def _answer_text(returned: Any) -> str:
+    """What a recipe returns, as the run's answer: text, an ``Answer``'s text, or anything JSON."""
+    if isinstance(returned, Answer):
+        return returned.text
+    return returned if isinstance(returned, str) else canonical_text(returned)
+
+
+_OUTCOMES: dict[type[BaseException], Outcome] = {
+    Blocked: Outcome.BLOCKED,
+    BudgetExceeded: Outcome.BUDGET_EXCEEDED,
+    Rejected: Outcome.REJECTED,
+    SubcallCancelled: Outcome.CANCELLED,
+    asyncio.CancelledError: Outcome.CANCELLED,
+}
+
+
+def _outcome_of(ended: BaseException | None) -> Outcome:
+    if ended is None:
+        return Outcome.OK
+    return next((outcome for kind, outcome in _OUTCOMES.items() if isinstance(ended, kind)), Outcome.FAILED)
+
+
+def _kind_of(ended: BaseException) -> str:
+    if isinstance(ended, SubcallError):
+        return "subcall"
+    if isinstance(ended, asyncio.CancelledError):
+        return "cancelled"
+    return "config" if isinstance(ended, MonitorError) else "recipe"
+
+
+def _message_of(ended: BaseException) -> str:
+    """The error in words; one that the recipe's own code raised also with its class."""
+    if isinstance(ended, asyncio.CancelledError):
+        return "cancelled; what was in flight was cut off and recorded"
+    return str(ended) if isinstance(ended, MonitorError) else f"{type(ended).__name__}: {ended}"
+
+
+def _merged(limits: Limits, over: Limits | None) -> Limits:
+    """``limits`` with those of ``over`` that were given, None (no limit) among them."""
+    return limits if over is None else limits.model_copy(update=over.model_dump(include=over.model_fields_set))
+
+
+def _refuse_unpriced(limits: Limits, client: ModelClient) -> None:
+    if limits.cost is not None and client.price is None:
+        raise ConfigError(
+            f"a cost limit is set, but the price of {client.name} is unknown: give its prices in monitor.toml "
+            "([models.NAME.price]), or drop the cost limit. Nothing was spent"
+        )
+
+
+def _refuse_if_alive(run: StoredRun) -> None:
+    """Two processes must not drive one run. Raises ConfigError."""
+    if run.state != "started":
+        return
+    owner = owner_of(run.resumes[-1] if run.resumes else run.start)
+    if run.start.run_id in _ACTIVE or (owner != this_process() and is_alive(owner)):
+        raise ConfigError(
+            f"run {run.start.run_id} is still being executed by process {owner.pid} on {owner.host}: "
+            "wait for it or end it, then resume"
+        )
+
+
+def _seconds_of(run: StoredRun, stored: Sequence[StoredSubcall]) -> float:
+    """Wall seconds that earlier executions used: as the last end says, and from there (or from the start) to the last
+    event of an execution that was killed.
+    """
+    if run.end and run.ended_after_last_resume:
+        return run.end.seconds
+    before = run.end.seconds if run.end else 0.0
+    began = (run.resumes[-1] if run.resumes else run.start).at
+    last = max((at for subcall in stored for at in _times(subcall) if at), default=began)
+    return before + max(0.0, (_when(last) - _when(began)).total_seconds()) if began else before
+
+
+def _times(subcall: StoredSubcall) -> tuple[str, ...]:
+    return tuple(part.at for part in (subcall.call, subcall.observation, subcall.judgement) if part)
+
+
+def _when(at: str) -> datetime:
+    return datetime.fromisoformat(at)
+
+
+def _name(model: str | ModelClient) -> str:
+    return model if isinstance(model, str) else model.name
+
+
+def _stored_result(store: Store, run: StoredRun) -> RunResult:
+    assert run.end is not None
+    return _result(run.start, run.end, store.subcalls(run.start.run_id), store.url)
+
+
+def _result(start: RunStart, end: RunEnd, subcalls: Sequence[StoredSubcall], db: str) -> RunResult:
+    findings = tuple(
+        (subcall.call.span_id, finding)
+        for subcall in subcalls
+        if subcall.judgement
+        for finding in subcall.judgement.findings
+        if finding.status in {Status.MATCH, Status.UNKNOWN}
+    )
+    return RunResult(
+        run_id=start.run_id,
+        outcome=end.outcome,
+        answer=end.answer,
+        verdict=end.verdict,
+        usage=end.usage,
+        error=end.error,
+        exceeded=end.exceeded,
+        findings=findings,
+        db=db,
+        seconds=end.seconds,
+    )

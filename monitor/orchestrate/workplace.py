@@ -1,0 +1,54 @@
+"""Where a run gets its parts from: roles and recipes by name or path, model clients by name, rules by pack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from monitor import catalog
+from monitor.models import resolve
+from monitor.models.alias import ModelAlias
+from monitor.models.resolve import EmbeddedOptions
+from monitor.orchestrate.roles import load_role
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from monitor.models.base import ModelClient
+    from monitor.orchestrate.roles import Role
+    from monitor.settings import Settings
+
+
+class Workplace:
+    """The parts of one run. Clients are made once for each name and closed together."""
+
+    def __init__(self, settings: Settings, model: str | ModelClient, recipe_folder: Path) -> None:
+        self._settings = settings
+        self._near = recipe_folder
+        self._model = model
+        self._clients: dict[str, ModelClient] = {}
+
+    def role(self, name: str) -> Role:
+        """The role of that name or path. Raises CatalogError, RoleError."""
+        return load_role(catalog.find("role", name, near=self._near))
+
+    def client(self, model: str | ModelClient | None) -> ModelClient:
+        """The client of a model's name, or the run's. Raises ConfigError for a name that cannot be resolved."""
+        chosen = self._model if model is None else model
+        if not isinstance(chosen, str):
+            return chosen
+        if chosen not in self._clients:
+            aliases = {name: ModelAlias.model_validate(raw) for name, raw in self._settings.models.items()}
+            options = EmbeddedOptions(**self._settings.embedded.model_dump())
+            self._clients[chosen] = resolve.resolve(chosen, aliases=aliases, embedded=options)
+        return self._clients[chosen]
+
+    def recipe(self, name: str) -> tuple[str, Callable[..., Awaitable[Any]]]:
+        """The name and function of a recipe. Raises CatalogError, RecipeError."""
+        found = catalog.load_recipe(name)
+        return found.name, found.function
+
+    async def aclose(self) -> None:
+        """Close the clients that were made here; one that the caller handed in stays the caller's."""
+        for client in self._clients.values():
+            await client.aclose()

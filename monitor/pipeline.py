@@ -1,0 +1,147 @@
+"""The one door: every subcall, ours or foreign, is stored, checked, judged and only then released, in this order.
+
+    event started ─ the call itself ─ event observed ─ checks ─ verdict ─ event judged ─ action
+
+Nothing else happens here. Each event is committed before the next step begins, so a result that anybody holds has its
+trace and its verdict on disk. Once the call has come back (or was cut off), the rest runs to its end even if the caller
+is cancelled meanwhile; the cancellation is raised afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from monitor import actions, catalog, checks, policy
+from monitor.errors import StoreError
+from monitor.models.secrets import clean
+from monitor.records import ErrorInfo, Event, Judgement, Observation, Outcome, Record, StoredSubcall, now
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+
+    from monitor.records import Call, RuleRef
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedChecks:
+    """The checks of a run, and the rules among them as the run's record names them."""
+
+    checks: tuple[checks.Check, ...]
+    rules: tuple[RuleRef, ...] = ()
+
+
+def load_checks(packs: Sequence[str]) -> LoadedChecks:
+    """Load policy packs by name or path. Without any, only the accounting is checked, and no verdict can be pass.
+
+    Raises:
+        CatalogError: no such pack.
+        PolicyError: a pack is wrong; all of its faults at once.
+    """
+    if not packs:
+        return LoadedChecks((checks.AccountingCheck(),))
+    policy_set = policy.load([catalog.find("policy", pack) for pack in packs])
+    return LoadedChecks((checks.PolicyCheck(policy_set), checks.AccountingCheck()), policy_set.refs)
+
+
+class EventSink(Protocol):
+    """Where events are committed: the store."""
+
+    async def append(self, *events: Event) -> None:
+        """Commit the events in one transaction; return only when they are durable. Raises StoreError."""
+        ...
+
+
+class Pipeline:
+    """Takes records through the door. ``listener`` is told of each event after its commit; it cannot stop anything."""
+
+    def __init__(self, store: EventSink, loaded: LoadedChecks, listener: Callable[[Event], None] | None = None) -> None:
+        self._store = store
+        self._checks = loaded.checks
+        self._listener = listener
+
+    async def observe(self, call: Call, work: Callable[[], Awaitable[Observation]]) -> StoredSubcall:
+        """Take one call through the door; ``work`` makes the call and says what came back.
+
+        Returns the judged subcall; whether its answer may be used is for ``release`` to say. ``work`` should turn every
+        failure into an Observation; an exception from it is recorded as ``failed`` all the same.
+
+        Raises:
+            StoreError: an event could not be committed; then nothing is returned.
+            asyncio.CancelledError: the caller was cancelled; the record says so.
+        """
+        try:
+            await _to_its_end(self._commit(call.run_id, call.span_id, call))
+        except asyncio.CancelledError:
+            # The call was never made: nothing was spent.
+            await _to_its_end(self.conclude(call, Observation(outcome=Outcome.CANCELLED, at=now())))
+            raise
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            observation = await work()
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+            observation = _broken_off(call, Outcome.CANCELLED, ErrorInfo(kind="cancelled", message="cancelled"))
+        except StoreError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever broke, the record must say so; it is raised as SubcallFailed
+            info = ErrorInfo(kind="internal", message=clean(f"{type(exc).__name__}: {exc}"))
+            observation = _broken_off(call, Outcome.FAILED, info)
+        judged = await _to_its_end(self.conclude(call, observation))
+        if cancelled or observation.outcome is Outcome.CANCELLED:
+            raise cancelled or asyncio.CancelledError
+        return judged
+
+    async def conclude(self, call: Call, observation: Observation) -> StoredSubcall:
+        """Commit what came back, check it, commit the verdict."""
+        await self._commit(call.run_id, call.span_id, observation)
+        return await self.judge(call, observation)
+
+    async def judge(self, call: Call, observation: Observation) -> StoredSubcall:
+        """Check an observation that is committed already, and commit the verdict."""
+        findings = checks.run(self._checks, Record(call=call, observation=observation))
+        judgement = actions.judge(observation, findings)
+        await self._commit(call.run_id, call.span_id, judgement)
+        return StoredSubcall(call=call, observation=observation, judgement=judgement)
+
+    @staticmethod
+    def release(subcall: StoredSubcall) -> StoredSubcall:
+        """Return the subcall if its answer may be used. Raises SubcallError otherwise (see ``actions.enforce``)."""
+        assert subcall.observation is not None
+        assert subcall.judgement is not None
+        actions.enforce(Record(call=subcall.call, observation=subcall.observation), subcall.judgement)
+        return subcall
+
+    async def _commit(self, run_id: str, span_id: str, payload: Call | Observation | Judgement) -> None:
+        event = Event.of(run_id, span_id, payload)
+        await self._store.append(event)
+        if self._listener:
+            try:
+                self._listener(event)
+            except Exception:  # a broken display must not cost a trace; the failure is logged with its traceback
+                logger.exception("the listener failed on a %s event", event.kind)
+
+
+def _broken_off(call: Call, outcome: Outcome, error: ErrorInfo) -> Observation:
+    """What is recorded of a call that ended in an exception: what it used is not known, so its reservation is charged."""
+    return Observation(outcome=outcome, error=error, usage=call.reserved, usage_reported=False, at=now())
+
+
+async def _to_its_end(work: Coroutine[object, object, T]) -> T:
+    """Await ``work`` to its end even if the caller is cancelled meanwhile; then raise the cancellation."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    result = task.result()
+    if cancelled:
+        raise cancelled
+    return result

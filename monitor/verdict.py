@@ -1,0 +1,93 @@
+"""From findings to a verdict: one pure function for a subcall, one for a run.
+
+| a finding …                                                | makes the verdict at least |
+|------------------------------------------------------------|----------------------------|
+| matches, and its rule says withhold, ask_human or halt     | block                      |
+| is unknown, and its ``on_unknown`` says one of those       | block (an outage, not a catch) |
+| matches (or is unknown) and the rule says flag or redact   | flag                       |
+| is unknown, and ``on_unknown`` says log                    | unmeasured                 |
+| matches and the rule says log, or does not match           | pass                       |
+| is not applicable                                          | nothing: counted, never evidence |
+
+``block > flag > unmeasured > pass``, and without a single applicable check nothing was measured.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from monitor.records import Action, Finding, Status, Verdict, VerdictValue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+BLOCKING = frozenset({Action.WITHHOLD, Action.ASK_HUMAN, Action.HALT})
+FLAGGING = frozenset({Action.FLAG, Action.REDACT})
+PRECEDENCE = (VerdictValue.PASS, VerdictValue.UNMEASURED, VerdictValue.FLAG, VerdictValue.BLOCK)
+NO_CHECKS = "no check was configured"
+NONE_APPLICABLE = "no check applied"
+
+
+def effective_action(finding: Finding) -> Action | None:
+    """The action that this finding asks for: its rule's if it matched, ``on_unknown`` if unknown, else None."""
+    if finding.status is Status.MATCH:
+        return finding.action
+    if finding.status is Status.UNKNOWN:
+        return finding.on_unknown
+    return None
+
+
+def _value(finding: Finding) -> VerdictValue:
+    action = effective_action(finding)
+    if action in BLOCKING:
+        return VerdictValue.BLOCK
+    if action in FLAGGING:
+        return VerdictValue.FLAG
+    return VerdictValue.UNMEASURED if finding.status is Status.UNKNOWN else VerdictValue.PASS
+
+
+def _worst(values: Iterable[VerdictValue]) -> VerdictValue:
+    return max(values, key=PRECEDENCE.index, default=VerdictValue.UNMEASURED)
+
+
+def of_findings(findings: Sequence[Finding]) -> Verdict:
+    """The verdict on one subcall."""
+    applicable = sum(finding.status in {Status.MATCH, Status.NO_MATCH} for finding in findings)
+    values = [_value(finding) for finding in findings if finding.status is not Status.NOT_APPLICABLE]
+    note = "" if applicable else (NONE_APPLICABLE if findings else NO_CHECKS)
+    return Verdict(
+        value=_worst([*values, VerdictValue.UNMEASURED] if not applicable else values),
+        catches=tuple(f.name for f in findings if f.status is Status.MATCH and _value(f) is not VerdictValue.PASS),
+        outages=tuple(f.name for f in findings if f.status is Status.UNKNOWN),
+        applicable=applicable,
+        unknown=sum(finding.status is Status.UNKNOWN for finding in findings),
+        not_applicable=sum(finding.status is Status.NOT_APPLICABLE for finding in findings),
+        note=note,
+    )
+
+
+def of_run(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict on a run: the worst of its subcalls' verdicts, their counts added up."""
+    value = _worst(verdict.value for verdict in verdicts)
+    unmeasured = sum(verdict.value is VerdictValue.UNMEASURED for verdict in verdicts)
+    if not verdicts:
+        note = "the run has no judged subcall"
+    elif unmeasured:
+        note = f"{unmeasured} of {len(verdicts)} subcalls unmeasured"
+        causes = {verdict.note for verdict in verdicts if verdict.note}
+        note += f" ({', '.join(sorted(causes))})" if causes else ""
+    else:
+        note = ""
+    return Verdict(
+        value=value,
+        catches=_unique(name for verdict in verdicts for name in verdict.catches),
+        outages=_unique(name for verdict in verdicts for name in verdict.outages),
+        applicable=sum(verdict.applicable for verdict in verdicts),
+        unknown=sum(verdict.unknown for verdict in verdicts),
+        not_applicable=sum(verdict.not_applicable for verdict in verdicts),
+        note=note,
+    )
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
