@@ -14,7 +14,7 @@ from monitor.policy.logic import Truth
 from monitor.records import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Set
 
     from monitor.policy.fields import Field, Reading
     from monitor.policy.matching import Offsets
@@ -35,8 +35,12 @@ class Readings(Protocol):
         """What the field holds."""
         ...
 
+    def hits(self, field: Field) -> Set[str]:
+        """The patterns that match in any text of the field, of those that any rule wants there."""
+        ...
+
     def found(self, text: str) -> Mapping[str, Offsets]:
-        """The patterns that match in ``text``, of those that any rule wants there."""
+        """The patterns that match in ``text``, each with its spans."""
         ...
 
 
@@ -46,19 +50,18 @@ class TextClause:
 
     field: Field
     label: str
-    patterns: tuple[str, ...]
+    patterns: frozenset[str]
     every: bool = False
 
     def truth(self, readings: Readings) -> Truth:
         """What it says of the record."""
-        reading = readings.read(self.field)
-        if reading.gap is Truth.ABSENT:
+        gap = readings.read(self.field).gap
+        if gap is Truth.ABSENT:
             return Truth.ABSENT
-        found = [readings.found(passage.text) for passage in reading.passages]
-        hits = (any(pattern in patterns for patterns in found) for pattern in self.patterns)
-        if all(hits) if self.every else any(hits):
+        hits = readings.hits(self.field)
+        if hits and (self.patterns <= hits if self.every else not self.patterns.isdisjoint(hits)):
             return Truth.MATCH
-        return reading.gap or Truth.NO_MATCH
+        return gap or Truth.NO_MATCH
 
     def evidence(self, readings: Readings) -> list[Span]:
         """Where the patterns are, in the order of the texts."""
@@ -71,8 +74,8 @@ class TextClause:
         ]
 
 
-def _wanted(found: Mapping[str, Offsets], patterns: tuple[str, ...]) -> list[Offsets]:
-    return [found[pattern] for pattern in patterns if pattern in found] if found else []
+def _wanted(found: Mapping[str, Offsets], patterns: Set[str]) -> list[Offsets]:
+    return [offsets for pattern, offsets in found.items() if pattern in patterns]
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,7 @@ class _Compiler:
             return None
         if field.type is FieldType.WORD:
             return WordClause(field, label, tuple(map(compile_pattern, patterns)), "all" in modifiers)
-        return TextClause(field, label, patterns, "all" in modifiers)
+        return TextClause(field, label, frozenset(patterns), "all" in modifiers)
 
     def _value_clause(self, label: str, field: Field, modifiers: list[str], values: list[Node]) -> Clause | None:
         known: list[float | bool] = []
@@ -207,7 +207,11 @@ class _Compiler:
         """The RE2 pattern for one value, or None where there is a fault."""
         value = node.value
         if not isinstance(value, str):
-            fix = f"Write `{field.name}|exists: false`." if value is None else "Put it in quotes."
+            fix = "Put it in quotes."
+            if value is None:
+                fix = f"Write `{field.name}|exists: false`."
+            elif isinstance(value, dict):
+                fix = "A colon and a space make it a map: put it in single quotes."
             self._fault(node.mark, f"expected text, found {_describe(value)}.", fix)
             return None
         if "re" in modifiers:

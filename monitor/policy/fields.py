@@ -56,7 +56,7 @@ class Reading:
     present: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # compared and hashed by identity: there is one object for each field
 class Field:
     """One field: ``meaning`` is for the reference, ``words`` are the only values of a word that has few."""
 
@@ -113,7 +113,7 @@ def _reasoning(record: Record) -> Reading:
     if record.call.kind == "tool":
         return _missing("a tool does not reason")
     if reasoning.state in {ReasoningState.REDACTED, ReasoningState.ENCRYPTED}:
-        return _unknown(f"the reasoning is {reasoning.state.value}", passage)
+        return _unknown(f"the reasoning is {reasoning.state.value}", *([passage] if reasoning.text else ()))
     if reasoning.state is ReasoningState.ABSENT and not record.call.requires_reasoning and not reasoning.text:
         return _missing("there is no reasoning, and the role need not show any")
     return _texts(passage)
@@ -132,6 +132,11 @@ def _output(record: Record) -> Reading:
 def _raw(record: Record) -> Reading:
     seen = record.observation
     return _texts(Passage("raw", seen.raw) if seen.raw else Passage("output", seen.output))
+
+
+def _data(record: Record) -> Reading:
+    passages = [*_of_role("user")(record).passages, *_tool_results(record)]
+    return _texts(*passages)
 
 
 def _written(record: Record) -> Reading:
@@ -228,6 +233,7 @@ def _fields() -> Iterator[Field]:
     )
     yield Field("system", text, "the system messages among them: the role's instructions", _of_role("system"))
     yield Field("user", text, "the user messages among them", _of_role("user"))
+    yield Field("data", text, "what came from outside: the user messages and every tool result", _data)
     yield Field("reasoning", text, "the reasoning, as far as it can be read", _reasoning)
     yield Field(
         "output", text, "the answer without its reasoning (JSON text for a role with an output schema)", _output

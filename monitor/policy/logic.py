@@ -12,7 +12,7 @@ A clause says one of four things of a record (``records.Status``), and so does a
 For the second idea ``not`` must remember that it stood before something absent. That is a fifth value inside a condition,
 ``NOT_ABSENT``, which is reported as ``not_applicable`` like ``ABSENT`` itself.
 
-Both operators are then total orders: ``and`` takes what comes first in ``AND_ORDER``, ``or`` what comes last in
+Both operators are then total orders: ``and`` takes what comes first in ``AND_ORDER``, ``or`` what comes first in
 ``OR_ORDER``. So both are associative, commutative and idempotent, and De Morgan's laws hold. ``truth_table`` prints them.
 """
 
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from monitor.records import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
 
 class Truth(Enum):
@@ -51,9 +51,7 @@ _STATUS = {
 }
 
 AND_ORDER = (Truth.NO_MATCH, Truth.UNKNOWN, Truth.ABSENT, Truth.MATCH, Truth.NOT_ABSENT)
-OR_ORDER = (Truth.ABSENT, Truth.NO_MATCH, Truth.NOT_ABSENT, Truth.UNKNOWN, Truth.MATCH)
-_AND_RANK = {truth: rank for rank, truth in enumerate(AND_ORDER)}
-_OR_RANK = {truth: rank for rank, truth in enumerate(OR_ORDER)}
+OR_ORDER = (Truth.MATCH, Truth.UNKNOWN, Truth.NOT_ABSENT, Truth.NO_MATCH, Truth.ABSENT)
 _NOT = {
     Truth.MATCH: Truth.NO_MATCH,
     Truth.NO_MATCH: Truth.MATCH,
@@ -68,14 +66,14 @@ def negate(value: Truth) -> Truth:
     return _NOT[value]
 
 
-def conjoin(values: Iterable[Truth]) -> Truth:
-    """``and``, and ``all of``: the first of ``values`` in ``AND_ORDER``. Raises ValueError for no values."""
-    return min(values, key=_AND_RANK.__getitem__)
+def conjoin(values: Collection[Truth]) -> Truth:
+    """``and``, and ``all of``: the first of ``AND_ORDER`` that is among ``values``. Raises StopIteration for none."""
+    return next(truth for truth in AND_ORDER if truth in values)
 
 
-def disjoin(values: Iterable[Truth]) -> Truth:
-    """``or``, and ``1 of``: the last of ``values`` in ``OR_ORDER``. Raises ValueError for no values."""
-    return max(values, key=_OR_RANK.__getitem__)
+def disjoin(values: Collection[Truth]) -> Truth:
+    """``or``, and ``1 of``: the first of ``OR_ORDER`` that is among ``values``. Raises StopIteration for none."""
+    return next(truth for truth in OR_ORDER if truth in values)
 
 
 def truth_table() -> str:

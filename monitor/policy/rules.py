@@ -17,9 +17,9 @@ from monitor.policy.matching import MAX_SPANS, PatternEngine
 from monitor.records import Action, Finding, Level, RuleRef, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence, Set
 
-    from monitor.policy.clauses import Readings
+    from monitor.policy.clauses import Clause, Readings
     from monitor.policy.detection import Detection, Selection
     from monitor.policy.fields import Field, Reading
     from monitor.policy.matching import Offsets
@@ -112,7 +112,8 @@ class PolicySet:
                 wanted.setdefault(clause.field, set()).update(clause.patterns)
         self._wanted = wanted
         self._engine = PatternEngine(pattern for patterns in wanted.values() for pattern in sorted(patterns))
-        self._clean = {rule.name: rule.finding(Status.NO_MATCH) for rule in self.rules}
+        self._made: dict[tuple[str, Status, str], Finding] = {}
+        self._quiet = {rule.name: quiet for rule in self.rules if (quiet := _Quiet.of(rule.detection))}
 
     def findings(self, record: Record) -> tuple[Finding, ...]:
         """One finding for each rule, in the order of the rules."""
@@ -140,12 +141,51 @@ class PolicySet:
 
     def _finding(self, rule: Rule, readings: _RecordReadings) -> Finding:
         try:
+            quiet = self._quiet.get(rule.name)
+            if quiet and quiet.holds(readings):
+                return self._without_evidence(rule, Status.NO_MATCH, "")
             status, cause, evidence = _evaluate(rule.detection, readings)
         except Exception as exc:  # noqa: BLE001 - here a crash becomes a recorded unknown
             return rule.finding(Status.UNKNOWN, cause=type(exc).__name__)
-        if status is Status.NO_MATCH:
-            return self._clean[rule.name]
-        return rule.finding(status, evidence=evidence, cause=cause)
+        if status is Status.MATCH:
+            return rule.finding(status, evidence=evidence)
+        return self._without_evidence(rule, status, cause)
+
+    def _without_evidence(self, rule: Rule, status: Status, cause: str) -> Finding:
+        """Such findings are few and frozen (causes are the fields' own words): each is made once."""
+        key = (rule.name, status, cause)
+        if key not in self._made:
+            self._made[key] = rule.finding(status, cause=cause)
+        return self._made[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Quiet:
+    """The short way to the usual answer: a rule about texts only, which says ``no_match`` when none of its patterns is
+    anywhere and nothing is missing. Most rules on most records end here.
+    """
+
+    fields: tuple[Field, ...]
+    patterns: frozenset[str]
+
+    @classmethod
+    def of(cls, detection: Detection) -> _Quiet | None:
+        """The short way for this detection, or None where it has none."""
+        clauses = [clause for selection in detection.selections.values() for clause in selection.clauses]
+        texts = [clause for clause in clauses if isinstance(clause, TextClause)]
+        if len(texts) < len(clauses):
+            return None
+        if conditions.evaluate(detection.condition, lambda _: Truth.NO_MATCH) is not Truth.NO_MATCH:
+            return None
+        fields = dict.fromkeys(clause.field for clause in texts)
+        return cls(tuple(fields), frozenset().union(*(clause.patterns for clause in texts)))
+
+    def holds(self, readings: Readings) -> bool:
+        """Whether every clause of the rule says ``no_match``."""
+        for field in self.fields:
+            if readings.read(field).gap or not self.patterns.isdisjoint(readings.hits(field)):
+                return False
+        return True
 
 
 class _RecordReadings:
@@ -157,6 +197,7 @@ class _RecordReadings:
         self._read: dict[Field, Reading] = {}
         self._wanted_in: dict[str, set[str]] = {}
         self._found: dict[str, Mapping[str, Offsets]] = {}
+        self._hits: dict[Field, Set[str]] = {}
         for field, patterns in wanted.items():
             for passage in self.read(field).passages:
                 known = self._wanted_in.get(passage.text)
@@ -168,6 +209,14 @@ class _RecordReadings:
         if reading is None:
             reading = self._read[field] = field.read(self._record)
         return reading
+
+    def hits(self, field: Field) -> Set[str]:
+        """The patterns that match in any text of the field, of those that any rule wants there."""
+        hits = self._hits.get(field)
+        if hits is None:
+            found = [self.found(passage.text) for passage in self.read(field).passages]
+            hits = self._hits[field] = set().union(*found)
+        return hits
 
     def found(self, text: str) -> Mapping[str, Offsets]:
         """The patterns that match in ``text``, of those that any rule wants there."""
@@ -183,19 +232,23 @@ def _text_clauses(rule: Rule) -> Iterable[TextClause]:
 
 
 def _truth(selection: Selection, readings: Readings) -> Truth:
-    return disjoin(
-        [conjoin([clause.truth(readings) for clause in alternative]) for alternative in selection.alternatives]
-    )
+    options = [_holds(clauses, readings) for clauses in selection.alternatives]
+    return options[0] if len(options) == 1 else disjoin(options)
+
+
+def _holds(clauses: Sequence[Clause], readings: Readings) -> Truth:
+    truths = [clause.truth(readings) for clause in clauses]
+    return truths[0] if len(truths) == 1 else conjoin(truths)
 
 
 def _evaluate(detection: Detection, readings: Readings) -> tuple[Status, str, Sequence[Span]]:
     """(status, cause, evidence) of one rule."""
-    status = conditions.evaluate(detection.condition, lambda name: _truth(detection.selections[name], readings)).status
-    if status is Status.MATCH:
-        return status, "", _evidence(detection, readings)
-    if status is Status.NO_MATCH:
-        return status, "", ()
-    return status, _cause(detection, readings, status), ()
+    truth = conditions.evaluate(detection.condition, lambda name: _truth(detection.selections[name], readings))
+    if truth is Truth.NO_MATCH:
+        return Status.NO_MATCH, "", ()
+    if truth is Truth.MATCH:
+        return Status.MATCH, "", _evidence(detection, readings)
+    return truth.status, _cause(detection, readings, truth.status), ()
 
 
 def _evidence(detection: Detection, readings: Readings) -> list[Span]:
@@ -206,7 +259,7 @@ def _evidence(detection: Detection, readings: Readings) -> list[Span]:
         clause
         for selection in selections
         for alternative in selection.alternatives
-        if conjoin([clause.truth(readings) for clause in alternative]) is Truth.MATCH
+        if _holds(alternative, readings) is Truth.MATCH
         for clause in alternative
     ]
     return [span for clause in clauses for span in clause.evidence(readings)[:MAX_SPANS]]
