@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from monitor import records
 from monitor.errors import ConflictError, StoreError
 from monitor.store.codec import encode_event
 from monitor.store.location import FileIdentity
-from monitor.store.sqlite import connect
+from monitor.store.sqlite import connect, driver, is_busy
 from monitor.store.tables import RUN_KINDS
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _SALT_BYTES = 32
 _CACHE_ENTRIES = 4096
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.025  # seconds between looks at a lock that another process holds
 _LEAF_PREFIX = b"\x00"  # RFC 9162, section 2.1.1: a leaf can never be taken for an inner node
 _HEX = frozenset("0123456789abcdef")
 
@@ -60,10 +62,10 @@ class Ledger:
     nodes already stored is dropped whenever another connection has committed since, or a transaction was rolled back.
     """
 
-    def __init__(self, path: Path, *, busy_seconds: float) -> None:
+    def __init__(self, path: Path) -> None:
         """Open ``path``, which must be a prepared store. Raises the driver's errors and StoreUnavailableError."""
         self._file = FileIdentity.of(path)
-        self._connection: Any = connect(path, mode="rw", busy_seconds=busy_seconds)
+        self._connection: Any = connect(path, mode="rw", busy_seconds=0)
         self._execute = self._connection.execute
         self._data_version: int | None = None
         self._commitments: OrderedDict[bytes, str] = OrderedDict()
@@ -75,9 +77,20 @@ class Ledger:
 
     # ------------------------------------------------------------------------------------------ transactions
 
-    def begin(self) -> None:
-        """Take the write lock. Raises the driver's errors."""
-        self._execute("BEGIN IMMEDIATE")
+    def begin(self, *, patience: float) -> None:
+        """Take the write lock, waiting up to ``patience`` seconds for another process. Raises the driver's errors."""
+        deadline = time.monotonic() + patience
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                self._execute("BEGIN IMMEDIATE")
+                break
+            except driver().OperationalError as exc:
+                left = deadline - time.monotonic()
+                if not is_busy(exc) or left <= 0:
+                    raise
+                time.sleep(min(pause, left))
+                pause = min(2 * pause, _LONGEST_PAUSE)
         (data_version,) = self._execute("PRAGMA data_version").fetchone()
         if data_version != self._data_version:
             self._forget()

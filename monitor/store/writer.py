@@ -1,8 +1,12 @@
-"""The one writer of a store: a thread that commits what waits for it in groups.
+"""The one writer of a store: what waits is committed in groups, and nothing that was accepted is dropped.
 
-While one group is being flushed to the disk the next one gathers, so the cost of a flush is shared by all that wait.
-Each member of a group succeeds or fails alone: where a group fails, its members are written again one by one. Nothing
-that was accepted is dropped, whatever becomes of the task that waits for it.
+Most requests go to a thread. While it flushes one group to the disk the next one gathers, so the cost of a flush is
+shared by all that wait. A request that nobody contends with is written where it is made, because handing it to the thread
+and back would cost as much as a third of its commit. An event loop does so only while the disk has lately answered
+within ``_INLINE_SECONDS`` and the texts are short, and it never waits there for another process: those requests go to
+the thread too.
+
+Each member of a group succeeds or fails alone: where a group fails, its members are written again one by one.
 """
 
 from __future__ import annotations
@@ -11,15 +15,17 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections import defaultdict
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from monitor.errors import StoreError, StoreUnavailableError
+from monitor.records import Call, Judgement, Observation
 from monitor.store.ledger import Ledger
-from monitor.store.sqlite import breaks_connection, driver, translate
+from monitor.store.sqlite import breaks_connection, driver, is_busy, translate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +34,9 @@ if TYPE_CHECKING:
     from monitor.records import Event
 
 _GROUP_LIMIT = 256
+_INLINE_SECONDS = 0.002
+_INLINE_CHARACTERS = 64 * 1024
+_CALMING = 0.8  # how much of the slowest recent write is remembered from one write to the next
 _log = logging.getLogger(__name__)
 
 
@@ -37,21 +46,24 @@ class _Request:
 
     events: Sequence[Event]
     waiter: asyncio.Future[None] | Future[None]
-    failure: Exception | None = field(default=None)
+    failure: Exception | None = None
 
 
 class Writer:
-    """Appends events to the file at ``path`` from one thread, which starts with the first append and ends with ``stop``."""
+    """Appends events to the file at ``path``; usable from any number of event loops and threads until ``stop``."""
 
     def __init__(self, path: Path, *, busy_seconds: float) -> None:
         self._path = path
         self._busy_seconds = busy_seconds
-        self._requests: SimpleQueue[_Request | None] = SimpleQueue()
-        self._gate = threading.Lock()  # orders submitting against stopping: nothing is accepted behind the last request
+        self._queue: SimpleQueue[_Request | None] = SimpleQueue()
+        self._gathered: dict[asyncio.AbstractEventLoop, list[_Request]] = {}
+        self._gate = threading.Lock()  # guards what is accepted: the queue's last entry, the gathered, the thread
+        self._turn = threading.Lock()  # guards the ledger: who has it writes
         self._thread: threading.Thread | None = None
         self._stopped = False
         self._process = os.getpid()
         self._ledger: Ledger | None = None
+        self._pace = 1.0  # seconds that the slowest recent write took; nothing is known of the disk yet
 
     # -------------------------------------------------------------------------------------- the callers' side
 
@@ -61,36 +73,80 @@ class Writer:
         Raises:
             StoreError: none of ``events`` was written.
         """
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._submit(_Request(events, waiter))
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        request = _Request(events, waiter)
+        with self._gate:
+            self._check_open()
+            if self._pace > _INLINE_SECONDS or not _is_light(events):
+                self._enqueue([request])
+            elif loop in self._gathered:
+                self._gathered[loop].append(request)
+            else:
+                self._gathered[loop] = [request]
+                loop.call_soon(self._flush, loop)
         await waiter
 
     def append_sync(self, events: Sequence[Event]) -> None:
         """Block until ``events`` are durable. Raises StoreError: none of them was written."""
         waiter: Future[None] = Future()
-        self._submit(_Request(events, waiter))
+        request = _Request(events, waiter)
+        if not self._write_here(request):
+            with self._gate:
+                self._check_open()
+                self._enqueue([request])
         waiter.result()
 
     def stop(self) -> None:
         """Write all that was accepted, then end the thread and close the connection. Safe to call twice."""
+        if os.getpid() != self._process:
+            return  # a forked child: the thread, the connection and what was accepted are the parent's
         with self._gate:
-            first, self._stopped = not self._stopped, True
-            thread = self._thread if os.getpid() == self._process else None
-            if first and thread:
-                self._requests.put(None)
-        if thread:
-            thread.join()
+            if not self._stopped:
+                self._stopped = True
+                for requests in self._gathered.values():
+                    self._enqueue(requests)
+                self._gathered.clear()
+                if self._thread:
+                    self._queue.put(None)
+        if self._thread:
+            self._thread.join()
+        with self._turn:
+            self._disconnect()
 
-    def _submit(self, request: _Request) -> None:
+    def _check_open(self) -> None:
         if os.getpid() != self._process:
             raise StoreError("this store was opened before a fork; open it anew in the child process")
+        if self._stopped:
+            raise StoreError(f"{self._path}: this store was closed; open it again to append")
+
+    def _enqueue(self, requests: Sequence[_Request]) -> None:
+        """Hand requests to the thread, which starts with the first of them. The caller holds the gate."""
+        for request in requests:
+            self._queue.put(request)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="monitor-store-writer", daemon=True)
+            self._thread.start()
+
+    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Write what one turn of the loop gathered: a single request here, several as one group in the thread."""
         with self._gate:
-            if self._stopped:
-                raise StoreError(f"{self._path}: this store was closed; open it again to append")
-            self._requests.put(request)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="monitor-store-writer", daemon=True)
-                self._thread.start()
+            requests = self._gathered.pop(loop, [])
+            if requests and (len(requests) > 1 or not self._write_here(requests[0])):
+                self._enqueue(requests)
+
+    def _write_here(self, request: _Request) -> bool:
+        """Write in the caller's own thread if that is possible at once; say whether it was done."""
+        if not self._queue.empty() or not self._turn.acquire(blocking=False):
+            return False
+        try:
+            self._check_open()
+            done = self._write([request], patience=0)
+        finally:
+            self._turn.release()
+        if done:
+            _resolve([request])
+        return done
 
     # --------------------------------------------------------------------------------------- the thread's side
 
@@ -99,34 +155,47 @@ class Writer:
         while not last:
             group, last = self._next_group()
             if group:
-                self._write(group)
+                with self._turn:
+                    self._write(group, patience=self._busy_seconds)
                 _wake(group)
-        self._disconnect()
 
     def _next_group(self) -> tuple[list[_Request], bool]:
         """Wait for a request and take all that wait with it; say whether they are the last ones."""
         group: list[_Request] = []
-        request = self._requests.get()
+        request = self._queue.get()
         while request is not None:
             group.append(request)
             if len(group) == _GROUP_LIMIT:
                 return group, False
             try:
-                request = self._requests.get_nowait()
+                request = self._queue.get_nowait()
             except Empty:
                 return group, False
         return group, True
 
-    def _write(self, group: Sequence[_Request]) -> None:
-        """Write ``group`` in one transaction; if that fails, each of its members in one of its own."""
+    # ------------------------------------------------------------------------------- whoever has the turn's side
+
+    def _write(self, group: Sequence[_Request], *, patience: float) -> bool:
+        """Write ``group`` in one transaction; if that fails, each of its members in one of its own.
+
+        Args:
+            group: the requests; the failure of each is noted in it.
+            patience: seconds to wait for another process's lock.
+
+        Returns:
+            False if ``patience`` was 0 and another process held the lock: then nothing was tried.
+        """
         try:
             ledger = self._connected()
-            ledger.begin()
-        except Exception as exc:  # noqa: BLE001 - the thread's boundary: each caller gets the failure
+            ledger.begin(patience=patience)
+        except Exception as exc:  # noqa: BLE001 - the boundary: each caller gets the failure
+            self._recover(exc)
+            if not patience and is_busy(exc):
+                return False
             for request in group:
                 request.failure = self._translated(exc)
-            self._recover(exc)
-            return
+            return True
+        started = time.perf_counter()
         try:
             for request in group:
                 ledger.append(request.events)
@@ -135,13 +204,15 @@ class Writer:
             self._recover(exc)
             if len(group) == 1:
                 group[0].failure = self._translated(exc)
-                return
-            for request in group:
-                self._write([request])
+            else:
+                for request in group:
+                    self._write([request], patience=self._busy_seconds)
+        self._pace = max(time.perf_counter() - started, self._pace * _CALMING)
+        return True
 
     def _connected(self) -> Ledger:
         if self._ledger is None:
-            self._ledger = Ledger(self._path, busy_seconds=self._busy_seconds)
+            self._ledger = Ledger(self._path)
         return self._ledger
 
     def _disconnect(self) -> None:
@@ -177,16 +248,33 @@ class Writer:
         return error
 
 
+def _is_light(events: Sequence[Event]) -> bool:
+    """Whether the texts of ``events`` are short enough to be hashed and stored without keeping an event loop waiting."""
+    characters = 0
+    for event in events:
+        match event.payload:
+            case Judgement():
+                pass
+            case Observation() as seen:
+                characters += len(seen.output) + len(seen.raw) + len(seen.reasoning.text)
+                characters += sum(len(call.arguments) for call in seen.tool_calls)
+                characters += 20 * len(seen.tokens.prompt_ids + seen.tokens.output_ids) if seen.tokens else 0
+            case Call() as call:
+                characters += len(call.task) + len(call.output_schema)
+                characters += sum(len(message.content) for message in call.messages)
+            case _:
+                return False  # once or twice in a run: not worth measuring
+    return characters <= _INLINE_CHARACTERS
+
+
 def _wake(group: Sequence[_Request]) -> None:
     """Tell everyone who waits how it went: once for each event loop, for every call into a loop is a system call."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Request]] = defaultdict(list)
     for request in group:
         if isinstance(request.waiter, asyncio.Future):
             by_loop[request.waiter.get_loop()].append(request)
-        elif request.failure:
-            request.waiter.set_exception(request.failure)
         else:
-            request.waiter.set_result(None)
+            _resolve([request])
     for loop, requests in by_loop.items():
         try:
             loop.call_soon_threadsafe(_resolve, requests)
@@ -195,7 +283,7 @@ def _wake(group: Sequence[_Request]) -> None:
 
 
 def _resolve(requests: Sequence[_Request]) -> None:
-    """Resolve the futures of one loop, in its own thread."""
+    """Resolve the futures of requests that were written, or failed; in the thread of their loop."""
     for request in requests:
         if request.waiter.done():
             _report([request])
