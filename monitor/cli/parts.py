@@ -17,9 +17,7 @@ from monitor.errors import RecipeError, RoleError
 
 __all__ = ["recipes", "register", "roles", "version"]
 
-Paths = Annotated[
-    list[str] | None, typer.Argument(metavar="FILE", help="Files of your own, besides the shipped ones.")
-]
+Paths = Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Files of your own, besides the shipped ones.")]
 
 
 def register(app: typer.Typer) -> None:

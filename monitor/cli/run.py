@@ -191,11 +191,12 @@ def _report_to_person(result: "RunResult", progress: Progress, db: str | None) -
         Text.assemble(
             f"{result.outcome.value}, verdict ",
             verdict_text(verdict.value.value),
-            f" ({verdict.note})" if verdict.note else "",
-            f": {usage.calls} calls, {tokens(usage)}, {cost}, {result.seconds:.1f} s",
+            f"; {usage.calls} calls, {tokens(usage)}, {cost}, {result.seconds:.1f} s",
         ),
         soft_wrap=True,
     )
+    if verdict.note:
+        note(f"  {verdict.note}")
     for span_id, finding in result.findings:
         why = finding.cause or finding.title
         note(f"  {finding.status.value} {finding.name} ({finding.level.value}) in {span_id[:8]}: {one_line(why, 100)}")

@@ -36,6 +36,7 @@ STYLES: Mapping[str, str] = {
     "cancelled": "magenta",
 }
 TASK_WIDTH = 60
+DEEPEST_INDENT = 12  # levels; below that the depth is written out, for a screen has only so many columns
 
 
 def children_of(subcalls: Iterable[StoredSubcall]) -> dict[str, list[StoredSubcall]]:
@@ -73,10 +74,15 @@ def verdict_text(verdict: str) -> Text:
     return Text(verdict, style=STYLES.get(verdict, ""))
 
 
+def _line(name: str) -> Text:
+    """A label that is cut at the edge of the screen rather than wrapped: one subcall, one line."""
+    return Text(no_wrap=True, overflow="ellipsis").append(name, style="bold")
+
+
 def subcall_label(subcall: StoredSubcall) -> Text:
     """One line: role, attempt, outcome, verdict, tokens, seconds, id, and the beginning of the task."""
     call, observation = subcall.call, subcall.observation
-    label = Text(one_line(call.role, 30), style="bold")
+    label = _line(one_line(call.role, 30))
     if call.kind == "tool":
         label.append(" (tool)", style="dim")
     if call.attempt > 1:
@@ -99,7 +105,7 @@ def subcall_label(subcall: StoredSubcall) -> Text:
 def run_label(run: StoredRun) -> Text:
     """One line: recipe, state, verdict, usage, seconds, id and task."""
     start, end = run.start, run.end if run.state != "started" else None
-    label = Text(one_line(start.recipe, 40), style="bold")
+    label = _line(one_line(start.recipe, 40))
     label.append("  ").append_text(state_text(run.state))
     if end:
         label.append("  ").append_text(verdict_text(end.verdict.value.value))
@@ -121,16 +127,21 @@ def draw(label: Text, subcalls: Sequence[StoredSubcall], *, max_lines: int | Non
     children = children_of(subcalls)
     folded = _fold(children, len(subcalls) + 1 - max_lines) if max_lines is not None else {}
     tree = Tree(label, guide_style="dim")
-    pending = [(tree, "")]  # a loop and not recursion: a stored tree may be deeper than Python's stack
-    while pending:
-        branch, parent = pending.pop()
-        for subcall in children.get(parent, ()):
-            span_id = subcall.call.span_id
-            node = branch.add(subcall_label(subcall))
-            if span_id in folded:
-                node.label = subcall_label(subcall).append(f"  (+{folded[span_id]} finished)", style="dim italic")
-            else:
-                pending.append((node, span_id))
+    pending = [(tree, subcall, 0) for subcall in reversed(children.get("", []))]
+    while pending:  # a loop and not recursion: a stored tree may be deeper than Python's stack
+        branch, subcall, level = pending.pop()
+        span_id = subcall.call.span_id
+        label = subcall_label(subcall)
+        if level > DEEPEST_INDENT:
+            label = Text.assemble(
+                (f"depth +{level - DEEPEST_INDENT} ", "dim"), label, no_wrap=True, overflow="ellipsis"
+            )
+        if span_id in folded:
+            label.append(f"  (+{folded[span_id]} finished)", style="dim italic")
+        node = branch.add(label)
+        if span_id not in folded:
+            inner = node if level < DEEPEST_INDENT else branch
+            pending.extend((inner, child, level + 1) for child in reversed(children.get(span_id, [])))
     return tree
 
 
