@@ -64,14 +64,20 @@ def _stay_on_this_machine() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _clean_settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _clean_settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Start without ``MONITOR_*``, in a home of its own; tests marked ``embedded`` find the weights in the real cache."""
-    for name in list(os.environ):
-        if name.startswith("MONITOR_"):
-            monkeypatch.delenv(name)
+    for name in _ours():
+        monkeypatch.delenv(name)
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
     if request.node.get_closest_marker("embedded"):
         monkeypatch.setenv("MONITOR_CACHE", REAL_CACHE)
+    yield
+    for name in _ours():  # what a command set for its children; monkeypatch then brings back what was there before
+        del os.environ[name]
+
+
+def _ours() -> list[str]:
+    return [name for name in os.environ if name.startswith("MONITOR_")]
