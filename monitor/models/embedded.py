@@ -82,6 +82,7 @@ class EmbeddedModel:
                 context_tokens=self.context_tokens,
                 price=FREE,
                 token_evidence=True,
+                grammar=True,
             )
         return self._chat
 

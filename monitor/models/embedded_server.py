@@ -67,6 +67,7 @@ def _start(options: EmbeddedOptions) -> tuple[Any, Address]:
     path = options.path or weights.locate()
     if not path.is_file():
         raise WeightsError(f"no such file: {path} (the embedded model's path is to be a GGUF file)")
+    os.environ.setdefault("LLGUIDANCE_LOG_LEVEL", "0")  # the grammar engine's warnings would go to our stderr
     api_key = random_secrets.token_hex(16)
     secrets.register(api_key)
     try:

@@ -33,7 +33,8 @@ class OpenAIModel:
 
     OpenAI's own endpoint is sent ``max_completion_tokens`` (its reasoning models refuse ``max_tokens``), every other
     one ``max_tokens``. ``token_evidence`` asks for token ids and log probabilities, in fields that only llama.cpp and
-    vLLM know. ``timeout`` is in seconds and bounds a whole call where the request has none of its own.
+    vLLM know; ``grammar`` sends output schemas as llama.cpp's grammars. ``timeout`` is in seconds and bounds a whole
+    call where the request has none of its own.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class OpenAIModel:
         context_tokens: int | None = None,
         price: Price | None = None,
         token_evidence: bool = False,
+        grammar: bool = False,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self._model = model
@@ -55,13 +57,14 @@ class OpenAIModel:
         self._context_tokens = context_tokens
         self._price = price
         self._token_evidence = token_evidence
+        self._grammar = grammar
         self._timeout = timeout
         host = urlsplit(base_url).hostname
         self._is_local = host in {"127.0.0.1", "localhost", "::1"}
         self._limit_field = "max_completion_tokens" if host == OFFICIAL_HOST else "max_tokens"
         self._client: AsyncOpenAI | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._streams = True
+        self._no_stream: set[bool] = set()  # with or without tools: llama.cpp streams no log probabilities with tools
         secrets.register(api_key)
         secrets.guard_logs()
 
@@ -119,16 +122,21 @@ class OpenAIModel:
 
     async def _fetch(self, request: ModelRequest, answer: chat_format.Answer) -> None:
         body = chat_format.request_json(
-            request, model=self._model, limit_field=self._limit_field, token_evidence=self._token_evidence
+            request,
+            model=self._model,
+            limit_field=self._limit_field,
+            token_evidence=self._token_evidence,
+            grammar=self._grammar,
         )
-        if not self._streams:
+        has_tools = bool(request.tools)
+        if has_tools in self._no_stream:
             body = _unstreamed(body)
         try:
             stream = await self._post(body)
         except Exception as exc:  # a refused stream was not answered, so asking again is no hidden retry
             if not (body.get("stream") and _refuses_streaming(exc)):
                 raise
-            self._streams = False
+            self._no_stream.add(has_tools)
             stream = await self._post(_unstreamed(body))
         try:
             if "event-stream" in stream.response.headers.get("content-type", ""):

@@ -1,4 +1,4 @@
-"""Prices from ``genai-prices``' bundled list: no network, no update in the background, unknown stays unknown."""
+"""Prices and context windows from the list that ``genai-prices`` bundles: no network, and unknown stays unknown."""
 
 from __future__ import annotations
 
@@ -64,3 +64,14 @@ def price_of(provider: str, model: str) -> Price | None:
     except LookupError:
         return None
     return price
+
+
+def context_of(provider: str, model: str) -> int | None:
+    """The model's context window in tokens as the list has it, or None where it does not."""
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - as above
+
+    try:
+        _, found = get_snapshot().find_provider_model(model, None, _PROVIDER_NAMES.get(provider, provider), None)
+    except LookupError:
+        return None
+    return found.context_window

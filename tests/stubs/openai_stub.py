@@ -165,12 +165,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _failed_at_once(self, modes: dict[str, str], body: dict[str, Any]) -> bool:
         status = next((int(mode) for mode in modes if mode.isdigit()), 401 if "echo-key" in modes else 0)
+        said = f"planted {status}"
         if body.get("stream") and "no-stream" in modes:
-            status = 400
+            status, said = 400, "stream is not supported"
         if "stream_options" in body and "no-stream-options" in modes:
-            status = 400
+            status, said = 400, "unknown field: stream_options"
         if status:
-            said = f"planted {status}" if "no-stream" not in modes else "stream is not supported"
             key = self.headers.get("Authorization", "") if "echo-key" in modes else ""
             error = {"message": f"{said} {key}", "type": "stub", "code": f"stub {key}", "param": None}
             self._json(status, {"error": error}, {"X-Echo": key} if key else {})
