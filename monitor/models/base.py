@@ -1,7 +1,6 @@
 """What a model client is: the one shape behind which every provider, the embedded model and the test double stand.
 
-Texts in a ``ModelReply`` are the provider's own, hostile or not; ``orchestrate`` turns them into records, where they are
-escaped. A client never retries by itself (an unseen retry is an uncounted call) and translates each foreign exception
+Texts in a ``ModelReply`` are the provider's own, hostile or not; ``orchestrate`` escapes them when it makes the record. A client never retries by itself (an unseen retry is an uncounted call) and translates each foreign exception
 into a ``ProviderError``, cleaned of keys.
 """
 
@@ -10,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from monitor.canonical import escape_text
+from monitor.records import ToolCall
+
 if TYPE_CHECKING:
-    from monitor.records import Message, ReasoningState, TokenEvidence, ToolCall
+    from monitor.records import Message, ReasoningState, TokenEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,13 @@ class Price(Protocol):
     def cost(self, *, input_tokens: int, cached_tokens: int, output_tokens: int) -> float:
         """US dollars for these tokens; ``input_tokens`` includes ``cached_tokens``."""
         ...
+
+
+def tool_call(call_id: str | None, name: str | None, arguments: str | None, index: int) -> ToolCall:
+    """A tool call as a provider sent it: escaped, for it is a record's type, and numbered where it has no id."""
+    return ToolCall(
+        id=escape_text(call_id or f"call_{index}"), name=escape_text(name or ""), arguments=escape_text(arguments or "")
+    )
 
 
 class ModelClient(Protocol):

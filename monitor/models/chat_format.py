@@ -10,9 +10,9 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from monitor.models.base import ModelReply, ReportedUsage
+from monitor.models.base import ModelReply, ReportedUsage, tool_call
 from monitor.models.translate import invalid_response
-from monitor.records import ReasoningState, TokenEvidence, ToolCall
+from monitor.records import ReasoningState, TokenEvidence
 
 if TYPE_CHECKING:
     from monitor.models.base import ModelRequest, Progress, ToolSpec
@@ -157,7 +157,7 @@ class Answer:
             reasoning=reasoning,
             reasoning_state=ReasoningState.PLAIN if reasoning else ReasoningState.ABSENT,
             tool_calls=tuple(
-                ToolCall(id=call.id or f"call_{index}", name=call.name, arguments="".join(call.arguments))
+                tool_call(call.id, call.name, "".join(call.arguments), index)
                 for index, call in sorted(self._calls.items())
             ),
             finish_reason=self.finish_reason,

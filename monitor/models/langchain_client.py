@@ -3,11 +3,17 @@
 Free answers and tool calls are streamed into ``Progress``. Answers to an output schema come in one piece, by the way
 that the provider's class prefers (its own JSON mode, or a tool call); with tools besides, the schema is one more tool,
 ``answer``.
+
+All calls run in one event loop of this module's own, in a thread. LangChain's classes share connections between all of
+their instances in a process, and a connection dies with the loop it was made in: two ``asyncio.run`` in a row would
+meet on a dead one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -36,6 +42,9 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT = 600.0
 _LIMIT_FIELDS = ("max_tokens", "max_output_tokens", "max_completion_tokens", "num_predict", "max_new_tokens")
 """What the providers' classes call the limit of output tokens."""
+
+_lock = threading.Lock()
+_loops: dict[int, asyncio.AbstractEventLoop] = {}
 
 
 class LangChainModel:
@@ -98,16 +107,20 @@ class LangChainModel:
         """
         failure: ProviderError | None = None
         try:
-            async with asyncio.timeout(request.timeout or self._timeout):
-                if request.output_schema is not None and not request.tools:
-                    return await self._structured(request, progress)
-                return await self._streamed(request, progress)
+            call = asyncio.run_coroutine_threadsafe(self._call(request, progress), _loop())
+            return await asyncio.wrap_future(call)
         except Exception as exc:  # noqa: BLE001 - the boundary: the caller records the ProviderError that it becomes
             failure = translate(exc, model=self._name)
         raise failure  # outside of the except block: no __context__ may hold the request with its key
 
     async def aclose(self) -> None:
         """Nothing to close: LangChain's classes keep and close their own connections."""
+
+    async def _call(self, request: ModelRequest, progress: Progress) -> ModelReply:
+        async with asyncio.timeout(request.timeout or self._timeout):
+            if request.output_schema is not None and not request.tools:
+                return await self._structured(request, progress)
+            return await self._streamed(request, progress)
 
     async def _streamed(self, request: ModelRequest, progress: Progress) -> ModelReply:
         tools, names = tools_json(request.tools), frozenset[str]()
@@ -143,3 +156,12 @@ class LangChainModel:
         wanted = {"temperature": request.temperature, "seed": request.seed, "stream_usage": True}
         known = {field: value for field, value in wanted.items() if value is not None and field in fields}
         return self._chat.model_copy(update={self._limit_field: request.max_output_tokens, **known})
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """The event loop in which LangChain's calls run: one for each process, forked ones included."""
+    with _lock:
+        if os.getpid() not in _loops:
+            loop = _loops[os.getpid()] = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="monitor-langchain", daemon=True).start()
+        return _loops[os.getpid()]

@@ -94,7 +94,7 @@ def _forms() -> set[str]:
     forms: set[str] = set()
     for secret in _known():
         raw = secret.encode("utf-8", "surrogatepass")
-        forms |= {secret, quote(raw, safe=""), quote_plus(raw), repr(secret)[1:-1]}
+        forms |= {secret, quote(raw), quote(raw, safe=""), quote_plus(raw), repr(secret)[1:-1]}
         forms |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
         for encoded in (base64.b64encode(raw), base64.urlsafe_b64encode(raw)):
             forms |= {encoded.decode(), encoded.decode().rstrip("=")}

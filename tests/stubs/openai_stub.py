@@ -57,7 +57,7 @@ FAULTS = {"echo-key", "delay", "hang", "cut", "cut-before", "malformed", "bad-js
 
 @dataclass(frozen=True)
 class StubRequest:
-    """One request as it came in."""
+    """One request as it came in; the names of its headers are in lower case."""
 
     body: dict[str, Any]
     headers: dict[str, str]
@@ -149,11 +149,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(200, {"object": "list", "data": [{"id": "stub", "object": "model"}]})
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        try:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        except (ConnectionError, ValueError):  # the client was killed while it was asking
+            self.close_connection = True
+            return
         if not self.path.endswith("/chat/completions"):
             self._json(404, {"error": {"message": f"no such path: {self.path}"}})
             return
-        request = self.server.stub.take(body, dict(self.headers.items()))
+        request = self.server.stub.take(body, {name.lower(): value for name, value in self.headers.items()})
         modes = request.modes
         self.server.stub.closing.wait(float(modes.get("delay", 0)))
         if not self._failed_at_once(modes, body):
@@ -301,7 +305,7 @@ class OpenAIStub:
         """Log a request. Its ``modes`` are those asked for, less the faults whose ``times`` are over."""
         messages = body["messages"]
         users = [m["content"] for m in messages if m["role"] == "user" and isinstance(m["content"], str)]
-        asked = "".join(f"[[stub:{mode}]]" for mode in headers.get("X-Stub", "").split(",") if mode)
+        asked = "".join(f"[[stub:{mode}]]" for mode in headers.get("x-stub", "").split(",") if mode)
         modes = {**self.modes, **read_modes(asked), **read_modes(users[-1] if users else "")}
         key = digest(messages, body.get("seed"))
         with self._lock:
