@@ -64,18 +64,16 @@ class TextClause:
         return gap or Truth.NO_MATCH
 
     def evidence(self, readings: Readings) -> list[Span]:
-        """Where the patterns are, in the order of the texts."""
+        """Where the patterns are, in the order of the texts and of the places in them."""
         return [
             Span(surface=passage.surface, start=start, end=end, clause=self.label)
             for passage in readings.read(self.field).passages
             if passage.surface
-            for offsets in _wanted(readings.found(passage.text), self.patterns)
-            for start, end in offsets
+            for start, end in self._offsets(readings.found(passage.text))
         ]
 
-
-def _wanted(found: Mapping[str, Offsets], patterns: Set[str]) -> list[Offsets]:
-    return [offsets for pattern, offsets in found.items() if pattern in patterns]
+    def _offsets(self, found: Mapping[str, Offsets]) -> list[tuple[int, int]]:
+        return sorted({span for pattern, offsets in found.items() if pattern in self.patterns for span in offsets})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from monitor.policy import condition as conditions
 from monitor.policy.clauses import COMPARISONS, Clause, ExistsClause, TextClause, ValueClause, WordClause
 from monitor.policy.fields import FIELDS, KEYWORDS, FieldType
 from monitor.policy.matching import PatternError, compile_pattern
-from monitor.policy.names import nearest, suggestion
+from monitor.policy.names import describe, nearest, suggestion
 from monitor.policy.regex_help import explain
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class _Compiler:
             if isinstance(node.value, (bool, int, float)) and _fits(field, node.value):
                 known.append(node.value)
             else:
-                problem = f"`{field.name}` is compared with a {field.type.value}, found {_describe(node.value)}."
+                problem = f"`{field.name}` is compared with a {field.type.value}, found {describe(node.value)}."
                 self._fault(node.mark, problem, "Write it without quotes.")
         comparison = next((modifier for modifier in modifiers if modifier in COMPARISONS), "eq")
         return ValueClause(field, label, comparison, tuple(known)) if len(known) == len(values) else None
@@ -212,7 +212,7 @@ class _Compiler:
                 fix = f"Write `{field.name}|exists: false`."
             elif isinstance(value, dict):
                 fix = "A colon and a space make it a map: put it in single quotes."
-            self._fault(node.mark, f"expected text, found {_describe(value)}.", fix)
+            self._fault(node.mark, f"expected text, found {describe(value)}.", fix)
             return None
         if "re" in modifiers:
             return self._regex(modifiers, node, value)
@@ -248,16 +248,6 @@ def _fits(field: Field, value: float | bool) -> bool:
 def _literal(value: str) -> str:
     """The text as RE2 must look for it: escaped as stored texts are."""
     return str(re2.escape(escape_text(value)))
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if value is None:
-        return "nothing"
-    if isinstance(value, (int, float)):
-        return f"the number {value}"
-    return "a list" if isinstance(value, list) else "a map" if isinstance(value, dict) else "text"
 
 
 def _canonical(node: Node) -> Any:

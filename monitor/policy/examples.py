@@ -11,11 +11,12 @@ answer, ``outcome: ok``, nothing reserved and nothing spent, no tools, reasoning
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from monitor.policy.names import suggestion
+from monitor.canonical import escape_json
+from monitor.policy.names import describe, suggestion
 from monitor.records import (
     Call,
     ErrorInfo,
@@ -35,60 +36,79 @@ from monitor.records import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_Adapters: TypeAlias = dict[str, TypeAdapter[Any]]
-_TEXT: TypeAdapter[str] = TypeAdapter(str)
-_NUMBER: TypeAdapter[float] = TypeAdapter(float)
-_FLAG: TypeAdapter[bool] = TypeAdapter(bool)
-_CALL: _Adapters = {
+
+class _Kind:
+    """What a key of a short record takes: a type, and the same in words."""
+
+    def __init__(self, annotation: Any, expected: str) -> None:
+        self._adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+        self.expected = expected
+
+    def takes(self, value: object) -> bool:
+        """Whether ``value`` is of this kind; nothing is converted."""
+        try:
+            self._adapter.validate_python(value, strict=True)
+        except ValidationError:
+            return False
+        return True
+
+
+def _one_of(*words: str) -> _Kind:
+    return _Kind(Literal[words], f"one of {', '.join(f'`{word}`' for word in words)}")
+
+
+_TEXT, _NUMBER, _INTEGER = _Kind(str, "text"), _Kind(float, "a number"), _Kind(int, "a whole number")
+_FLAG, _NAMES, _COST = (
+    _Kind(bool, "true or false"),
+    _Kind(list[str], "a list of names"),
+    _Kind(float | None, "a number"),
+)
+
+_CALL = {
     "task": _TEXT,
     "role": _TEXT,
-    "trust": TypeAdapter(Trust),
+    "trust": _one_of(*get_args(Trust)),
     "model": _TEXT,
     "recipe": _TEXT,
     "adapter": _TEXT,
-    "kind": TypeAdapter(Literal["model", "tool"]),
-    "depth": TypeAdapter(int),
-    "attempt": TypeAdapter(int),
+    "kind": _one_of("model", "tool"),
+    "depth": _INTEGER,
+    "attempt": _INTEGER,
     "requires_reasoning": _FLAG,
 }
-_OBSERVATION: _Adapters = {"output": _TEXT, "raw": _TEXT, "finish_reason": _TEXT, "seconds": _NUMBER}
-_TOOL: _Adapters = {"tool.name": _TEXT, "tool.arguments": _TEXT, "tool.result": _TEXT, "tool.refused": _TEXT}
-_OTHER: _Adapters = {
+_OBSERVATION = {"output": _TEXT, "raw": _TEXT, "finish_reason": _TEXT, "seconds": _NUMBER}
+_TOOL = {"tool.name": _TEXT, "tool.arguments": _TEXT, "tool.result": _TEXT, "tool.refused": _TEXT}
+_OTHER = {
     "system": _TEXT,
     "user": _TEXT,
     "prompt": _TEXT,
-    "tools": TypeAdapter(list[str]),
+    "tools": _NAMES,
     "reasoning": _TEXT,
-    "reasoning.state": TypeAdapter(ReasoningState),
-    "outcome": TypeAdapter(Outcome),
+    "reasoning.state": _one_of(*(state.value for state in ReasoningState)),
+    "outcome": _one_of(*(outcome.value for outcome in Outcome)),
     "error": _TEXT,
     "usage.reported": _FLAG,
-    "usage.cost": TypeAdapter(float | None),
-    **{f"usage.{name}": TypeAdapter(int) for name in Usage.model_fields if name != "cost"},
-    **{f"budget_left.{name}": _NUMBER for name in get_args(LimitName)},
+    "usage.cost": _COST,
+    **{f"usage.{name}": _INTEGER for name in Usage.model_fields if name != "cost"},
+    **{f"budget_left.{name}": _NUMBER if name in {"cost", "seconds"} else _INTEGER for name in get_args(LimitName)},
 }
-_KEYS: _Adapters = {**_CALL, **_OBSERVATION, **_TOOL, **_OTHER}
+_KEYS = {**_CALL, **_OBSERVATION, **_TOOL, **_OTHER}
 
 
 def faults(short: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """What is wrong with a short record, as (path of keys, problem, fix)."""
     for name, (path, value) in _flat(short).items():
-        adapter = _KEYS.get(name)
-        if adapter is None:
+        kind = _KEYS.get(name)
+        if kind is None:
             yield path, f"a record has no `{name}`.", suggestion(name, _KEYS)
-            continue
-        try:
-            adapter.validate_python(value, strict=not isinstance(value, str))
-        except ValidationError as exc:
-            yield path, f"`{name}`: {exc.errors()[0]['msg']}.", "See the guide's table of fields."
-        else:
-            if adapter in {_NUMBER, _FLAG} and isinstance(value, str):
-                yield path, f"`{name}`: expected a number or true/false, found text.", "Leave the quotes out."
+        elif not kind.takes(value):
+            fix = "Put it in quotes." if kind is _TEXT else "Leave the quotes out." if isinstance(value, str) else ""
+            yield path, f"`{name}`: expected {kind.expected}, found {describe(value)}.", fix
 
 
 def build(short: dict[str, Any]) -> Record:
     """The record that a short form stands for; only for one without ``faults``."""
-    given = {name: value for name, (_, value) in _flat(short).items()}
+    given = {name: escape_json(value) for name, (_, value) in _flat(short).items()}
     return Record(call=_call(given), observation=_observation(given))
 
 

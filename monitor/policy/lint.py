@@ -72,13 +72,9 @@ def _about(rule: Rule, node: Node) -> Iterator[tuple[Mark, str, str]]:
 def _about_patterns(clause: TextClause, mark: Mark) -> Iterator[tuple[Mark, str, str]]:
     is_regex = "|re" in clause.label
     for pattern in clause.patterns:
-        if is_regex and compile_pattern(pattern).search(""):
-            yield (
-                mark,
-                f"a pattern of `{clause.label}` matches the empty text.",
-                "It matches everywhere: is that meant?",
-            )
-        elif needs_no_literal(pattern) and pattern != r"(?i)\A\z":
+        if is_regex and all(compile_pattern(pattern).search(text) for text in ("", "\ufffd")):
+            yield mark, f"a pattern of `{clause.label}` matches every text.", "Is that meant?"
+        elif needs_no_literal(pattern) and r"\A" not in pattern:
             fix = "It is run on every text; a word that must occur makes it fast."
             yield mark, f"a pattern of `{clause.label}` requires no literal text.", fix
         elif not is_regex and "\\*" in pattern:

@@ -121,6 +121,7 @@ def _rule(path: Path, pack: PackFile, written: RuleFile, node: tree.Node, detect
         "on_unknown": written.effective_on_unknown.value,
         "detection": detection.content,
     }
+    tests = node.get("tests")
     return Rule(
         written=written,
         pack=pack.pack,
@@ -129,6 +130,7 @@ def _rule(path: Path, pack: PackFile, written: RuleFile, node: tree.Node, detect
         line=node.mark.line,
         detection=detection,
         rule_hash=canonical_hash(content),
+        test_lines=tuple(test.mark.line for test in tests.items()) if tests else (),
     )
 
 

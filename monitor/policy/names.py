@@ -1,4 +1,4 @@
-"""The nearest known name, for a name that is not known."""
+"""Words for faults: the nearest known name, and what a value is."""
 
 from __future__ import annotations
 
@@ -23,3 +23,14 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     if close:
         return f"Did you mean `{close}`?"
     return f"Known: {', '.join(f'`{choice}`' for choice in known)}." if known else ""
+
+
+def describe(value: object) -> str:
+    """What kind of value was found, in plain English."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "nothing"
+    if isinstance(value, (int, float)):
+        return f"the number {value}"
+    return "a list" if isinstance(value, list) else "a map" if isinstance(value, dict) else "text"

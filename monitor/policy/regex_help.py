@@ -18,7 +18,7 @@ def explain(pattern: str, said: str) -> tuple[str, str]:
     """(what is wrong, what to write instead), from a pattern and what RE2 said of it."""
     for opening, meaning in _LOOKAROUND.items():
         if said.endswith(f": {opening}") and opening in pattern:
-            return f"the pattern looks around itself: `{opening}…)` says what {meaning}.", _NOT_WITHOUT
+            return f"the pattern looks around itself: `{opening}…)` means that something {meaning}.", _NOT_WITHOUT
     if "(?>" in said or said.endswith(("++", "*+", "?+")):
         return (
             "the pattern has a possessive part.",

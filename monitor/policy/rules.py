@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One compiled rule. ``written`` is the rule as its author wrote it, ``path`` and ``line`` where.
+    """One compiled rule. ``written`` is the rule as its author wrote it, ``path`` and ``line`` where, ``test_lines`` where
+    each of its tests begins.
 
     ``rule_hash`` covers what decides (detection, condition, level, actions, id), not tests, texts or comments.
     """
@@ -41,6 +42,7 @@ class Rule:
     line: int
     detection: Detection
     rule_hash: str
+    test_lines: tuple[int, ...] = ()
 
     @property
     def id(self) -> str:
@@ -125,7 +127,7 @@ class PolicySet:
         return [result for rule in self.rules for result in self._tests_of(rule)]
 
     def _tests_of(self, rule: Rule) -> Iterable[RuleTestResult]:
-        for number, test in enumerate(rule.written.tests, start=1):
+        for number, (test, line) in enumerate(zip(rule.written.tests, rule.test_lines, strict=True), start=1):
             readings = _RecordReadings(examples.build(test.record), self._wanted, self._engine)
             found = self._finding(rule, readings)
             yield RuleTestResult(
@@ -135,7 +137,7 @@ class PolicySet:
                 expected=Status(test.expect),
                 actual=found.status,
                 path=rule.path,
-                line=rule.line,
+                line=line,
                 cause=found.cause,
             )
 

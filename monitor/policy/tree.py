@@ -133,7 +133,10 @@ class _Composer:
             found = exc.problem_mark or exc.context_mark
             mark = Mark(found.line + 1, found.column + 1) if found else Mark(1, 1)
             said = " ".join(part for part in (exc.context, exc.problem) if part)
-            self._fault(mark, f"this is not YAML: {said}.", "Check the indentation, quotes and colons around here.")
+            fix = "Check the indentation, quotes and colons around here."
+            if "mapping values are not allowed" in said:
+                fix = "A text with a colon and a space in it must stand in single quotes."
+            self._fault(mark, f"this is not YAML: {said}.", fix)
             return None
         except (YAMLError, ValueError, RecursionError) as exc:
             self._fault(Mark(1, 1), f"this is not YAML: {str(exc).splitlines()[0]}.", "Check for control characters.")
@@ -170,7 +173,8 @@ class _Composer:
             self._fault(mark, f"`&{event.anchor}` is an anchor.", "Leave it out; anchors and aliases are refused.")
         tag = getattr(event, "tag", None)
         if tag is not None:
-            self._fault(mark, f"`{tag}` is a YAML tag.", "Leave it out; use quotes for text.")
+            shown = str(tag).replace("tag:yaml.org,2002:", "!!")
+            self._fault(mark, f"`{shown}` is a YAML tag.", "Leave it out; use quotes for text.")
         if isinstance(event, ScalarEvent):
             return _scalar(event, mark)
         if isinstance(event, SequenceStartEvent):
@@ -194,7 +198,7 @@ class _Composer:
                 break
             key = self._node(event, depth + 1)
             value = self._node(next(self._events), depth + 1)
-            name = event.value if isinstance(event, ScalarEvent) else None
+            name = _joined(event.value) if isinstance(event, ScalarEvent) else None
             if name is None:
                 self._fault(key.mark, "a key must be one word or phrase.", "Write `name: value`.")
             elif name in values:
@@ -214,7 +218,12 @@ def _scalar(event: ScalarEvent, mark: Mark) -> Node:
     quoted = event.style is not None
     inline = event.start_mark.line == event.end_mark.line and event.style in {None, "'", '"'}
     start = Mark(mark.line, mark.column + 1) if inline and quoted else mark
-    return Node(text if quoted else _resolve(text), start, inline=inline)
+    return Node(_joined(text) if quoted else _resolve(text), start, inline=inline)
+
+
+def _joined(text: str) -> str:
+    """Two escapes that are the halves of one character (JSON writes them so) are that character."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _resolve(text: str) -> Scalar:
