@@ -93,9 +93,12 @@ class WordClause:
         reading = readings.read(self.field)
         if reading.gap:
             return reading.gap
-        value = str(reading.value)
+        return Truth.MATCH if self.matches(str(reading.value)) else Truth.NO_MATCH
+
+    def matches(self, value: str) -> bool:
+        """Whether the clause holds for this value."""
         hits = (matcher.search(value) is not None for matcher in self.matchers)
-        return Truth.MATCH if (all(hits) if self.every else any(hits)) else Truth.NO_MATCH
+        return all(hits) if self.every else any(hits)
 
     def evidence(self, readings: Readings) -> list[Span]:
         """None: a word has no place in a text."""
@@ -104,12 +107,12 @@ class WordClause:
 
 @dataclass(frozen=True, slots=True)
 class ValueClause:
-    """A number or a true/false value, compared with any of ``values``."""
+    """A number, a true/false value, or a word of a field that has few, compared with any of ``values``."""
 
     field: Field
     label: str
     comparison: str
-    values: tuple[float | bool, ...]
+    values: tuple[float | bool | str, ...]
 
     def truth(self, readings: Readings) -> Truth:
         """What it says of the record."""

@@ -189,8 +189,18 @@ class _Compiler:
         if len(patterns) < len(values):
             return None
         if field.type is FieldType.WORD:
-            return WordClause(field, label, tuple(map(compile_pattern, patterns)), "all" in modifiers)
+            clause = WordClause(field, label, tuple(map(compile_pattern, patterns)), "all" in modifiers)
+            return self._known_words(clause, node) if field.words else clause
         return TextClause(field, label, frozenset(patterns), "all" in modifiers)
+
+    def _known_words(self, clause: WordClause, node: Node) -> Clause | None:
+        """The same clause over a field with few values: which of them it matches is known now."""
+        words = tuple(word for word in clause.field.words if clause.matches(word))
+        if not words:
+            known = ", ".join(f"`{word}`" for word in clause.field.words)
+            self._fault(node.mark, f"`{clause.field.name}` is never like that.", f"It is one of {known}.")
+            return None
+        return ValueClause(clause.field, clause.label, "eq", words)
 
     def _value_clause(self, label: str, field: Field, modifiers: list[str], values: list[Node]) -> Clause | None:
         known: list[float | bool] = []

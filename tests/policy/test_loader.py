@@ -126,6 +126,7 @@ def test_faults_of_all_files_in_order(write: Write) -> None:
         (pack("sel: {output: x}\ncondition: [sel]"), "`condition` must be one line of text."),
         (pack("sel: {output|re: '[a'}\ncondition: sel"), "a bracket is never closed."),
         (pack("sel: {output|re: 'a{2000}'}\ncondition: sel"), "a part is repeated too often."),
+        (pack("sel: {outcome|contains: xx}\ncondition: sel"), "`outcome` is never like that."),
         (pack("sel: {output|re: 'a++'}\ncondition: sel"), "the pattern has a possessive part."),
         (pack("sel: {output|re: 'a\\Z'}\ncondition: sel"), "`\\Z` is not known."),
         (pack("sel: {output|re: '*a'}\ncondition: sel"), "nothing stands before `*`, `+`, `?` or `{`."),
