@@ -31,7 +31,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from monitor import records
-from monitor.canonical import escape_json, unescape_json, unescape_text
+from monitor.canonical import escape_json, unescape_json
 from monitor.errors import StoreError, StoreFormatError
 from monitor.store import jcs
 
@@ -263,14 +263,14 @@ def _validate(model: type[BaseModel], fields: dict[str, Any]) -> BaseModel:
 
 
 def _decode(value: Any, library: Library) -> Any:
-    """Undo an encoder. Texts come back unescaped, for the records' own types escape them again, to the same text."""
+    """Undo an encoder. Texts come back in their stored form, which is the form that records hold."""
     if isinstance(value, list):
         return [_decode(item, library) for item in value]
     if not isinstance(value, dict):
         return unescape_json(value)
     if "$text" in value:
         text = library.text(value["$text"])
-        return ERASED * value["n"] if text is None else unescape_text(text)
+        return ERASED * value["n"] if text is None else text
     if "$json" in value:
         text = library.text(value["$json"])
         return None if text is None else unescape_json(json.loads(text))

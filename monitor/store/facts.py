@@ -37,16 +37,16 @@ class StoreFacts:
 
 def inspect(url: str) -> StoreFacts:
     """Find out about the store at ``url``. Trouble of any ordinary kind is in the answer's ``problem``, never raised."""
-    path, exists, version, problem = None, False, None, ""
+    path, exists, writable, version, problem = None, False, False, None, ""
     try:
         path = parse_url(url)
         exists = path.exists()
+        writable = _writable(path)
         version = _version(path)
     except MonitorError as exc:
         problem = str(exc)
     except OSError as exc:
         problem = f"{path}: {exc.strerror}; name another place"
-    writable = path is not None and _writable(path)
     if not problem and not writable:
         problem = f"{path}: the file and its directory must both be writable to store traces"
     return StoreFacts(

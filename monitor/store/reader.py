@@ -50,6 +50,7 @@ class Reader:
     def __init__(self, path: Path, *, busy_seconds: float) -> None:
         self._path = path
         self._busy_seconds = busy_seconds
+        self._shared_memory = path.with_name(f"{path.name}-shm")
         self._file: FileIdentity | None = None
         self._engine: Engine = create_engine(
             "sqlite://",
@@ -124,6 +125,8 @@ class Reader:
             self._follow_file()
             with Session(self._engine) as session:
                 yield session
+            if not self._shared_memory.exists():  # it was read as immutable: such a connection never sees a later write
+                self._engine.dispose()
         except exc.DBAPIError as failure:
             raise translate(failure.orig or failure, self._path, busy_seconds=self._busy_seconds) from failure
         except driver().Error as failure:

@@ -1,6 +1,6 @@
 """The schema's version: looked up on every opening, and brought up to date by Alembic only where it is behind.
 
-The file's header is read before SQLite touches the file, so that a stranger's file is left as it is. Alembic takes time
+The file says whose it is before anything is done to it, so that a stranger's file is left as it is. Alembic takes time
 to import; a store that is up to date, which is nearly every one, never loads it.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.errors import StoreFormatError, StoreUnavailableError
-from monitor.store.sqlite import connect, connect_reader, driver, is_busy, translate
+from monitor.store.sqlite import connect, connect_reader, driver, is_busy, is_not_a_database, translate
 
 APPLICATION_ID = 0x664D6F6E
 """``fMon`` at byte 68 of the file: the SQLite way to say whose database this is."""
@@ -20,14 +20,13 @@ APPLICATION_ID = 0x664D6F6E
 SCHEMA_VERSION = 1
 """The newest schema this code knows: the number of its last migration."""
 
-_MAGIC = b"SQLite format 3\x00"
-_HEADER_BYTES = 100
+_LEFT_ALONE = "it was left as it is; name another file"
 _RETRY_SECONDS = 0.01
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
 class FileKind(Enum):
-    """What is at a path, as far as its first 100 bytes tell."""
+    """What is at a path, as far as its header tells."""
 
     MISSING = "missing"
     EMPTY = "empty"
@@ -37,26 +36,33 @@ class FileKind(Enum):
 def identify(path: Path) -> FileKind:
     """Say what is at ``path`` without changing it.
 
+    SQLite itself does the reading: to close a file of one's own cancels every POSIX lock that this process holds on it,
+    also those of another connection to the same database. An immutable connection takes no lock and makes no file.
+
     Raises:
         StoreFormatError: it is no monitor database.
         StoreUnavailableError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
+        if path.stat().st_size == 0:
+            return FileKind.EMPTY
+        connection = connect(path, mode="immutable", busy_seconds=0)
+        try:
+            (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+        finally:
+            connection.close()
     except FileNotFoundError:
         return FileKind.MISSING
     except OSError as exc:
         raise StoreUnavailableError(f"{path}: cannot be read ({exc.strerror}); name a file that can") from exc
-    if not header:
-        return FileKind.EMPTY
-    advice = "it was left as it is; name another file"
-    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
-        raise StoreFormatError(
-            f"{path}: expected a monitor database, found a file that is no SQLite database; {advice}"
-        )
-    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise StoreFormatError(f"{path}: expected a monitor database, found some other program's; {advice}")
+    except driver().Error as exc:
+        if is_not_a_database(exc):
+            raise StoreFormatError(
+                f"{path}: expected a monitor database, found a file that is no SQLite database; {_LEFT_ALONE}"
+            ) from exc
+        raise translate(exc, path) from exc
+    if application_id != APPLICATION_ID:
+        raise StoreFormatError(f"{path}: expected a monitor database, found some other program's; {_LEFT_ALONE}")
     return FileKind.OURS
 
 

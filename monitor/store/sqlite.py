@@ -84,16 +84,20 @@ def connect_reader(path: Path, *, busy_seconds: float) -> Any:
     A WAL database needs its ``-shm`` file beside it even to be read. Where that cannot be made and no ``-wal`` holds
     anything, nobody is writing, and the file can be read as immutable.
     """
-    connection = connect(path, mode="rw", busy_seconds=busy_seconds)
     try:
-        connection.execute("PRAGMA query_only=ON")
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        return _probed(connect(path, mode="rw", busy_seconds=busy_seconds))
     except driver().OperationalError as exc:
-        connection.close()
         wal = path.with_name(f"{path.name}-wal")
         if _code(exc) not in {"CANTOPEN", "READONLY"} or (wal.exists() and wal.stat().st_size):
             raise
-        return connect(path, mode="immutable", busy_seconds=busy_seconds)
+        return _probed(connect(path, mode="immutable", busy_seconds=busy_seconds))
+
+
+def _probed(connection: Any) -> Any:
+    """Forbid writing on ``connection`` and make sure that it can read; it is closed if it cannot."""
+    try:
+        connection.execute("PRAGMA query_only=ON")
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     except BaseException:
         connection.close()
         raise
@@ -103,6 +107,11 @@ def connect_reader(path: Path, *, busy_seconds: float) -> Any:
 def is_busy(exc: Exception) -> bool:
     """Whether another connection held a lock for longer than this one may wait."""
     return _code(exc) in {"BUSY", "LOCKED"}
+
+
+def is_not_a_database(exc: Exception) -> bool:
+    """Whether the file is something else than a SQLite database."""
+    return _code(exc) == "NOTADB"
 
 
 def breaks_connection(exc: Exception) -> bool:

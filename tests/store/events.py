@@ -1,0 +1,71 @@
+"""Events for tests: small, valid, and different where they must be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monitor.records import (
+    Call,
+    Event,
+    Judgement,
+    Observation,
+    Outcome,
+    RunEnd,
+    RunResume,
+    RunStart,
+    Verdict,
+    VerdictValue,
+    new_run_id,
+    new_span_id,
+    now,
+)
+
+
+def run_started(run_id: str | None = None, **fields: Any) -> Event:
+    run_id, span_id = run_id or new_run_id(), new_span_id()
+    start = RunStart(
+        run_id=run_id, span_id=span_id, **{"recipe": "answer", "task": "why?", "model": "m", "at": now(), **fields}
+    )
+    return Event.of(run_id, span_id, start)
+
+
+def run_resumed(start: Event) -> Event:
+    return Event.of(start.run_id, start.span_id, RunResume(at=now()))
+
+
+def run_ended(start: Event, **fields: Any) -> Event:
+    end = RunEnd(
+        **{
+            "outcome": Outcome.OK,
+            "verdict": Verdict(value=VerdictValue.PASS),
+            "answer": "because",
+            "at": now(),
+            **fields,
+        }
+    )
+    return Event.of(start.run_id, start.span_id, end)
+
+
+def started(run_id: str, **fields: Any) -> Event:
+    span_id = fields.pop("span_id", None) or new_span_id()
+    return Event.of(
+        run_id, span_id, Call(run_id=run_id, span_id=span_id, **{"key": "k", "role": "answer", "at": now(), **fields})
+    )
+
+
+def observed(call: Event, **fields: Any) -> Event:
+    return Event.of(
+        call.run_id, call.span_id, Observation(**{"outcome": Outcome.OK, "output": "42", "at": now(), **fields})
+    )
+
+
+def judged(call: Event, **fields: Any) -> Event:
+    verdict = Verdict(value=VerdictValue.PASS, applicable=1)
+    return Event.of(
+        call.run_id, call.span_id, Judgement(**{"verdict": verdict, "outcome": Outcome.OK, "at": now(), **fields})
+    )
+
+
+def trio(run_id: str, text: str = "42") -> tuple[Event, Event, Event]:
+    call = started(run_id, task=text)
+    return call, observed(call, output=text), judged(call)
