@@ -1,8 +1,9 @@
 """One form for everything that is hashed: hostile scalars escaped without loss, then RFC 8785.
 
 Canonical JSON, RE2 and PostgreSQL each refuse some values that models do produce: lone surrogates, NUL, NaN, infinities,
-integers beyond 2^53. All are escaped once, on the way in, so that what is stored is what is checked is what is released,
-and one hostile answer cannot lose a trace.
+integers beyond 2^53. All are escaped once, where foreign text enters (a model's reply, a tool's result, a person's task,
+a foreign trace), so that what is stored is what is checked is what is released, and one hostile answer cannot lose a
+trace. From there on the escaped form is *the* text: it is handed to the next role as it is, never escaped again.
 
 Text
     Each NUL, each lone surrogate and each ``␛`` (U+241B, the escape itself) becomes ``␛`` and four lower-case hex
@@ -31,18 +32,32 @@ def _is_hostile(char: str) -> bool:
     return char in {"\0", ESCAPE} or ord(char) in _SURROGATES
 
 
+def _is_encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def escape_text(text: str) -> str:
     """Return ``text`` without NUL and lone surrogates; ``unescape_text`` gives the same text back."""
-    if text.isascii():
-        return text.replace("\0", f"{ESCAPE}0000") if "\0" in text else text
-    if "\0" not in text and ESCAPE not in text:
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError:
-            pass
-        else:
-            return text
+    if "\0" not in text and ESCAPE not in text and _is_encodable(text):
+        return text
     return "".join(f"{ESCAPE}{ord(char):04x}" if _is_hostile(char) else char for char in text)
+
+
+def guard_text(text: str) -> str:
+    """Escape NUL and lone surrogates in text that should hold none, and leave escapes that are there as they are.
+
+    For text that passes on inside the monitor: it was escaped where it came in, and escaping it again at every step would
+    change it at every step.
+    """
+    if "\0" not in text and _is_encodable(text):
+        return text
+    return "".join(escape_text(char) if char != ESCAPE else char for char in text)
 
 
 def unescape_text(text: str) -> str:

@@ -2,8 +2,8 @@
 
 A subcall's trace is a ``Record``: a ``Call`` (what it was handed and might spend) and an ``Observation`` (what came back).
 Checks read records and give ``Finding``s; a ``Judgement`` has the findings, the verdict and the action taken. All are
-frozen, and every text in them has been through ``canonical.escape_text``: what is stored is what is checked is what is
-released. An ``Event`` is one immutable step in the life of a run or of a subcall.
+frozen, and every foreign text in them has been through ``canonical.escape_text``: what is stored is what is checked is
+what is released. An ``Event`` is one immutable step in the life of a run or of a subcall.
 
 Ids are OpenTelemetry's: a run is a trace id (32 hex digits), a subcall a span id (16), and only the pair is unique.
 Times are UTC, ISO 8601 with microseconds. Token counts are tokens, costs US dollars, durations seconds.
@@ -18,10 +18,12 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from monitor.canonical import escape_text
+from monitor.canonical import guard_text
 
-Text = Annotated[str, BeforeValidator(lambda v: escape_text(v) if isinstance(v, str) else v)]
-"""Text from a model, a tool, a person or the world: escaped on the way in, stored by content, erasable."""
+Text = Annotated[str, BeforeValidator(lambda v: guard_text(v) if isinstance(v, str) else v)]
+"""Text from a model, a tool, a person or the world: stored by content, erasable, without NUL and lone surrogates.
+
+Whoever takes it in from outside passes it through ``canonical.escape_text``; the type only guards."""
 
 
 class Frozen(BaseModel):
@@ -187,10 +189,11 @@ class ErrorInfo(Frozen):
 class Call(Frozen):
     """What one subcall was handed and might spend: the payload of its ``started`` event.
 
-    ``key`` names the step in its run (scope, role, inputs, occurrence), the same in every execution: a run that is
-    resumed finds its answers by it. ``scope`` is the path of the contexts it was asked in, and so of its budgets. ``attempt`` counts from 1; attempts above 1 are child spans of the first one, and
-    ``retry_of`` is that first span. ``reserved`` is charged until the observation says what was really used. ``kind`` is
-    ``model``, or ``tool`` for one execution of a tool (the arguments are its ``task``, the result is its output).
+    ``key`` names the step in its run (scope, role, inputs, occurrence), the same in every execution: a run that is resumed
+    finds its answers by it. ``scope`` is the path of the contexts it was asked in, and so of its budgets. ``attempt``
+    counts from 1; attempts above 1 are child spans of the first one, and ``retry_of`` is that first span. ``reserved``
+    is charged until the observation says what was really used. ``kind`` is ``model``, or ``tool`` for one execution of
+    a tool (the arguments are its ``task``, the result is its output).
     """
 
     run_id: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ async def amplify(ctx: Context, task: str, depth: int = 1) -> Answer:
     parts = list(dict.fromkeys(question.strip() for question in plan.data["subquestions"]))
     below = [ctx.nest("part", under=plan) for _ in parts]
     answers = await ctx.gather(
-        [lambda child=child, part=part: amplify(child, part, depth - 1) for child, part in zip(below, parts, strict=True)]
+        [partial(amplify, child, part, depth - 1) for child, part in zip(below, parts, strict=True)]
     )
     facts = [f"{part} {answer.text}" for part, answer in zip(parts, answers, strict=True)]
     return await ctx.call("compose", task=task, facts=facts)

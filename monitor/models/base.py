@@ -1,7 +1,8 @@
 """What a model client is: the one shape behind which every provider, the embedded model and the test double stand.
 
-Texts in a ``ModelReply`` are the provider's own, hostile or not; ``orchestrate`` escapes them when it makes the record. A client never retries by itself (an unseen retry is an uncounted call) and translates each foreign exception
-into a ``ProviderError``, cleaned of keys.
+Texts in a ``ModelReply`` are the provider's own, hostile or not; ``orchestrate`` escapes them when it makes the record.
+A client never retries by itself (an unseen retry is an uncounted call) and translates each foreign exception into a
+``ProviderError``, cleaned of keys.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Price(Protocol):
         ...
 
 
-def tool_call(call_id: str | None, name: str | None, arguments: str | None, index: int) -> ToolCall:
+def tool_call_of(call_id: str | None, name: str | None, arguments: str | None, index: int) -> ToolCall:
     """A tool call as a provider sent it: escaped, for it is a record's type, and numbered where it has no id."""
     return ToolCall(
         id=escape_text(call_id or f"call_{index}"), name=escape_text(name or ""), arguments=escape_text(arguments or "")

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from monitor.models.base import ModelReply, ReportedUsage, tool_call
+from monitor.models.base import ModelReply, ReportedUsage, tool_call_of
 from monitor.models.translate import invalid_response
 from monitor.records import ReasoningState, TokenEvidence
 
@@ -157,7 +157,7 @@ class Answer:
             reasoning=reasoning,
             reasoning_state=ReasoningState.PLAIN if reasoning else ReasoningState.ABSENT,
             tool_calls=tuple(
-                tool_call(call.id, call.name, "".join(call.arguments), index)
+                tool_call_of(call.id, call.name, "".join(call.arguments), index)
                 for index, call in sorted(self._calls.items())
             ),
             finish_reason=self.finish_reason,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
-from monitor.models.base import ModelReply, ReportedUsage, tool_call
+from monitor.models.base import ModelReply, ReportedUsage, tool_call_of
 from monitor.records import ReasoningState, ToolCall
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ def tool_calls(message: BaseMessage) -> tuple[ToolCall, ...]:
         written += [(call["id"], call["name"], call["args"]) for call in message.invalid_tool_calls]
     else:
         written = []
-    return tuple(tool_call(call_id, name, arguments, index) for index, (call_id, name, arguments) in enumerate(written))
+    return tuple(
+        tool_call_of(call_id, name, arguments, index) for index, (call_id, name, arguments) in enumerate(written)
+    )
 
 
 def _usage(message: BaseMessage) -> ReportedUsage | None:

@@ -196,7 +196,7 @@ class Budget:
         if wanted.cost is None and wanted.calls and self.limits_cost:
             raise ConfigError(
                 "a cost limit is set, but the price of this model is unknown: "
-                "give its prices in monitor.toml ([models.NAME.price]) or drop the cost limit"
+                "give input_price and output_price in monitor.toml ([models.NAME]) or drop the cost limit"
             )
         while True:
             waiter = asyncio.get_running_loop().create_future()

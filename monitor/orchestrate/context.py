@@ -246,18 +246,33 @@ def answer_of(subcall: StoredSubcall, role: Role) -> Answer:
 
 def recipe_options(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Options for a recipe, turned into the types of its parameters (``"2"`` into 2). Raises RecipeError."""
-    parameters = dict(list(inspect.signature(function, eval_str=True).parameters.items())[2:])
+    parameters = dict(list(inspect.signature(function).parameters.items())[2:])
     checked: dict[str, Any] = {}
     for name, value in options.items():
         if name not in parameters:
             known = ", ".join(parameters) or "none"
             raise RecipeError(f"recipe {function.__name__} has no option {name}; its options: {known}")
-        annotation = parameters[name].annotation
         try:
-            checked[name] = (
-                value if annotation is inspect.Parameter.empty else TypeAdapter(annotation).validate_python(value)
-            )
+            checked[name] = TypeAdapter(_type_of(function, parameters[name])).validate_python(value)
         except ValidationError as exc:
             problem = exc.errors(include_url=False)[0]["msg"]
             raise RecipeError(f"option {name} of recipe {function.__name__}: {problem}; found {value!r}") from exc
     return checked
+
+
+def _type_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """The type of one parameter. Written annotations are evaluated one by one: a recipe may import ``Context`` only for
+    type checkers.
+    """
+    annotation = parameter.annotation
+    if annotation is inspect.Parameter.empty:
+        return Any
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, function.__globals__)  # noqa: S307 - the recipe's own code, which has run already
+    except NameError as exc:
+        raise RecipeError(
+            f"the type of option {parameter.name} of recipe {function.__name__} cannot be read ({exc}): "
+            "import it outside of TYPE_CHECKING"
+        ) from exc

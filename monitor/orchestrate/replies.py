@@ -76,17 +76,20 @@ def answer_data(output: str, schema: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def observe_reply(call: Call, reply: ModelReply, schema: dict[str, Any] | None, usage: Usage) -> Observation:
-    """Turn a reply that arrived whole into an observation; refuses tool calls outside the role's list."""
-    reasoning = Reasoning(state=reply.reasoning_state, text=reply.reasoning, source="provider")
+    """Turn a reply that arrived whole into an observation; refuses tool calls outside the role's list.
+
+    Here foreign text enters the record, and is escaped.
+    """
+    reasoning = Reasoning(state=reply.reasoning_state, text=escape_text(reply.reasoning), source="provider")
     if reply.reasoning_state is ReasoningState.ABSENT:
         reasoning = Reasoning()
     text = reply.text
     if THINK_OPEN in text or THINK_CLOSE in text:
         thought, text = split_think(text)
         if reasoning.state is ReasoningState.ABSENT and thought:
-            reasoning = Reasoning(state=ReasoningState.PLAIN, text=thought, source="think_tag")
+            reasoning = Reasoning(state=ReasoningState.PLAIN, text=escape_text(thought), source="think_tag")
     tool_calls = tuple(_refuse_unlisted(tool_call, call.tools) for tool_call in reply.tool_calls)
-    outcome, error, output = Outcome.OK, None, text
+    outcome, error, output = Outcome.OK, None, escape_text(text)
     exceeded: tuple[Exceeded, ...] = ()
     if reply.finish_reason == "length":
         outcome, exceeded = Outcome.BUDGET_EXCEEDED, (_cut_off(call, usage),)
@@ -101,20 +104,20 @@ def observe_reply(call: Call, reply: ModelReply, schema: dict[str, Any] | None, 
         else:
             thought = data.pop(REASONING_FIELD, "") if REASONING_FIELD in schema["properties"] else ""
             if reasoning.state is ReasoningState.ABSENT and isinstance(thought, str) and thought.strip():
-                reasoning = Reasoning(state=ReasoningState.PLAIN, text=thought, source="schema")
+                reasoning = Reasoning(state=ReasoningState.PLAIN, text=escape_text(thought), source="schema")
             output = canonical_text(data)
     elif not text and not tool_calls and not reasoning.text:
         outcome, error = Outcome.FAILED, ErrorInfo(kind=MALFORMED, message="the answer is empty")
     return Observation(
         outcome=outcome,
         output=output,
-        raw="" if escape_text(output) == escape_text(reply.text) else reply.text,
+        raw="" if output == (raw := escape_text(reply.text)) else raw,
         reasoning=reasoning,
         tool_calls=tool_calls,
         usage=usage,
         usage_reported=reply.usage is not None,
-        finish_reason=reply.finish_reason,
-        model_reported=reply.model,
+        finish_reason=escape_text(reply.finish_reason),
+        model_reported=escape_text(reply.model),
         error=error,
         exceeded=exceeded,
         tokens=reply.tokens,
@@ -132,7 +135,7 @@ def observe_partial(
     exceeded: tuple[Exceeded, ...] = (),
 ) -> Observation:
     """An observation of a call that was cut off: what had arrived is kept as it is, and is no answer."""
-    raw, provider_thought = "".join(progress.text), "".join(progress.reasoning)
+    raw, provider_thought = escape_text("".join(progress.text)), escape_text("".join(progress.reasoning))
     thought, text = split_think(raw) if THINK_OPEN in raw else ("", raw)
     reasoning = Reasoning()
     if provider_thought:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import monitor
 from monitor import catalog, verdict
-from monitor.canonical import canonical_text, parse_json
+from monitor.canonical import canonical_text, escape_text, parse_json
 from monitor.errors import (
     Blocked,
     BudgetExceeded,
@@ -131,7 +131,7 @@ async def run(
         span_id=new_span_id(),
         recipe=found.ref,
         recipe_hash=found.sha256,
-        task=task,
+        task=escape_text(task),
         model=_name(model if model is not None else settings.model),
         seed=seed,
         limits=_merged(settings.budget, budget),
@@ -351,8 +351,8 @@ def _merged(limits: Limits, over: Limits | None) -> Limits:
 def _refuse_unpriced(limits: Limits, client: ModelClient) -> None:
     if limits.cost is not None and client.price is None:
         raise ConfigError(
-            f"a cost limit is set, but the price of {client.name} is unknown: give its prices in monitor.toml "
-            "([models.NAME.price]), or drop the cost limit. Nothing was spent"
+            f"a cost limit is set, but the price of {client.name} is unknown: give input_price and output_price in "
+            "monitor.toml ([models.NAME]), or drop the cost limit. Nothing was spent"
         )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError, validate_call
 
-from monitor.canonical import canonical_text, parse_json
+from monitor.canonical import canonical_text, escape_text, parse_json
 from monitor.models.base import ToolSpec
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Tool:
                 result = await checked(**arguments)
             else:
                 result = await asyncio.to_thread(checked, **arguments)
-            return result if isinstance(result, str) else canonical_text(result)
+            return escape_text(result) if isinstance(result, str) else canonical_text(result)
         except ValidationError as exc:
             faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors(include_input=False))
             raise ToolError(f"the arguments do not fit: {faults}") from exc

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor import catalog
 from monitor.models import resolve
-from monitor.models.alias import ModelAlias
-from monitor.models.resolve import EmbeddedOptions
+from monitor.models.alias import EmbeddedOptions, ModelAlias
 from monitor.orchestrate.roles import load_role
 
 if TYPE_CHECKING:

@@ -1,0 +1,36 @@
+"""Recipes for the tests of runs: many small calls whose inputs depend on earlier answers."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from monitor import Context
+
+
+async def office(ctx: Context, task: str, desks: int = 12) -> str:
+    """One plan, ``desks`` papers each written and reviewed, branches nested two deep, and one report: 32 calls for 12."""
+    plan = await ctx.call("clerk", task=f"{task}: plan")
+
+    async def desk(number: int) -> str:
+        branch = ctx.nest(f"desk-{number % 3}", under=plan)
+        paper = await branch.call("clerk", task=f"{task}: paper {number} after {plan.text[:20]}")
+        review = await branch.call("clerk", under=paper, task=f"review {paper.text[:40]}")
+        return review.text
+
+    reviews = await ctx.gather([partial(desk, number) for number in range(desks)])
+    checks = await ctx.map("clerk", [{"task": f"check {text[:30]}"} for text in reviews[::2]], under=plan)
+    report = await ctx.call("clerk", task="report " + " ".join(answer.text[:10] for answer in checks))
+    return report.text
+
+
+async def single(ctx: Context, task: str) -> str:
+    """One call."""
+    return (await ctx.call("clerk", task=task)).text
+
+
+async def many(ctx: Context, task: str, count: int = 4) -> str:
+    """``count`` calls side by side."""
+    answers = await ctx.map("clerk", [{"task": f"{task} {number}"} for number in range(count)])
+    return " ".join(answer.text for answer in answers)

@@ -1,0 +1,466 @@
+"""Every started subcall ends in a terminal event, whatever goes wrong; nothing is released before it is judged."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pysqlite3
+import pytest
+
+import monitor
+from monitor.errors import ConfigError, ProviderError, StoreError
+from monitor.models.base import ReportedUsage
+from monitor.models.scripted import Reply, ScriptedModel
+from monitor.orchestrate.subcall import total
+from monitor.records import (
+    Limits,
+    Outcome,
+    ReasoningState,
+    Status,
+    StoredSubcall,
+    ToolCall,
+    VerdictValue,
+)
+from monitor.settings import Settings
+from monitor.store import Store
+from tests.stubs.openai_stub import OpenAIStub
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.orchestrate.conftest import Desk
+
+
+def ends(subcalls: list[StoredSubcall]) -> list[str]:
+    """The final outcomes in order; every subcall must have one."""
+    assert all(subcall.judgement for subcall in subcalls), "a started subcall has no terminal event"
+    return [subcall.state for subcall in subcalls]
+
+
+def test_an_answer_is_stored_judged_and_returned(desk: Desk) -> None:
+    result = desk.run("single", ScriptedModel(["Paris."]))
+    assert (result.outcome, result.answer) == (Outcome.OK, "Paris.")
+    (subcall,) = desk.subcalls()
+    assert subcall.observation is not None
+    assert subcall.observation.output == "Paris."
+    assert [message.role for message in subcall.call.messages] == ["system", "user"]
+    assert subcall.call.reserved.calls == 1
+    assert result.usage == subcall.observation.usage
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "outcomes"),
+    [
+        ("rate_limit", 429, ["failed", "ok"]),
+        ("server_error", 500, ["failed", "ok"]),
+        ("auth", 401, ["failed"]),
+        ("bad_request", 400, ["failed"]),
+    ],
+)
+def test_a_provider_error_is_an_attempt_of_its_own(desk: Desk, kind: str, status: int, outcomes: list[str]) -> None:
+    retryable = kind in {"rate_limit", "server_error"}
+    model = ScriptedModel([ProviderError("no", kind=kind, status=status, retryable=retryable), "Paris."])
+    result = desk.run("single", model)
+    subcalls = desk.subcalls()
+    assert outcomes == ends(subcalls)
+    assert result.outcome == outcomes[-1]
+    assert [subcall.call.attempt for subcall in subcalls] == list(range(1, len(outcomes) + 1))
+    assert {subcall.call.parent_id for subcall in subcalls[1:]} <= {subcalls[0].call.span_id}
+    assert result.usage.calls == len(outcomes)
+    assert len({subcall.call.seed for subcall in subcalls}) == 1
+
+
+def test_a_malformed_answer_is_sampled_again_with_another_seed(desk: Desk) -> None:
+    good = '{"reasoning": "I know this one.", "answer": "Paris"}'
+    result = desk.run("answer", ScriptedModel(["not JSON", '{"answer": 7}', good]))
+    subcalls = desk.subcalls()
+    assert ends(subcalls) == ["failed", "failed", "ok"]
+    errors = [subcall.observation.error for subcall in subcalls if subcall.observation]
+    assert [error.kind for error in errors if error] == ["malformed_output", "malformed_output"]
+    assert len({subcall.call.seed for subcall in subcalls}) == 3
+    assert result.answer == "Paris"
+    assert result.usage.calls == 3
+
+
+def test_an_answer_that_stays_malformed_fails_the_run(desk: Desk) -> None:
+    result = desk.run("answer", ScriptedModel(["nonsense"] * 3))
+    assert ends(desk.subcalls()) == ["failed"] * 3
+    assert (result.outcome, result.answer) == (Outcome.FAILED, "")
+    assert result.error is not None
+    assert "malformed_output" in result.error.message
+
+
+def test_an_exception_in_the_model_is_recorded_and_raised(desk: Desk) -> None:
+    result = desk.run("single", ScriptedModel([RuntimeError("the client broke")]))
+    assert ends(desk.subcalls()) == ["failed"]
+    assert result.error is not None
+    assert "the client broke" in result.error.message
+
+
+def test_a_hung_call_is_cancelled_at_its_deadline_and_keeps_its_partial_output(desk: Desk) -> None:
+    model = ScriptedModel([Reply(chunks=("Par", "is is"), hang=True)])
+    result = desk.run("single", model, budget=Limits(seconds=0.3))
+    (subcall,) = desk.subcalls()
+    assert ends([subcall]) == ["budget_exceeded"]
+    assert subcall.observation is not None
+    assert subcall.observation.output == "Paris is"
+    assert [item.limit for item in subcall.observation.exceeded] == ["seconds"]
+    assert subcall.observation.usage == subcall.call.reserved
+    assert result.outcome is Outcome.BUDGET_EXCEEDED
+    assert [item.owner for item in result.exceeded] == ["run"]
+
+
+def test_an_answer_cut_at_its_length_is_a_budget_exceeded_with_the_partial_kept(desk: Desk) -> None:
+    result = desk.run("single", ScriptedModel([Reply(text="Paris is the", finish_reason="length")]))
+    (subcall,) = desk.subcalls()
+    assert ends([subcall]) == ["budget_exceeded"]
+    assert subcall.observation is not None
+    assert subcall.observation.output == "Paris is the"
+    assert result.answer == ""
+
+
+def test_every_exceeded_limit_is_reported_the_outermost_first(desk: Desk) -> None:
+    result = desk.run("single", ScriptedModel(["never"]), budget=Limits(calls=0, input_tokens=1))
+    assert [item.limit for item in result.exceeded] == ["calls", "input_tokens"]
+    (subcall,) = desk.subcalls()
+    assert ends([subcall]) == ["budget_exceeded"]
+    assert subcall.charged.calls == 0
+
+
+def test_a_run_stops_at_its_number_of_calls(desk: Desk) -> None:
+    model = ScriptedModel(lambda _: "fine")
+    result = desk.run("many", model, options={"count": 6}, budget=Limits(calls=4))
+    assert result.outcome is Outcome.BUDGET_EXCEEDED
+    assert model.calls == result.usage.calls <= 4
+    ends(desk.subcalls())
+
+
+@pytest.mark.parametrize(
+    ("mode", "outcome", "kind"),
+    [
+        ("429", "failed", "rate_limit"),
+        ("500", "failed", "server_error"),
+        ("cut", "failed", "connection"),
+        ("cut-before", "failed", "connection"),
+        ("malformed", "failed", "invalid_response"),
+    ],
+)
+def test_what_a_real_server_does_wrong_is_recorded(desk: Desk, mode: str, outcome: str, kind: str) -> None:
+    with OpenAIStub() as stub:
+        result = desk.run("single", task=f"please [[stub:{mode}]]", **desk.served(stub.base_url))
+    subcalls = desk.subcalls()
+    assert set(ends(subcalls)) == {outcome}
+    first = subcalls[0].observation
+    assert first is not None
+    assert first.error is not None
+    assert first.error.kind == kind
+    assert result.outcome == outcome
+    if mode == "cut":
+        assert first.output, "what had arrived before the connection was cut is kept"
+        assert first.usage == subcalls[0].call.reserved
+
+
+def test_a_refused_tool_call_is_recorded_and_the_role_goes_on(desk: Desk, tmp_path: Path) -> None:
+    write_tool_recipe(tmp_path)
+    calls = (ToolCall(id="1", name="launch", arguments='{"target": "x"}'), ToolCall(id="2", name="add", arguments="no"))
+    model = ScriptedModel([Reply(tool_calls=calls), "I may not."])
+    result = desk.run(f"{tmp_path}/tools.py", model)
+    subcalls = desk.subcalls()
+    assert ends(subcalls) == ["ok", "ok"]
+    assert subcalls[0].observation is not None
+    refused = [tool_call.refused for tool_call in subcalls[0].observation.tool_calls]
+    assert refused == ["not in the role's tools (add)", "its arguments are not JSON"]
+    assert subcalls[0].judgement is not None
+    caught = {finding.name for finding in subcalls[0].judgement.findings if finding.status is Status.MATCH}
+    assert any("tool" in name for name in caught), "the shipped pack sees a tool outside its list"
+    assert result.outcome in {Outcome.OK, Outcome.BLOCKED}
+
+
+def test_a_tool_runs_as_a_subcall_of_its_own_after_the_call_that_asked_is_judged(desk: Desk, tmp_path: Path) -> None:
+    write_tool_recipe(tmp_path)
+    asked = Reply(tool_calls=(ToolCall(id="1", name="add", arguments='{"a": 2, "b": 40}'),))
+    model = ScriptedModel([asked, "It is 42."])
+    events: list[tuple[str, str]] = []
+    result = desk.run(f"{tmp_path}/tools.py", model, listener=lambda event: events.append((event.kind, event.span_id)))
+    assert result.answer == "It is 42."
+    first, tool, last = desk.subcalls()
+    assert [first.call.kind, tool.call.kind, last.call.kind] == ["model", "tool", "model"]
+    assert tool.call.parent_id == first.call.span_id
+    assert tool.observation is not None
+    assert tool.observation.output == "42"
+    assert events.index(("judged", first.call.span_id)) < events.index(("started", tool.call.span_id))
+    assert model.requests[1].messages[-1].content == "42"
+    assert result.usage.tool_calls == 1
+
+
+def test_a_failing_tool_is_told_to_the_model_and_a_tool_budget_holds(desk: Desk, tmp_path: Path) -> None:
+    write_tool_recipe(tmp_path)
+    bad = Reply(tool_calls=(ToolCall(id="1", name="add", arguments='{"a": "two"}'),), times=None)
+    result = desk.run(f"{tmp_path}/tools.py", ScriptedModel([bad]), budget=Limits(tool_calls=1))
+    assert result.outcome is Outcome.BUDGET_EXCEEDED
+    assert ends(desk.subcalls()) == ["ok", "failed", "ok", "budget_exceeded"]
+
+
+def write_tool_recipe(folder: Path) -> None:
+    (folder / "roles").mkdir(exist_ok=True)
+    (folder / "roles" / "worker.md").write_text(
+        "---\nname: worker\ndescription: uses tools\ntools: [add]\n---\nUse your tools.\n"
+    )
+    (folder / "tools.py").write_text(
+        "def add(a: int, b: int) -> int:\n"
+        '    """Add two numbers."""\n'
+        "    return a + b\n\n"
+        "async def tools(ctx, task: str) -> str:\n"
+        '    return (await ctx.call("worker", task=task, tools=[add])).text\n'
+    )
+
+
+def cancel_in_flight(desk: Desk, recipe: str, model: ScriptedModel) -> None:
+    """Cancel a run once its first call has been in flight for a moment."""
+
+    async def cancelled() -> None:
+        in_flight = asyncio.Event()
+        task = asyncio.create_task(desk.start(recipe, model, listener=lambda event: _tell(event, in_flight)))
+        await in_flight.wait()
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
+
+
+def _tell(event: Event, in_flight: asyncio.Event) -> None:
+    if event.kind == "started":
+        in_flight.set()
+
+
+def test_a_cancelled_run_says_so_and_resumes(desk: Desk) -> None:
+    cancel_in_flight(desk, "many", ScriptedModel([Reply(hang=True, times=None)]))
+    subcalls = desk.subcalls()
+    assert set(ends(subcalls)) == {"cancelled"}
+    with Store.open(desk.db) as store:
+        run = store.runs()[0]
+    assert run.state == Outcome.CANCELLED
+    model = ScriptedModel(lambda _: "fine", name="scripted")
+    result = monitor.resume_sync(run.start.run_id, db=desk.db, model=model)
+    assert (result.outcome, result.answer) == (Outcome.OK, "fine fine fine fine")
+    after = desk.subcalls()
+    assert [subcall.call.retry_of for subcall in after if subcall.call.attempt == 2] == [
+        subcall.call.span_id for subcall in subcalls
+    ]
+    assert result.usage == total(subcall.charged for subcall in after)
+
+
+def test_a_cancelled_call_keeps_what_had_arrived(desk: Desk) -> None:
+    cancel_in_flight(desk, "single", ScriptedModel([Reply(chunks=("so ", "far"), hang=True)]))
+    (subcall,) = desk.subcalls()
+    assert subcall.observation is not None
+    assert subcall.observation.output == "so far"
+
+
+def test_the_first_failing_branch_cancels_its_siblings(desk: Desk) -> None:
+    def answer(request: Any) -> Reply:
+        if request.messages[-1].content.endswith(" 1"):
+            return Reply(error=ProviderError("no", kind="auth", status=401))
+        return Reply(hang=True)
+
+    result = desk.run("many", ScriptedModel(answer), concurrency=4)
+    assert result.outcome is Outcome.FAILED
+    assert sorted(ends(desk.subcalls())) == ["cancelled", "cancelled", "cancelled", "failed"]
+
+
+def test_a_withheld_answer_reaches_nobody(desk: Desk, policy: Callable[..., str]) -> None:
+    result = desk.run("single", ScriptedModel(["the zebra is out"]), policies=[policy("zebra")])
+    assert (result.outcome, result.answer) == (Outcome.BLOCKED, "")
+    assert "zebra" not in (result.error.message if result.error else "")
+    assert result.verdict.value is VerdictValue.BLOCK
+    assert result.verdict.catches == ("the_word",)
+    assert [finding.name for _, finding in result.findings] == ["the_word"]
+    (subcall,) = desk.subcalls()
+    assert subcall.observation is not None
+    assert subcall.observation.output == "the zebra is out"
+
+
+def test_a_halt_stops_the_run_even_where_the_recipe_would_go_on(
+    desk: Desk, policy: Callable[..., str], tmp_path: Path
+) -> None:
+    recipe = tmp_path / "stubborn.py"
+    (tmp_path / "clerk.md").write_text("---\nname: clerk\ndescription: a clerk\n---\nAnswer.\n")
+    recipe.write_text(
+        "async def stubborn(ctx, task: str) -> str:\n"
+        "    for number in range(5):\n"
+        "        try:\n"
+        '            await ctx.call("clerk", task=f"{task} {number}")\n'
+        "        except Exception:\n"
+        "            pass\n"
+        '    return "I went on"\n'
+    )
+    model = ScriptedModel(lambda _: "a zebra")
+    result = desk.run(str(recipe), model, policies=[policy("zebra", "halt")])
+    assert (result.outcome, result.answer) == (Outcome.BLOCKED, "")
+    assert model.calls == 1
+
+
+def test_a_run_without_a_policy_is_unmeasured(desk: Desk) -> None:
+    result = desk.run("single", ScriptedModel(["fine"]), policies=[])
+    assert result.outcome is Outcome.OK
+    assert result.verdict.value is VerdictValue.UNMEASURED
+    assert "no check was configured" in result.verdict.note
+
+
+def test_a_provider_that_reports_more_than_was_reserved_is_a_finding(desk: Desk) -> None:
+    model = ScriptedModel([Reply(text="fine", usage=ReportedUsage(input_tokens=10**6, output_tokens=10**6))])
+    result = desk.run("single", model)
+    assert [finding.name for _, finding in result.findings] == ["usage_over_reservation"]
+    assert result.usage.output_tokens == 10**6
+
+
+def test_a_cost_limit_without_a_price_is_an_error_before_anything_is_spent(desk: Desk) -> None:
+    model = ScriptedModel(["never"], price=None)
+    with pytest.raises(ConfigError, match="price"):
+        desk.run("single", model, budget=Limits(cost=1.0))
+    assert model.calls == 0
+
+
+def test_reasoning_is_found_wherever_it_hides(desk: Desk) -> None:
+    structured = '{"reasoning": "It is a capital.", "answer": "Paris"}'
+    for recipe, reply, source in [
+        ("single", Reply(text="<think>Hm.</think>Paris"), "think_tag"),
+        ("single", Reply(text="Paris", reasoning="Hm.", reasoning_state=ReasoningState.SUMMARY), "provider"),
+        ("answer", Reply(text=structured), "schema"),
+    ]:
+        result = desk.run(recipe, ScriptedModel([reply]))
+        (subcall,) = desk.subcalls(result.run_id)
+        assert subcall.observation is not None
+        assert subcall.observation.reasoning.source == source
+        assert result.answer == "Paris"
+        assert "Hm" not in subcall.observation.output
+
+
+@pytest.mark.parametrize("kind", ["observed", "judged"])
+def test_nothing_is_released_before_its_commit(desk: Desk, kind: str, tmp_path: Path) -> None:
+    """A fault between the answer and its commit: the recipe never sees the answer, and the record stays resumable."""
+    seen: list[str] = []
+    recipe = tmp_path / "leaky.py"
+    (tmp_path / "clerk.md").write_text("---\nname: clerk\ndescription: a clerk\n---\nAnswer.\n")
+    recipe.write_text(
+        "released = []\n"
+        "async def leaky(ctx, task: str) -> str:\n"
+        '    answer = await ctx.call("clerk", task=task)\n'
+        "    released.append(answer)\n"
+        "    return answer.text\n"
+    )
+    Store.open(desk.db).close()
+    broken = pysqlite3.connect(desk.db)
+    broken.execute(
+        f"CREATE TRIGGER fault BEFORE INSERT ON events WHEN new.kind = '{kind}' "
+        "BEGIN SELECT RAISE(ABORT, 'the disk is gone'); END"
+    )
+    with pytest.raises(StoreError):
+        desk.run(str(recipe), ScriptedModel(["secret"]), listener=lambda event: seen.append(event.kind))
+    broken.execute("DROP TRIGGER fault")
+    broken.close()
+    from monitor.catalog import load_recipe
+
+    assert load_recipe(str(recipe)).function.__globals__["released"] == []
+    assert kind not in seen
+    (subcall,) = desk.subcalls()
+    assert subcall.state == {"observed": "started", "judged": "observed"}[kind]
+    # What was observed is judged on resume, not called again; what was not observed is.
+    model = ScriptedModel(["secret"])
+    result = monitor.resume_sync(subcall.call.run_id, db=desk.db, model=model)
+    assert result.answer == "secret"
+    assert model.calls == {"observed": 1, "judged": 0}[kind]
+
+
+HOSTILE = {
+    "surrogates and NUL": "lone \ud800 and \udfff, nul \0, escape ␛",
+    "numbers": '{"a": NaN, "b": 9223372036854775808, "c": 1e400}',
+    "right to left": "\u202eevil\u202c \u05e9\u05dc\u05d5\u05dd",
+    "combining": "e\u0301\u0327" * 50,
+    "terminal": "\x1b[2J\x1b]0;owned\x07 [bold]markup[/bold]",
+    "ten megabytes": "x" * 10_000_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_output_is_stored_checked_and_shown(desk: Desk, name: str) -> None:
+    from monitor.canonical import unescape_text
+
+    text = HOSTILE[name]
+    model = ScriptedModel([Reply(text=text, reasoning=text[:2000])])
+    result = desk.run("single", model)
+    (subcall,) = desk.subcalls()
+    assert ends([subcall]) == [result.outcome.value]
+    assert subcall.observation is not None
+    assert unescape_text(subcall.observation.raw or subcall.observation.output) == text
+    assert unescape_text(subcall.observation.reasoning.text) == text[:2000]
+    assert subcall.judgement is not None
+    assert all(finding.status is not Status.UNKNOWN for finding in subcall.judgement.findings)
+
+
+def test_hostile_structured_answers_reach_the_recipe_as_they_were_judged(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "numbers.md").write_text(
+        "---\nname: numbers\ndescription: gives numbers\noutput:\n  type: object\n  required: [value, words]\n"
+        "  properties:\n    value: {type: number}\n    words: {type: string}\n---\nGive a number.\n"
+    )
+    (tmp_path / "hostile.py").write_text(
+        "async def hostile(ctx, task: str) -> str:\n"
+        '    data = (await ctx.call("numbers", task=task)).data\n'
+        "    return repr((data['value'], data['words']))\n"
+    )
+    model = ScriptedModel(['{"value": 9223372036854775808, "words": "a\\u0000b\\ud800"}'])
+    result = desk.run(f"{tmp_path}/hostile.py", model)
+    assert result.answer == "(9223372036854775808, 'a␛0000b␛d800')"
+
+
+def test_a_resumed_run_that_ended_well_is_returned_as_it_is(desk: Desk) -> None:
+    result = desk.run("single", ScriptedModel(["fine"]))
+    again = monitor.resume_sync(result.run_id, db=desk.db, model=ScriptedModel([]))
+    assert again.answer == "fine"
+
+
+def test_failures_are_final_on_resume_unless_asked_for(desk: Desk) -> None:
+    refused = ProviderError("no", kind="auth", status=401)
+    result = desk.run("single", ScriptedModel([refused]))
+    assert result.outcome is Outcome.FAILED
+    again = monitor.resume_sync(result.run_id, db=desk.db, model=ScriptedModel([]))
+    assert again.outcome is Outcome.FAILED
+    again = monitor.resume_sync(result.run_id, db=desk.db, model=ScriptedModel(["fine"]), retry_failed=True)
+    assert (again.outcome, again.answer) == (Outcome.OK, "fine")
+
+
+def test_a_resume_can_raise_the_budget(desk: Desk) -> None:
+    model = ScriptedModel(lambda _: "fine")
+    result = desk.run("many", model, options={"count": 4}, budget=Limits(calls=2), concurrency=1)
+    assert result.outcome is Outcome.BUDGET_EXCEEDED
+    again = monitor.resume_sync(result.run_id, db=desk.db, model=model, budget=Limits(calls=10), retry_failed=True)
+    assert again.outcome is Outcome.OK
+    assert again.usage.calls == model.calls == 4
+
+
+def test_a_run_that_is_being_executed_cannot_be_resumed(desk: Desk) -> None:
+    async def scenario() -> None:
+        started = asyncio.Event()
+        slow = ScriptedModel([Reply(text="slow", delay=0.5)])
+        task = asyncio.create_task(desk.start("single", slow, listener=lambda event: _tell(event, started)))
+        await started.wait()
+        with Store.open(desk.db) as store:
+            run_id = store.runs()[0].start.run_id
+        with pytest.raises(ConfigError, match="still being executed"):
+            await monitor.resume(run_id, db=desk.db, model=ScriptedModel([]))
+        await task
+
+    asyncio.run(scenario())
+
+
+def test_settings_come_from_one_place(tmp_path: Path) -> None:
+    settings = Settings(db=str(tmp_path / "elsewhere.db"), policies=[])
+    result = monitor.run_sync(
+        "answer", "x", settings=settings, model=ScriptedModel(['{"reasoning": "because it is", "answer": "y"}'])
+    )
+    assert "elsewhere.db" in result.db
+    assert result.verdict.value is VerdictValue.UNMEASURED
