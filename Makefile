@@ -24,17 +24,17 @@ $(VENV)/.made: constraints.txt
 	  echo "set-up: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
 	@echo "set-up: making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install --quiet $(PINS) pip
+	@$(PIP) install -qq $(PINS) pip
 	@touch $@
 
 $(VENV)/.embedded: $(VENV)/.made pyproject.toml hatch_build.py
 	@echo "set-up: installing the monitor and what the embedded model needs (a minute or two the first time)"
-	@$(PIP) install --quiet $(PINS) --editable '.[embedded]'
+	@$(PIP) install -qq $(PINS) --editable '.[embedded]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.embedded
 	@echo "set-up: installing what the tests need"
-	@$(PIP) install --quiet $(PINS) --group dev
+	@$(PIP) install -qq $(PINS) --group dev
 	@touch $@
 
 $(VENV)/.weights: $(VENV)/.embedded

@@ -11,7 +11,7 @@ torch='torch==2.13.0+cpu' # the local version pins the build: plain PyPI has non
 cpu_index='https://download.pytorch.org/whl/cpu'
 
 fetch() {
-    "$python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: --no-deps "$@" "$torch"
+    "$python" -m pip install -qq --disable-pip-version-check --only-binary=:all: --no-deps "$@" "$torch"
 }
 
 off() {
@@ -27,7 +27,7 @@ if ! fetch 2>/dev/null; then
 fi
 
 echo "probes: installing what goes with it"
-"$python" -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[embedded,probes]' ||
+"$python" -m pip install -qq --disable-pip-version-check -c constraints.txt --editable '.[embedded,probes]' ||
     off "torch is installed, but what goes with it is not (see above)."
 "$python" -c 'import torch; print("probes: on, torch", torch.__version__)' ||
     off "torch is installed, but cannot be imported (see above)."

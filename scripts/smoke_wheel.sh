@@ -19,7 +19,7 @@ say "building"
 
 say "installing into an empty environment"
 "$python" -m venv "$scratch/venv"
-"$scratch/venv/bin/python" -m pip install --quiet -c "$root/constraints.txt" "$scratch"/dist/*.whl
+"$scratch/venv/bin/python" -m pip install -qq -c "$root/constraints.txt" "$scratch"/dist/*.whl
 export PATH="$scratch/venv/bin:$PATH"
 cd "$scratch/empty"
 

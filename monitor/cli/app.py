@@ -1,5 +1,6 @@
 """The application: all commands together, and the one place where an error becomes a message and an exit code."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     With ``--json`` an error is also one JSON object on standard output (format ``monitor.error/1``).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without Unicode must not cost a finished run its answer
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         typer.main.get_command(app)(arguments, prog_name="monitor")
     except SystemExit as exc:

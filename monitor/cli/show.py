@@ -120,7 +120,7 @@ def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> None:
     _print_findings(subcalls)
     if run.end and run.state == "ok":
         console.print(Text("\nanswer", style="bold"))
-        console.print(Text(visible(run.end.answer)), soft_wrap=True)
+        sys.stdout.write(f"{visible(run.end.answer)}\n")
 
 
 def _print_findings(subcalls: Sequence[StoredSubcall]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -56,3 +57,10 @@ def test_a_reader_that_goes_away_is_no_crash() -> None:
     assert done.stdout == "{\n"
     assert "Traceback" not in done.stderr
     assert "Error" not in done.stderr
+
+
+def test_a_terminal_without_unicode_still_gets_everything() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    program = "import sys; from monitor.cli import main; main(['version']); sys.stdout.write('\\u00e9')"
+    done = subprocess.run([sys.executable, "-c", program], check=True, env=environment, capture_output=True, text=True)
+    assert done.stdout.endswith("\\xe9")
