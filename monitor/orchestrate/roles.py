@@ -30,9 +30,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import jsonschema
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from monitor import strict_yaml
 from monitor.canonical import canonical_text
 from monitor.errors import Fault, RoleError
-from monitor.policy import tree
 from monitor.records import Frozen, Limits, Message, Trust
 from monitor.settings import nearest
 
@@ -151,7 +151,7 @@ def _load(path: Path, stamp: tuple[int, int]) -> Role:
         raise RoleError([Fault(str(path), 1, 1, "a role begins with front matter between two lines of ---")])
     end = next(number for number, line in enumerate(lines[1:], 1) if line.strip() == FENCE)
     faults: list[Fault] = []
-    node = tree.parse("\n".join(["", *lines[1:end]]), str(path), faults)
+    node = strict_yaml.parse("\n".join(["", *lines[1:end]]), str(path), faults)
     front: dict[str, Any] = node.plain() if node and isinstance(node.value, dict) else {}
     if node and not isinstance(node.value, dict):
         faults.append(Fault(str(path), 2, 1, "front matter is a list of `name: value` lines"))

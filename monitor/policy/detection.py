@@ -23,7 +23,7 @@ from monitor.policy.regex_help import explain
 
 if TYPE_CHECKING:
     from monitor.policy.fields import Field
-    from monitor.policy.tree import Mark, Node
+    from monitor.strict_yaml import Mark, Node
 
 _SHAPES = {"": r"\A{}\z", "contains": "{}", "startswith": r"\A{}", "endswith": r"{}\z"}
 _REGEX_FLAGS = ("i", "m", "s")

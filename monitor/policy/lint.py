@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from monitor.errors import Fault
     from monitor.policy.rules import Rule
-    from monitor.policy.tree import Mark, Node
+    from monitor.strict_yaml import Mark, Node
 
 
 @dataclass(frozen=True, slots=True)

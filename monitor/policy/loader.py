@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from monitor import strict_yaml
 from monitor.canonical import canonical_hash
 from monitor.errors import Fault, PolicyError
-from monitor.policy import examples, tree
+from monitor.policy import examples
 from monitor.policy.detection import compile_detection
 from monitor.policy.names import suggestion
 from monitor.policy.rules import PolicySet, Rule
@@ -32,7 +33,7 @@ class LoadedPack:
     """One file: its tree (for lint), its metadata and its compiled rules."""
 
     path: str
-    root: tree.Node
+    root: strict_yaml.Node
     metadata: PackFile
     rules: tuple[Rule, ...]
 
@@ -73,7 +74,7 @@ def _files(paths: Sequence[Path], faults: list[Fault]) -> list[Path]:
 
 def _read_pack(path: Path, faults: list[Fault]) -> LoadedPack | None:
     before = len(faults)
-    root = tree.read(path, faults)
+    root = strict_yaml.read(path, faults)
     if root is None:
         return None
     if not isinstance(root.value, dict):
@@ -97,12 +98,12 @@ def _read_pack(path: Path, faults: list[Fault]) -> LoadedPack | None:
     return LoadedPack(str(path), root, metadata, compiled)
 
 
-def _detection(rule: tree.Node, path: Path, faults: list[Fault]) -> Detection | None:
+def _detection(rule: strict_yaml.Node, path: Path, faults: list[Fault]) -> Detection | None:
     node = rule.get("detection")
     return compile_detection(node, str(path), faults) if node and isinstance(node.value, dict) else None
 
 
-def _check_examples(rule: tree.Node, path: Path, faults: list[Fault]) -> None:
+def _check_examples(rule: strict_yaml.Node, path: Path, faults: list[Fault]) -> None:
     tests = rule.get("tests")
     for test in tests.items() if tests else []:
         record = test.get("record")
@@ -112,7 +113,7 @@ def _check_examples(rule: tree.Node, path: Path, faults: list[Fault]) -> None:
                 faults.append(Fault(str(path), mark.line, mark.column, problem, fix))
 
 
-def _rule(path: Path, pack: PackFile, written: RuleFile, node: tree.Node, detection: Detection) -> Rule:
+def _rule(path: Path, pack: PackFile, written: RuleFile, node: strict_yaml.Node, detection: Detection) -> Rule:
     content = {
         "language": LANGUAGE,
         "id": written.id,
@@ -146,7 +147,7 @@ def _refuse_duplicates(packs: Sequence[LoadedPack], faults: list[Fault]) -> None
 
 
 def _refuse_duplicate(
-    seen: dict[tuple[str, str], str], what: tuple[str, str], path: str, mark: tree.Mark, faults: list[Fault]
+    seen: dict[tuple[str, str], str], what: tuple[str, str], path: str, mark: strict_yaml.Mark, faults: list[Fault]
 ) -> None:
     if first := seen.get(what):
         problem = f"the {what[0]} `{what[1]}` is taken already, at {first}."
@@ -154,7 +155,7 @@ def _refuse_duplicate(
     seen.setdefault(what, f"{path}:{mark.line}")
 
 
-def _validate(root: tree.Node, path: Path, faults: list[Fault]) -> PackFile | None:
+def _validate(root: strict_yaml.Node, path: Path, faults: list[Fault]) -> PackFile | None:
     try:
         return PackFile.model_validate(root.plain())
     except ValidationError as exc:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from monitor.records import Event
     from tests.orchestrate.conftest import Desk
 
 

@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.policy import tree
+from monitor import strict_yaml
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from monitor.errors import Fault
-    from tests.policy.conftest import Write
 
 
-def parse(text: str) -> tuple[tree.Node | None, list[Fault]]:
+def parse(text: str) -> tuple[strict_yaml.Node | None, list[Fault]]:
     faults: list[Fault] = []
-    return tree.parse(text, "pack.yaml", faults), faults
+    return strict_yaml.parse(text, "pack.yaml", faults), faults
 
 
 @pytest.mark.parametrize(
@@ -63,8 +64,8 @@ def test_only_jsons_scalars_are_more_than_text(scalar: str, expected: object) ->
         ("a: 1\n---\nb: 2", 2, 1, "a second document begins here."),
         ("? [a, b]\n: 1", 1, 3, "a key must be one word or phrase."),
         ("a: " + "[" * 50 + "]" * 50, 1, 35, "more than 32 levels of nesting."),
-        ("", 1, 1, "the file is empty."),
-        ("# only a comment\n", 1, 1, "the file is empty."),
+        ("", 1, 1, "there is nothing here."),
+        ("# only a comment\n", 1, 1, "there is nothing here."),
         ("a: \x07", 1, 1, "this is not YAML: unacceptable character"),
     ],
 )
@@ -94,14 +95,14 @@ def test_all_refusals_of_a_file_are_reported() -> None:
 def test_places_are_those_of_keys_and_items() -> None:
     root, _ = parse("a:\n  - b: 1\n  - c: 2\n")
     assert root is not None
-    assert root.place(["a", 1, "c"]) == tree.Mark(3, 5)
-    assert root.place(["a", 1, "gone"]) == tree.Mark(3, 5)
-    assert root.place(["a", 7]) == tree.Mark(1, 1)
+    assert root.place(["a", 1, "c"]) == strict_yaml.Mark(3, 5)
+    assert root.place(["a", 1, "gone"]) == strict_yaml.Mark(3, 5)
+    assert root.place(["a", 7]) == strict_yaml.Mark(1, 1)
 
 
-def test_files_that_cannot_be_read(write: Write) -> None:
-    big = write("a: " + "x" * tree.MAX_BYTES, "big.yaml")
-    latin = write("", "latin.yaml")
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    big, latin = tmp_path / "big.yaml", tmp_path / "latin.yaml"
+    big.write_text("a: " + "x" * strict_yaml.MAX_BYTES)
     latin.write_bytes(b"a: 1\nb: gr\xf6sse\n")
     for path, line, problem in (
         (big, 1, "the file has 1,000,003 bytes; at most 1,000,000 are read."),
@@ -110,7 +111,7 @@ def test_files_that_cannot_be_read(write: Write) -> None:
         (big.parent, 1, "the file cannot be read: Is a directory."),
     ):
         faults: list[Fault] = []
-        assert tree.read(path, faults) is None
+        assert strict_yaml.read(path, faults) is None
         assert [(fault.line, fault.problem) for fault in faults] == [(line, problem)]
 
 

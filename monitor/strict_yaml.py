@@ -1,8 +1,9 @@
 """YAML as a tree that remembers where everything stands, read more strictly than YAML asks.
 
-A policy file decides what is caught, so nothing in it may mean something else than it seems to: keys may not repeat,
-``no`` and ``off`` stay words, dates stay text, and anchors, aliases, tags and second documents are refused (an alias can
-make a small file enormous). Every fault that can be found is reported, not only the first.
+Policy packs and the front matter of roles decide what is caught and what is allowed, so nothing in them may mean something
+else than it seems to: keys may not repeat, ``no`` and ``off`` stay words, dates stay text, and anchors, aliases, tags and
+second documents are refused (an alias can make a small file enormous). Every fault that can be found is reported, not only
+the first.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def read(path: Path, faults: list[Fault]) -> Node | None:
         return None
     if len(data) > MAX_BYTES:
         problem = f"the file has {len(data):,} bytes; at most {MAX_BYTES:,} are read."
-        faults.append(Fault(str(path), 1, 1, problem, "Split the pack into several files."))
+        faults.append(Fault(str(path), 1, 1, problem, "Split it into several files."))
         return None
     try:
         text = data.decode("utf-8-sig")
@@ -142,7 +143,7 @@ class _Composer:
             self._fault(Mark(1, 1), f"this is not YAML: {str(exc).splitlines()[0]}.", "Check for control characters.")
             return None
         if root is None:
-            self._fault(Mark(1, 1), "the file is empty.", "A pack has `pack:`, `version:` and `rules:`.")
+            self._fault(Mark(1, 1), "there is nothing here.", "Write `name: value` lines.")
         return root
 
     def _fault(self, mark: Mark, problem: str, fix: str) -> None:
@@ -155,7 +156,7 @@ class _Composer:
             if isinstance(event, DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    self._fault(_mark(event), "a second document begins here.", "Put one pack in one file.")
+                    self._fault(_mark(event), "a second document begins here.", "Put one document in one file.")
                     raise _UnreadableError
             elif isinstance(event, NodeEvent):
                 root = self._node(event, depth=1)
