@@ -6,19 +6,22 @@ import asyncio
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from monitor.errors import ConflictError, StoreError
+from monitor.records import Message, Reasoning, TokenEvidence, ToolCall
 from monitor.store import Store
-from monitor.store.writer import Writer, _Request
+from monitor.store.writer import Writer, _is_light, _Request
 from tests.store.events import observed, run_started, started, trio
 from tests.store.processes import run_python, start_python
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from monitor.store.ledger import Ledger
 
 
 def leaf_indices(store: Store) -> list[int]:
@@ -71,6 +74,43 @@ def test_waiting_requests_are_committed_together(store: Store, monkeypatch: pyte
     asyncio.run(many())
     assert sum(groups) == 32
     assert len(groups) < 16
+
+
+def test_long_texts_are_never_written_in_the_loop() -> None:
+    call = started("ab" * 16)
+    assert _is_light(trio("ab" * 16, "x" * 1000))
+    long = "x" * 100_000
+    tools = (ToolCall(id="1", name="search", arguments=long),)
+    ids = TokenEvidence(output_ids=tuple(range(10_000)))
+    history = (Message(role="user", content=long),)
+    for heavy in (
+        started(call.run_id, messages=history),
+        observed(call, reasoning=Reasoning(text=long)),
+        observed(call, tool_calls=tools),
+        observed(call, tokens=ids),
+        run_started(),
+    ):
+        assert not _is_light([heavy])
+
+
+def test_a_slow_disk_is_left_to_the_thread(store: Store) -> None:
+    """The loop writes by itself only while the disk has lately been fast, and goes back to the thread when it is not."""
+    run = run_started()
+    writers = set()
+    store.append_sync(run)
+    writer = cast("Writer", getattr(store._append, "__self__"))  # noqa: B009 - a bound method, which mypy forgets
+    connected = writer._connected
+
+    def noted() -> Ledger:
+        writers.add(threading.current_thread().name)
+        return connected()
+
+    writer._connected = noted  # type: ignore[method-assign]  # a look at who writes, nothing else
+    for pace, name in ((1.0, "monitor-store-writer"), (1e-9, "MainThread")):
+        writers.clear()
+        writer._pace = pace
+        asyncio.run(store.append(started(run.run_id)))
+        assert writers == {name}
 
 
 def test_one_bad_member_does_not_fail_its_group(store: Store) -> None:
