@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation when the class is made
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class ModelAlias(BaseModel):
@@ -16,7 +22,7 @@ class ModelAlias(BaseModel):
     neither, none is sent.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     model: str = Field(min_length=1)
     base_url: str = Field(pattern=r"^https?://")
@@ -53,3 +59,22 @@ class EmbeddedOptions(BaseModel):
     parallel: int = Field(default=2, ge=1, le=64)
     threads: int | None = Field(default=None, ge=1)
     gpu_layers: int = Field(default=0, ge=0)
+
+
+def read_aliases(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, ModelAlias]:
+    """The aliases in the ``[models.NAME]`` tables of a ``monitor.toml``.
+
+    Raises:
+        ConfigError: has every fault of every table; no value is quoted, for it may be a key.
+    """
+    aliases, faults = {}, []
+    for name, table in tables.items():
+        try:
+            aliases[name] = ModelAlias.model_validate(table)
+        except ValidationError as exc:
+            for fault in exc.errors(include_input=False, include_url=False):
+                where = ".".join(["models", name, *map(str, fault["loc"])])
+                faults.append(f"{where}: {fault['msg']}")
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return aliases

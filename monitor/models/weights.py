@@ -220,9 +220,10 @@ def _watch(pip: subprocess.Popen[bytes], folder: Path, pin: Pin, report: OnStep)
 
 def _bytes_in(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # pip tidies up in between
-            total += path.stat().st_size
+    for parent, _, names in os.walk(folder):  # unlike Path.rglob, it bears with folders that pip removes meanwhile
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(parent) / name).stat().st_size
     return total
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from monitor.errors import ConfigError, MissingExtraError, WeightsError
 from monitor.models import resolve as resolving
-from monitor.models.alias import EmbeddedOptions, ModelAlias
+from monitor.models.alias import EmbeddedOptions, ModelAlias, read_aliases
 from monitor.models.langchain_client import LangChainModel
 from monitor.models.openai_client import OpenAIModel
 from monitor.models.resolve import resolve
@@ -155,6 +155,19 @@ def test_another_gguf_must_be_there(tmp_path: Path) -> None:
 def test_an_alias_that_contradicts_itself_is_refused(fields: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said.replace("?", r"\?")):
         ModelAlias.model_validate(fields)
+
+
+def test_faults_of_all_tables_are_reported_at_once_without_values() -> None:
+    tables = {
+        "one": {"model": "x", "base_url": "planted-key-0123456789"},
+        "two": {"model": "", "base_url": "http://h", "api_key": "planted-key-0123456789", "api_key_env": "K"},
+    }
+
+    with pytest.raises(ConfigError) as caught:
+        read_aliases(tables)
+    assert "models.one.base_url: " in str(caught.value)
+    assert "models.two.model: " in str(caught.value)
+    assert "planted" not in str(caught.value)
 
 
 def test_a_key_in_an_alias_is_not_shown() -> None:
