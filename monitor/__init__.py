@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from monitor.orchestrate.context import Answer, Context
-    from monitor.orchestrate.run import RunResult, resume, resume_sync, run, run_sync
+    from monitor.orchestrate.ending import RunResult
+    from monitor.orchestrate.run import resume, resume_sync, run, run_sync
     from monitor.records import Limits
 
 __version__ = "0.1.0"
@@ -31,7 +32,7 @@ _HOMES = {
     "Answer": "monitor.orchestrate.context",
     "Context": "monitor.orchestrate.context",
     "Limits": "monitor.records",
-    "RunResult": "monitor.orchestrate.run",
+    "RunResult": "monitor.orchestrate.ending",
     "resume": "monitor.orchestrate.run",
     "resume_sync": "monitor.orchestrate.run",
     "run": "monitor.orchestrate.run",

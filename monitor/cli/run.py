@@ -21,7 +21,7 @@ from monitor.records import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from monitor.orchestrate.run import RunResult
+    from monitor.orchestrate.ending import RunResult
 
     Work = Callable[[Progress], Coroutine[Any, Any, RunResult]]
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from monitor.canonical import canonical_hash
+from monitor.canonical import fingerprint
 from monitor.errors import RecipeError, SubcallFailed
+from monitor.orchestrate.calls import Step
 from monitor.orchestrate.replies import answer_data
-from monitor.orchestrate.subcall import Engine, Step
 from monitor.orchestrate.tools import Tool
 from monitor.records import Frozen, Limits, Message, Outcome, Reasoning, StoredSubcall, Verdict
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from monitor.models.base import ModelClient
     from monitor.orchestrate.budget import Budget
     from monitor.orchestrate.roles import Role
+    from monitor.orchestrate.subcall import Engine
 
 MAX_TOOL_ROUNDS = 16
 
@@ -106,7 +107,7 @@ class Context:
             messages = chosen.messages(inputs)
         except ValueError as exc:
             raise RecipeError(str(exc)) from exc
-        name = canonical_hash([self.scope, "call", chosen.name, client.name, [m.content for m in messages]])
+        name = fingerprint(self.scope, "call", chosen.name, client.name, [m.content for m in messages])
         scope = f"{self.scope}/{chosen.name}:{self.engine.name_step(name)}"
         depth = (under.depth if under else self.depth) + 1
         account = self.budget.child(chosen.name, chosen.budget, depth=depth, already=self.engine.spent_in(scope))
@@ -171,7 +172,7 @@ class Context:
 
     def nest(self, name: str, *, under: Answer | None = None, budget: Limits | None = None) -> Context:
         """A context below this one, with limits of its own that draw from this one's."""
-        scope = f"{self.scope}/{name}:{self.engine.name_step(canonical_hash([self.scope, 'nest', name]))}"
+        scope = f"{self.scope}/{name}:{self.engine.name_step(fingerprint(self.scope, 'nest', name))}"
         depth = under.depth if under else self.depth
         account = self.budget.child(name, budget or Limits(), depth=depth, already=self.engine.spent_in(scope))
         return Context(

@@ -13,41 +13,27 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import monitor
-from monitor import catalog, verdict
+from monitor import catalog
 from monitor.canonical import canonical_text, escape_text, parse_json
 from monitor.errors import (
-    Blocked,
-    BudgetExceeded,
     ConfigError,
-    MonitorError,
-    Rejected,
-    StoreError,
-    SubcallCancelled,
-    SubcallError,
 )
-from monitor.models.secrets import clean
 from monitor.orchestrate.budget import Budget
-from monitor.orchestrate.context import Answer, Context, recipe_options
+from monitor.orchestrate.context import Context, recipe_options
+from monitor.orchestrate.ending import RunResult, execute, result_of
 from monitor.orchestrate.process import is_alive, owner_of, this_process
 from monitor.orchestrate.subcall import Engine
 from monitor.orchestrate.workplace import Workplace
 from monitor.pipeline import LoadedChecks, Pipeline, load_checks
 from monitor.records import (
-    ErrorInfo,
     Event,
-    Exceeded,
-    Finding,
-    Frozen,
     Limits,
     Outcome,
     RunEnd,
     RunResume,
     RunStart,
-    Status,
     StoredRun,
     StoredSubcall,
-    Usage,
-    Verdict,
     new_run_id,
     new_span_id,
     now,
@@ -56,30 +42,12 @@ from monitor.settings import Settings
 from monitor.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from monitor.models.base import ModelClient
 
 _ACTIVE: set[str] = set()
 """The runs that this process is executing now."""
-
-
-class RunResult(Frozen):
-    """How a run ended. ``answer`` is only there where the outcome is ``ok``.
-
-    ``findings`` are those that matched or could not be evaluated, each with the span id of its subcall.
-    """
-
-    run_id: str
-    outcome: Outcome
-    answer: str = ""
-    verdict: Verdict
-    usage: Usage = Usage()
-    error: ErrorInfo | None = None
-    exceeded: tuple[Exceeded, ...] = ()
-    findings: tuple[tuple[str, Finding], ...] = ()
-    db: str = ""
-    seconds: float = 0.0
 
 
 async def run(
@@ -144,9 +112,14 @@ async def run(
         version=monitor.__version__,
         at=now(),
     )
-    with Store.open(db or settings.db, busy_seconds=settings.busy_seconds) as store:
-        execution = _Execution(store, checks, settings, model, listener)
-        return await execution.go(StoredRun(start=start), start)
+    workplace = Workplace(settings, model if model is not None else settings.model, found.path.parent)
+    try:
+        _refuse_unpriced(start.limits, workplace.client(None))
+        with Store.open(db or settings.db, busy_seconds=settings.busy_seconds) as store:
+            execution = _Execution(store, checks, workplace, listener)
+            return await execution.go(StoredRun(start=start), start)
+    finally:
+        await workplace.aclose()
 
 
 async def resume(
@@ -180,14 +153,15 @@ async def resume(
     settings = settings or Settings(db=db)
     with Store.open(db or settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
         earlier = store.run(run_id)
-        if earlier.state == Outcome.OK:
-            return _stored_result(store, earlier)
+        if earlier.end and earlier.state == Outcome.OK:
+            return result_of(earlier.start, earlier.end, store.subcalls(earlier.start.run_id), store.url)
         _refuse_if_alive(earlier)
         checks = load_checks(earlier.start.policies)
         limits = _merged(earlier.resumes[-1].limits if earlier.resumes else earlier.start.limits, budget)
         me = this_process()
+        found = catalog.load_recipe(earlier.start.recipe)
         again = RunResume(
-            recipe_hash=catalog.load_recipe(earlier.start.recipe).sha256,
+            recipe_hash=found.sha256,
             limits=limits,
             retry_failed=retry_failed,
             rules=checks.rules,
@@ -197,8 +171,12 @@ async def resume(
             version=monitor.__version__,
             at=now(),
         )
-        execution = _Execution(store, checks, settings, model or earlier.start.model, listener)
-        return await execution.go(earlier, again)
+        workplace = Workplace(settings, model if model is not None else earlier.start.model, found.path.parent)
+        try:
+            _refuse_unpriced(limits, workplace.client(None))
+            return await _Execution(store, checks, workplace, listener).go(earlier, again)
+        finally:
+            await workplace.aclose()
 
 
 def run_sync(recipe: str, task: str, **arguments: Any) -> RunResult:
@@ -215,25 +193,17 @@ class _Execution:
     """One execution of a run, the first or a resumed one."""
 
     def __init__(
-        self,
-        store: Store,
-        checks: LoadedChecks,
-        settings: Settings,
-        model: str | ModelClient | None,
-        listener: Callable[[Event], None] | None,
+        self, store: Store, checks: LoadedChecks, workplace: Workplace, listener: Callable[[Event], None] | None
     ) -> None:
         self._store = store
         self._checks = checks
-        self._settings = settings
-        self._model = model if model is not None else settings.model
+        self._workplace = workplace
         self._listener = listener
 
     async def go(self, earlier: StoredRun, step: RunStart | RunResume) -> RunResult:
         """Execute the run from ``step`` to its end."""
         start = earlier.start
         found = catalog.load_recipe(start.recipe)
-        workplace = Workplace(self._settings, self._model, found.path.parent)
-        _refuse_unpriced(step.limits, workplace.client(None))
         stored = () if isinstance(step, RunStart) else tuple(self._store.subcalls(start.run_id))
         chosen = parse_json(start.options)
         concurrency = int(chosen["concurrency"])
@@ -251,7 +221,7 @@ class _Execution:
         )
         context = Context(
             engine=engine,
-            workplace=workplace,
+            workplace=self._workplace,
             budget=Budget("run", step.limits, already=engine.spent_in(""), seconds_before=before),
             recipe_name=found.name,
             concurrency=concurrency,
@@ -259,88 +229,21 @@ class _Execution:
         options = recipe_options(found.function, chosen["options"])
         _ACTIVE.add(start.run_id)
         try:
-            end = await _execute(engine, found.function(context, start.task, **options))
+            end = await execute(engine, found.function(context, start.task, **options))
             end = end.model_copy(update={"seconds": before + time.monotonic() - began, "at": now()})
             await self._commit(start, end)
         finally:
             _ACTIVE.discard(start.run_id)
-            await workplace.aclose()
         this = asyncio.current_task()
         if end.outcome is Outcome.CANCELLED and this is not None and this.cancelling():
             raise asyncio.CancelledError
-        return _result(start, end, engine.judged, self._store.url)
+        return result_of(start, end, engine.judged, self._store.url)
 
     async def _commit(self, start: RunStart, payload: RunStart | RunResume | RunEnd) -> None:
         event = Event.of(start.run_id, start.span_id, payload)
         await self._store.append(event)
         if self._listener:
             self._listener(event)
-
-
-async def _execute(engine: Engine, recipe: Awaitable[Any]) -> RunEnd:
-    """Await the recipe and say how the run ended; only the store's own trouble is raised."""
-    task = asyncio.ensure_future(recipe)
-    engine.on_halt = lambda: _cancel(task)
-    ended: BaseException | None = None
-    answer = ""
-    try:
-        answer = _answer_text(await task)
-    except StoreError:
-        raise
-    except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - every way in which a recipe can end is recorded
-        ended = exc
-    ended = engine.halted or ended
-    if not isinstance(ended, asyncio.CancelledError):
-        await engine.finish_earlier()
-    return RunEnd(
-        outcome=_outcome_of(ended),
-        answer="" if ended else answer,
-        verdict=verdict.of_run([subcall.judgement.verdict for subcall in engine.judged if subcall.judgement]),
-        usage=engine.spent(),
-        error=ErrorInfo(kind=_kind_of(ended), message=clean(_message_of(ended))) if ended else None,
-        exceeded=ended.exceeded if isinstance(ended, BudgetExceeded) else (),
-    )
-
-
-def _cancel(task: asyncio.Future[Any]) -> None:
-    task.cancel()
-
-
-def _answer_text(returned: Any) -> str:
-    """What a recipe returns, as the run's answer: text, an ``Answer``'s text, or anything JSON."""
-    if isinstance(returned, Answer):
-        return returned.text
-    return returned if isinstance(returned, str) else canonical_text(returned)
-
-
-_OUTCOMES: dict[type[BaseException], Outcome] = {
-    Blocked: Outcome.BLOCKED,
-    BudgetExceeded: Outcome.BUDGET_EXCEEDED,
-    Rejected: Outcome.REJECTED,
-    SubcallCancelled: Outcome.CANCELLED,
-    asyncio.CancelledError: Outcome.CANCELLED,
-}
-
-
-def _outcome_of(ended: BaseException | None) -> Outcome:
-    if ended is None:
-        return Outcome.OK
-    return next((outcome for kind, outcome in _OUTCOMES.items() if isinstance(ended, kind)), Outcome.FAILED)
-
-
-def _kind_of(ended: BaseException) -> str:
-    if isinstance(ended, SubcallError):
-        return "subcall"
-    if isinstance(ended, asyncio.CancelledError):
-        return "cancelled"
-    return "config" if isinstance(ended, MonitorError) else "recipe"
-
-
-def _message_of(ended: BaseException) -> str:
-    """The error in words; one that the recipe's own code raised also with its class."""
-    if isinstance(ended, asyncio.CancelledError):
-        return "cancelled; what was in flight was cut off and recorded"
-    return str(ended) if isinstance(ended, MonitorError) else f"{type(ended).__name__}: {ended}"
 
 
 def _merged(limits: Limits, over: Limits | None) -> Limits:
@@ -390,30 +293,3 @@ def _when(at: str) -> datetime:
 
 def _name(model: str | ModelClient) -> str:
     return model if isinstance(model, str) else model.name
-
-
-def _stored_result(store: Store, run: StoredRun) -> RunResult:
-    assert run.end is not None
-    return _result(run.start, run.end, store.subcalls(run.start.run_id), store.url)
-
-
-def _result(start: RunStart, end: RunEnd, subcalls: Sequence[StoredSubcall], db: str) -> RunResult:
-    findings = tuple(
-        (subcall.call.span_id, finding)
-        for subcall in subcalls
-        if subcall.judgement
-        for finding in subcall.judgement.findings
-        if finding.status in {Status.MATCH, Status.UNKNOWN}
-    )
-    return RunResult(
-        run_id=start.run_id,
-        outcome=end.outcome,
-        answer=end.answer,
-        verdict=end.verdict,
-        usage=end.usage,
-        error=end.error,
-        exceeded=end.exceeded,
-        findings=findings,
-        db=db,
-        seconds=end.seconds,
-    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor import catalog
 from monitor.models import resolve
-from monitor.models.alias import EmbeddedOptions, ModelAlias
+from monitor.models.alias import EmbeddedOptions, read_aliases
 from monitor.orchestrate.roles import load_role
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Workplace:
         if not isinstance(chosen, str):
             return chosen
         if chosen not in self._clients:
-            aliases = {name: ModelAlias.model_validate(raw) for name, raw in self._settings.models.items()}
+            aliases = read_aliases(self._settings.models)
             options = EmbeddedOptions(**self._settings.embedded.model_dump())
             self._clients[chosen] = resolve.resolve(chosen, aliases=aliases, embedded=options)
         return self._clients[chosen]

@@ -25,6 +25,7 @@ import types
 import typing
 from collections.abc import Callable
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias, cast
 
 from pydantic import BaseModel, ValidationError
@@ -141,6 +142,8 @@ def _encoder_of(annotation: Any) -> Encoder:
         return _encode_scalar
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return _enum_encoder(annotation)
+    if annotation is records.Finding:
+        return _remembered(_model_encoder(annotation))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return _model_encoder(annotation)
     raise TypeError(f"the store has no canonical form for {annotation!r}; give it one in {__name__}")
@@ -152,6 +155,16 @@ def _tuple_encoder(inner: Encoder) -> Encoder:
 
 def _optional_encoder(inner: Encoder) -> Encoder:
     return lambda value, shelf: "null" if value is None else inner(value, shelf)
+
+
+def _remembered(inner: Encoder) -> Encoder:
+    """For findings: they hold no texts, and nearly all are the same few that rules without a match give every time."""
+
+    @lru_cache(maxsize=4096)
+    def form(value: Any) -> str:
+        return inner(value, _NOWHERE)
+
+    return lambda value, _shelf: form(value)
 
 
 def _enum_encoder(enum: type[Enum]) -> Encoder:

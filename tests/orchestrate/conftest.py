@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from monitor.models.scripted import ScriptedModel
-    from monitor.orchestrate.run import RunResult
+    from monitor.orchestrate.ending import RunResult
     from monitor.records import StoredSubcall
 
 RECIPES = Path(__file__).parent / "recipes"

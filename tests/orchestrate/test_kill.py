@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import monitor
-from monitor.orchestrate.subcall import total
+from monitor.orchestrate.calls import total
 from monitor.records import Outcome, StoredSubcall
 from monitor.store import Store
 from tests.orchestrate import killed

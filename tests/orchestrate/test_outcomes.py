@@ -12,7 +12,7 @@ import monitor
 from monitor.errors import ConfigError, ProviderError, StoreError
 from monitor.models.base import ReportedUsage
 from monitor.models.scripted import Reply, ScriptedModel
-from monitor.orchestrate.subcall import total
+from monitor.orchestrate.calls import total
 from monitor.records import (
     Limits,
     Outcome,

@@ -1,0 +1,134 @@
+"""How a run ends: the recipe is awaited, its end is put into words, and the result is made of what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from monitor import verdict
+from monitor.canonical import canonical_text, escape_text
+from monitor.errors import (
+    Blocked,
+    BudgetExceeded,
+    MonitorError,
+    Rejected,
+    StoreError,
+    SubcallCancelled,
+    SubcallError,
+)
+from monitor.models.secrets import clean
+from monitor.orchestrate.context import Answer
+from monitor.records import ErrorInfo, Exceeded, Finding, Frozen, Outcome, RunEnd, Status, Usage, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+    from monitor.orchestrate.subcall import Engine
+    from monitor.records import RunStart, StoredSubcall
+
+
+class RunResult(Frozen):
+    """How a run ended. ``answer`` is only there where the outcome is ``ok``.
+
+    ``findings`` are those that matched or could not be evaluated, each with the span id of its subcall.
+    """
+
+    run_id: str
+    outcome: Outcome
+    answer: str = ""
+    verdict: Verdict
+    usage: Usage = Usage()
+    error: ErrorInfo | None = None
+    exceeded: tuple[Exceeded, ...] = ()
+    findings: tuple[tuple[str, Finding], ...] = ()
+    db: str = ""
+    seconds: float = 0.0
+
+
+async def execute(engine: Engine, recipe: Awaitable[Any]) -> RunEnd:
+    """Await the recipe and say how the run ended; only the store's own trouble is raised."""
+    task = asyncio.ensure_future(recipe)
+    engine.on_halt = lambda: _cancel(task)
+    ended: BaseException | None = None
+    answer = ""
+    try:
+        answer = _answer_text(await task)
+    except StoreError:
+        raise
+    except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - every way in which a recipe can end is recorded
+        ended = exc
+    ended = engine.halted or ended
+    if not isinstance(ended, asyncio.CancelledError):
+        await engine.finish_earlier()
+    return RunEnd(
+        outcome=_outcome_of(ended),
+        answer="" if ended else answer,
+        verdict=verdict.of_run([subcall.judgement.verdict for subcall in engine.judged if subcall.judgement]),
+        usage=engine.spent(),
+        error=ErrorInfo(kind=_kind_of(ended), message=escape_text(clean(_message_of(ended)))) if ended else None,
+        exceeded=ended.exceeded if isinstance(ended, BudgetExceeded) else (),
+    )
+
+
+def _cancel(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+
+
+def _answer_text(returned: Any) -> str:
+    """What a recipe returns, as the run's answer: text, an ``Answer``'s text, or anything JSON."""
+    if isinstance(returned, Answer):
+        return returned.text
+    return returned if isinstance(returned, str) else canonical_text(returned)
+
+
+_OUTCOMES: dict[type[BaseException], Outcome] = {
+    Blocked: Outcome.BLOCKED,
+    BudgetExceeded: Outcome.BUDGET_EXCEEDED,
+    Rejected: Outcome.REJECTED,
+    SubcallCancelled: Outcome.CANCELLED,
+    asyncio.CancelledError: Outcome.CANCELLED,
+}
+
+
+def _outcome_of(ended: BaseException | None) -> Outcome:
+    if ended is None:
+        return Outcome.OK
+    return next((outcome for kind, outcome in _OUTCOMES.items() if isinstance(ended, kind)), Outcome.FAILED)
+
+
+def _kind_of(ended: BaseException) -> str:
+    if isinstance(ended, SubcallError):
+        return "subcall"
+    if isinstance(ended, asyncio.CancelledError):
+        return "cancelled"
+    return "config" if isinstance(ended, MonitorError) else "recipe"
+
+
+def _message_of(ended: BaseException) -> str:
+    """The error in words; one that the recipe's own code raised also with its class."""
+    if isinstance(ended, asyncio.CancelledError):
+        return "cancelled; what was in flight was cut off and recorded"
+    return str(ended) if isinstance(ended, MonitorError) else f"{type(ended).__name__}: {ended}"
+
+
+def result_of(start: RunStart, end: RunEnd, subcalls: Sequence[StoredSubcall], db: str) -> RunResult:
+    """The result of a run from its stored parts; ``subcalls`` are all of its judged ones."""
+    findings = tuple(
+        (subcall.call.span_id, finding)
+        for subcall in subcalls
+        if subcall.judgement
+        for finding in subcall.judgement.findings
+        if finding.status in {Status.MATCH, Status.UNKNOWN}
+    )
+    return RunResult(
+        run_id=start.run_id,
+        outcome=end.outcome,
+        answer=end.answer,
+        verdict=end.verdict,
+        usage=end.usage,
+        error=end.error,
+        exceeded=end.exceeded,
+        findings=findings,
+        db=db,
+        seconds=end.seconds,
+    )
