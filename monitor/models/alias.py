@@ -49,7 +49,7 @@ class ModelAlias(BaseModel):
 class EmbeddedOptions(BaseModel):
     """How the embedded model is run. ``context_tokens`` is for each of the ``parallel`` calls that run side by side.
 
-    ``path`` is another GGUF file, unchecked; ``threads`` is the number of cores where it is None.
+    ``path`` is another GGUF file, unchecked; ``threads`` None is all cores but one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
