@@ -5,7 +5,7 @@
 # Every step leaves a stamp in .venv, so that the second time is quick. PYTHON=python3.12 chooses another Python.
 
 PYTHON ?= python3
-QUESTION ?= A ticket costs 3 dollars. How much do 4 friends pay in all, and what is left of 20 dollars?
+QUESTION ?= How do bees make honey, and what do they use it for?
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -53,7 +53,7 @@ test: $(VENV)/.dev $(VENV)/.weights
 	@echo "test: ruff";           $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "test: mypy";           $(BIN)/mypy
 	@echo "test: imports";        $(BIN)/lint-imports
-	@echo "test: generated docs"; $(BIN)/cog --check docs/cli.md
+	@echo "test: generated docs"; $(BIN)/cog --check docs/cli.md docs/policies.md
 	@echo "test: pytest";         $(BIN)/pytest -q -n 2
 	@echo "test: the wheel";      scripts/smoke_wheel.sh $(BIN)/python
 
