@@ -138,6 +138,22 @@ def test_the_same_seed_gives_the_same_answer(ask: MakeRequest) -> None:
     assert bound_and_call(request)[1].text == bound_and_call(request)[1].text
 
 
+def test_calls_in_quick_succession_all_arrive(ask: MakeRequest) -> None:
+    """llama.cpp's server closes connections when it likes; one that is used again fails now and then."""
+
+    async def many() -> list[int]:
+        model = EmbeddedModel()
+        tokens = []
+        for number in range(40):
+            request = ask(f"x {number}", max_output_tokens=1)
+            tokens.append((await model.bound_input(request)).tokens)
+            await model.complete(request, Progress())
+        await model.aclose()
+        return tokens
+
+    assert len(asyncio.run(many())) == 40
+
+
 def test_it_costs_exactly_nothing() -> None:
     assert EmbeddedModel().price.cost(input_tokens=10**9, cached_tokens=5, output_tokens=10**9) == 0.0
 
