@@ -5,12 +5,15 @@
 Three things are timed in turn, round after round, under 1 and under 16 concurrent subcalls:
 
 bare        the model client alone, against a stub server on loopback in a process of its own
-monitored   the same requests as subcalls of a run: reserved, stored, checked by the shipped pack, judged, released
-raw         the rows and commits that the monitored run made, made again with bare SQLite: one connection, one
-            transaction per event, ``journal_mode=WAL``, ``synchronous=FULL``
+monitored   the same requests as subcalls of a run: reserved, stored, checked by 12 rules (the first of the shipped pack),
+            judged, released
+raw         the bare client again, and around each call the rows and commits that the monitored run made for it, with
+            nothing but SQLite: one connection, one transaction per event, ``journal_mode=WAL``, ``synchronous=FULL``
+burst       those rows and commits without the calls, one straight after the other: what a disk does that never rests
 
-What the monitor adds is monitored minus bare; the figure is that, divided by raw. Prompt, reasoning and answer together
-have about 3 KB. Times are milliseconds per subcall, the median of the rounds with the least and the most.
+What the monitor adds is monitored minus bare, and what raw commits add is raw minus bare; the figure is the one divided by
+the other. Prompt, reasoning and answer together have about 3 KB. Times are milliseconds per subcall, the median of the
+rounds with the least and the most.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pysqlite3
 
@@ -47,12 +50,17 @@ WORDS = "The committee met on Tuesday to look at the figures for the third quart
 PAPER = WORDS * 14
 ANSWER = f"<think>{WORDS * 7}</think>{WORDS * 7}"
 CONCURRENCIES = (1, 16)
+RULES = 12
 RECIPE = """
 async def office(ctx, task, count=1):
     answers = await ctx.map("clerk", [{"task": f"{task} {number:06d}"} for number in range(count)])
     return str(len(answers))
 """
 ROLE = "---\nname: clerk\ndescription: a clerk\nmax_output_tokens: 800\ntemperature: 0\n---\nYou read papers.\n"
+
+
+Commit: TypeAlias = list[tuple[str, tuple[Any, ...]]]
+"""The statements of one transaction, with their rows."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,12 @@ class Row:
     bare: list[float]
     monitored: list[float]
     raw: list[float]
+    burst: list[float]
+
+    @property
+    def floor(self) -> list[float]:
+        """What the same commits made raw add, round by round."""
+        return [with_commits - bare for with_commits, bare in zip(self.raw, self.bare, strict=True)]
 
     @property
     def added(self) -> list[float]:
@@ -72,7 +86,7 @@ class Row:
     @property
     def ratio(self) -> float:
         """What is added, by the same commits made raw."""
-        return statistics.median(self.added) / statistics.median(self.raw)
+        return statistics.median(self.added) / statistics.median(self.floor)
 
 
 class Bench:
@@ -84,14 +98,16 @@ class Bench:
         self.alias = {"model": "stub", "base_url": base_url, "input_price": 0.1, "output_price": 0.4}
         (folder / "office.py").write_text(RECIPE)
         (folder / "clerk.md").write_text(ROLE)
+        self.pack = folder / "twelve.yaml"
+        self.pack.write_text(first_rules(ROOT / "policies/core.yaml", RULES))
         self.number = 0
 
     def client(self) -> ModelClient:
         """A client for the stub."""
         return resolve.resolve("stub", aliases={"stub": ModelAlias.model_validate(self.alias)})
 
-    def bare(self, concurrent: int) -> float:
-        """Milliseconds per call of the client alone."""
+    def bare(self, concurrent: int, commit: Callable[[], None] = lambda: None) -> float:
+        """Milliseconds per call of the client alone; ``commit`` is done once before each call and twice after it."""
 
         async def all_calls() -> float:
             client = self.client()
@@ -103,9 +119,12 @@ class Bench:
                     Message(role="user", content=f"{PAPER} {self.number:03d} {number:06d}"),
                 )
                 async with gate:
+                    commit()
                     await client.complete(ModelRequest(messages, 800, temperature=0, seed=1), Progress())
+                    commit()
+                    commit()
 
-            await one(-1)  # the connection is there, as it is after a run's first call
+            await one(-1)  # the client is warm, as it is after a run's first call
             began = time.perf_counter()
             await asyncio.gather(*(one(number) for number in range(self.subcalls)))
             took = time.perf_counter() - began
@@ -127,7 +146,7 @@ class Bench:
         result = monitor.run_sync(
             str(self.folder / "office.py"),
             f"{PAPER} {self.number:03d}",
-            settings=Settings(db=str(db), model="stub", models={"stub": self.alias}, policies=["core"]),
+            settings=Settings(db=str(db), model="stub", models={"stub": self.alias}, policies=[str(self.pack)]),
             options={"count": self.subcalls + 1},
             budget=Limits(calls=self.subcalls + 1, seconds=600),
             concurrency=concurrent,
@@ -138,31 +157,54 @@ class Bench:
         assert int(result.answer) == self.subcalls + 1
         return self._per_subcall(took), db
 
-    def raw(self, db: Path) -> float:
-        """Milliseconds per subcall for the rows and commits of ``db``, made with nothing but SQLite."""
+    def raw(self, db: Path, concurrent: int) -> float:
+        """Milliseconds per call of the client with the commits of ``db`` made around it by nothing but SQLite."""
+        connection, commits = self._raw_store(db)
+        left = iter(commits)
+        took = self.bare(concurrent, lambda: make(connection, next(left)))
+        connection.close()
+        return took
+
+    def burst(self, db: Path) -> float:
+        """Milliseconds per subcall for the commits of ``db``, one straight after the other."""
+        connection, commits = self._raw_store(db)
+        began = time.perf_counter()
+        for commit in commits:
+            make(connection, commit)
+        took = time.perf_counter() - began
+        connection.close()
+        return self._per_subcall(took)
+
+    def _raw_store(self, db: Path) -> tuple[Any, list[Commit]]:
         schema, commits = read_commits(db)
-        path = self.folder / f"raw-{self.number}.db"
+        path = self.folder / f"raw-{self.number}-{time.monotonic_ns()}.db"
         connection = pysqlite3.connect(str(path), isolation_level=None)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         for statement in schema:
             connection.execute(statement)
-        began = time.perf_counter()
-        for commit in commits:
-            connection.execute("BEGIN IMMEDIATE")
-            for statement, row in commit:
-                connection.execute(statement, row)
-            connection.execute("COMMIT")
-        took = time.perf_counter() - began
-        connection.close()
-        path.unlink()
-        return self._per_subcall(took)
+        return connection, commits
 
     def _per_subcall(self, seconds: float) -> float:
         return seconds * 1000 / self.subcalls
 
 
-def read_commits(db: Path) -> tuple[list[str], list[list[tuple[str, tuple[Any, ...]]]]]:
+def first_rules(pack: Path, count: int) -> str:
+    """The text of a pack, cut off after its first ``count`` rules."""
+    lines = pack.read_text().splitlines(keepends=True)
+    starts = [number for number, line in enumerate(lines) if line.startswith("  - title:")]
+    return "".join(lines[: starts[count]])
+
+
+def make(connection: Any, commit: Commit) -> None:
+    """Make one commit again."""
+    connection.execute("BEGIN IMMEDIATE")
+    for statement, row in commit:
+        connection.execute(statement, row)
+    connection.execute("COMMIT")
+
+
+def read_commits(db: Path) -> tuple[list[str], list[Commit]]:
     """The schema of a monitored run's database, and its rows in the transactions in which they were first needed."""
     connection = pysqlite3.connect(str(db))
     schema = [
@@ -215,12 +257,13 @@ def measure(subcalls: int, rounds: int, say: Callable[[str], None]) -> list[Row]
             for concurrent in CONCURRENCIES:
                 bench.bare(concurrent)
                 bench.monitored(concurrent)  # warm: imports, policies, page cache
-                row = Row(concurrent, [], [], [])
+                row = Row(concurrent, [], [], [], [])
                 for number in range(rounds):
                     row.bare.append(bench.bare(concurrent))
                     took, db = bench.monitored(concurrent)
                     row.monitored.append(took)
-                    row.raw.append(bench.raw(db))
+                    row.raw.append(bench.raw(db, concurrent))
+                    row.burst.append(bench.burst(db))
                     say(f"{concurrent} concurrent, round {number + 1} of {rounds}")
                 rows.append(row)
             return rows
@@ -243,16 +286,21 @@ def main() -> None:
     asked = parser.parse_args()
     rows = measure(asked.subcalls, asked.rounds, lambda text: print(text, file=sys.stderr))
     if asked.json:
-        print(json.dumps([{**row.__dict__, "added": row.added, "ratio": row.ratio} for row in rows], indent=2))
+        print(
+            json.dumps(
+                [{**row.__dict__, "added": row.added, "floor": row.floor, "ratio": row.ratio} for row in rows], indent=2
+            )
+        )
         return
     print(f"milliseconds per subcall, {asked.subcalls} subcalls, median of {asked.rounds} rounds (least to most)")
     for row in rows:
         print(f"\n{row.concurrent} concurrent")
         print(f"  bare client      {spread(row.bare)}")
         print(f"  monitored        {spread(row.monitored)}")
-        print(f"  added            {spread(row.added)}")
-        print(f"  same commits raw {spread(row.raw)}")
-        print(f"  added / raw      {row.ratio:6.2f}")
+        print(f"  with raw commits {spread(row.raw)}")
+        print(f"  monitor adds     {spread(row.added)}")
+        print(f"  raw commits add  {spread(row.floor)}   (in one burst: {statistics.median(row.burst):.2f})")
+        print(f"  ratio            {row.ratio:6.2f}")
 
 
 if __name__ == "__main__":

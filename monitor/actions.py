@@ -27,7 +27,7 @@ def judge(observation: Observation, findings: Sequence[Finding]) -> Judgement:
     The strongest action that any finding asks for is taken. A subcall that has something to release (an answer, or part
     of one) and may not release it ends as ``blocked``; one that failed or was cancelled stays what it was.
     """
-    asked = [action for finding in findings if (action := verdict.effective_action(finding))]
+    asked = {action for finding in findings if (action := verdict.effective_action(finding))}
     action = max(asked, key=STRENGTH.index, default=Action.LOG)
     blocked = action in verdict.BLOCKING and observation.outcome in _WITHHELD_OUTCOMES
     return Judgement(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from monitor import actions, catalog, checks, policy
 from monitor.errors import StoreError
 from monitor.models.secrets import clean
-from monitor.records import ErrorInfo, Event, Judgement, Observation, Outcome, Record, StoredSubcall, now
+from monitor.records import ErrorInfo, Event, Judgement, Observation, Outcome, Record, StoredSubcall, Usage, now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -30,9 +30,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadedChecks:
-    """The checks of a run, and the rules among them as the run's record names them."""
+    """The checks of a run, and the packs and rules as the run's record names them.
+
+    ``packs`` load the same packs again from any working directory: shipped ones by name, others by absolute path.
+    """
 
     checks: tuple[checks.Check, ...]
+    packs: tuple[str, ...] = ()
     rules: tuple[RuleRef, ...] = ()
 
 
@@ -45,8 +49,11 @@ def load_checks(packs: Sequence[str]) -> LoadedChecks:
     """
     if not packs:
         return LoadedChecks((checks.AccountingCheck(),))
-    policy_set = policy.load([catalog.find("policy", pack) for pack in packs])
-    return LoadedChecks((checks.PolicyCheck(policy_set), checks.AccountingCheck()), policy_set.refs)
+    paths = [catalog.find("policy", pack) for pack in packs]
+    policy_set = policy.load(paths)
+    shipped = catalog.names("policy")
+    names = tuple(pack if pack in shipped else str(path) for pack, path in zip(packs, paths, strict=True))
+    return LoadedChecks((checks.PolicyCheck(policy_set), checks.AccountingCheck()), names, policy_set.refs)
 
 
 class EventSink(Protocol):
@@ -58,12 +65,23 @@ class EventSink(Protocol):
 
 
 class Pipeline:
-    """Takes records through the door. ``listener`` is told of each event after its commit; it cannot stop anything."""
+    """Takes records through the door.
 
-    def __init__(self, store: EventSink, loaded: LoadedChecks, listener: Callable[[Event], None] | None = None) -> None:
+    ``listener`` is told of each event after its commit; it cannot stop anything. ``on_judged`` is handed each subcall that
+    was judged, those too whose callers were cancelled and never saw the end.
+    """
+
+    def __init__(
+        self,
+        store: EventSink,
+        loaded: LoadedChecks,
+        listener: Callable[[Event], None] | None = None,
+        on_judged: Callable[[StoredSubcall], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._checks = loaded.checks
         self._listener = listener
+        self._on_judged = on_judged
 
     async def observe(self, call: Call, work: Callable[[], Awaitable[Observation]]) -> StoredSubcall:
         """Take one call through the door; ``work`` makes the call and says what came back.
@@ -79,7 +97,8 @@ class Pipeline:
             await _to_its_end(self._commit(call.run_id, call.span_id, call))
         except asyncio.CancelledError:
             # The call was never made: nothing was spent.
-            await _to_its_end(self.conclude(call, Observation(outcome=Outcome.CANCELLED, at=now())))
+            never_made = Observation(outcome=Outcome.CANCELLED, usage=Usage(cost=0.0), at=now())
+            await _to_its_end(self.conclude(call, never_made))
             raise
         cancelled: asyncio.CancelledError | None = None
         try:
@@ -107,7 +126,9 @@ class Pipeline:
         findings = checks.run(self._checks, Record(call=call, observation=observation))
         judgement = actions.judge(observation, findings)
         await self._commit(call.run_id, call.span_id, judgement)
-        return StoredSubcall(call=call, observation=observation, judgement=judgement)
+        subcall = StoredSubcall(call=call, observation=observation, judgement=judgement)
+        self._on_judged(subcall)
+        return subcall
 
     @staticmethod
     def release(subcall: StoredSubcall) -> StoredSubcall:

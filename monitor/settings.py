@@ -82,7 +82,8 @@ def _hide_keys(value: Any) -> Any:
 class EmbeddedSettings(Frozen):
     """How the embedded model runs: ``parallel`` slots of ``context_tokens`` tokens each.
 
-    ``threads`` None is all cores but one. ``path`` is another GGUF file than the pinned one, unchecked; ``gpu_layers`` go to a GPU where the build can.
+    ``threads`` None is all cores but one. ``path`` is another GGUF file than the pinned one, unchecked; ``gpu_layers`` go
+    to a GPU where the build can.
     """
 
     path: Path | None = None

@@ -39,6 +39,8 @@ def effective_action(finding: Finding) -> Action | None:
 
 def _value(finding: Finding) -> VerdictValue:
     action = effective_action(finding)
+    if action is None:
+        return VerdictValue.PASS
     if action in BLOCKING:
         return VerdictValue.BLOCK
     if action in FLAGGING:
@@ -47,22 +49,36 @@ def _value(finding: Finding) -> VerdictValue:
 
 
 def _worst(values: Iterable[VerdictValue]) -> VerdictValue:
-    return max(values, key=PRECEDENCE.index, default=VerdictValue.UNMEASURED)
+    return max(set(values), key=PRECEDENCE.index, default=VerdictValue.UNMEASURED)
 
 
 def of_findings(findings: Sequence[Finding]) -> Verdict:
     """The verdict on one subcall."""
-    applicable = sum(finding.status in {Status.MATCH, Status.NO_MATCH} for finding in findings)
-    values = [_value(finding) for finding in findings if finding.status is not Status.NOT_APPLICABLE]
-    note = "" if applicable else (NONE_APPLICABLE if findings else NO_CHECKS)
+    values: list[VerdictValue] = []
+    catches: list[str] = []
+    outages: list[str] = []
+    not_applicable = 0
+    for finding in findings:
+        if finding.status is Status.NOT_APPLICABLE:
+            not_applicable += 1
+            continue
+        value = _value(finding)
+        values.append(value)
+        if finding.status is Status.UNKNOWN:
+            outages.append(finding.name)
+        elif value is not VerdictValue.PASS:
+            catches.append(finding.name)
+    applicable = len(values) - len(outages)
+    if not applicable:
+        values.append(VerdictValue.UNMEASURED)
     return Verdict(
-        value=_worst([*values, VerdictValue.UNMEASURED] if not applicable else values),
-        catches=tuple(f.name for f in findings if f.status is Status.MATCH and _value(f) is not VerdictValue.PASS),
-        outages=tuple(f.name for f in findings if f.status is Status.UNKNOWN),
+        value=_worst(values),
+        catches=tuple(catches),
+        outages=tuple(outages),
         applicable=applicable,
-        unknown=sum(finding.status is Status.UNKNOWN for finding in findings),
-        not_applicable=sum(finding.status is Status.NOT_APPLICABLE for finding in findings),
-        note=note,
+        unknown=len(outages),
+        not_applicable=not_applicable,
+        note="" if applicable else (NONE_APPLICABLE if findings else NO_CHECKS),
     )
 
 

@@ -94,7 +94,7 @@ def _print_facts(printer: _Printer, subcall: StoredSubcall) -> None:
     printer.fact(
         "model", f"{call.model}{f' (answered as {seen.model_reported})' if seen and seen.model_reported else ''}"
     )
-    printer.fact("sampling", f"temperature {_or_default(call.temperature)}, seed {_or_default(call.seed)}")
+    printer.fact("sampling", f"temperature {_or_default(call.temperature)}, seed {_seed(call.seed)}")
     printer.fact("time", f"{call.at}{f', {seen.seconds:.2f} s' if seen else ''}")
     printer.fact("reserved", _usage(call.reserved))
     if seen:
@@ -173,6 +173,10 @@ def _print_judgement(console: Console, printer: _Printer, subcall: StoredSubcall
 
 def _or_default(value: float | None) -> str:
     return "the model's own" if value is None else f"{value:g}"
+
+
+def _seed(value: int | None) -> str:
+    return "none" if value is None else str(value)
 
 
 def _usage(usage: Usage) -> str:

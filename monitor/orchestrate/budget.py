@@ -78,6 +78,9 @@ class Budget:
     ``depth`` is the depth of the account's owner in the tree; ``clock`` gives seconds. ``already`` and ``seconds_before``
     are what was spent (or stays reserved) from this account before the object existed: a run that is resumed. They are
     not charged to the parent, which carries them itself.
+
+    Wall time runs from the beginning for a run, and for every account below it from its first call (``begin``): a call
+    that waits for its turn among many has not used its own time.
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class Budget:
         self.depth = depth
         self._parent = parent
         self._clock: Callable[[], float] = parent._clock if parent else clock
-        self._opened = self._clock() - seconds_before
+        self._began: float | None = None if parent else self._clock() - seconds_before
         before = Amounts.of(already)
         self._spent = {name: before.of_limit(name) for name in COUNTED}
         self._reserved = dict.fromkeys(COUNTED, 0)
@@ -107,6 +110,15 @@ class Budget:
     def child(self, owner: str, limits: Limits, *, depth: int, already: Usage = NOTHING) -> Budget:
         """Open an account that draws from this one."""
         return Budget(owner, limits, parent=self, depth=depth, already=already)
+
+    def begin(self) -> None:
+        """Start the clocks of this account and its ancestors; those that run already run on."""
+        for account in self._chain():
+            if account._began is None:
+                account._began = self._clock()
+
+    def _elapsed(self) -> float:
+        return 0.0 if self._began is None else self._clock() - self._began
 
     def _chain(self) -> Iterator[Budget]:
         """This account and its ancestors, the outermost first."""
@@ -122,7 +134,7 @@ class Budget:
     def seconds_left(self) -> float | None:
         """Wall seconds until the first deadline of this account and its ancestors; None is none. May be negative."""
         left = [
-            account.limits.seconds - (account._clock() - account._opened)
+            account.limits.seconds - account._elapsed()
             for account in self._chain()
             if account.limits.seconds is not None
         ]
@@ -168,7 +180,7 @@ class Budget:
         passed = [item for account in timed for item, _ in account._obstacles(Amounts(), 0) if item.limit == "seconds"]
         if passed or not timed:
             return tuple(passed)
-        first = min(timed, key=lambda account: (account.limits.seconds or 0) - (self._clock() - account._opened))
+        first = min(timed, key=lambda account: (account.limits.seconds or 0) - account._elapsed())
         allowed = first.limits.seconds or 0
         return (Exceeded(owner=first.owner, limit="seconds", allowed=allowed, used=allowed, needed=0),)
 
@@ -236,7 +248,7 @@ class Budget:
         below = depth - self.depth
         if self.limits.depth is not None and below > self.limits.depth:
             yield Exceeded(owner=self.owner, limit="depth", allowed=self.limits.depth, used=below - 1, needed=1), False
-        seconds = self._clock() - self._opened
+        seconds = self._elapsed()
         if self.limits.seconds is not None and seconds >= self.limits.seconds:
             yield (
                 Exceeded(owner=self.owner, limit="seconds", allowed=self.limits.seconds, used=seconds, needed=0),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -58,8 +58,8 @@ class Workplace(Protocol):
         """The client of a model's name; None is the run's model. Raises ConfigError."""
         ...
 
-    def recipe(self, name: str) -> tuple[str, Callable[..., Awaitable[Any]]]:
-        """The name and function of a recipe. Raises CatalogError, RecipeError."""
+    def recipe(self, name: str) -> tuple[str, Callable[..., Awaitable[Any]], Workplace]:
+        """The name and function of a recipe, and the workplace as seen from it. Raises CatalogError, RecipeError."""
         ...
 
 
@@ -175,31 +175,22 @@ class Context:
         scope = f"{self.scope}/{name}:{self.engine.name_step(fingerprint(self.scope, 'nest', name))}"
         depth = under.depth if under else self.depth
         account = self.budget.child(name, budget or Limits(), depth=depth, already=self.engine.spent_in(scope))
-        return Context(
-            engine=self.engine,
-            workplace=self.workplace,
-            budget=account,
-            recipe_name=self.recipe_name,
-            concurrency=self.concurrency,
-            scope=scope,
-            parent_id=under.span_id if under else self.parent_id,
-            depth=depth,
-        )
+        parent_id = under.span_id if under else self.parent_id
+        return replace(self, budget=account, scope=scope, parent_id=parent_id, depth=depth)
 
     def recipe(
         self, name: str, task: str, *, under: Answer | None = None, budget: Limits | None = None, **options: Any
     ) -> Awaitable[Any]:
         """Run another recipe inside this run, in a context below this one; await the result for what it returns."""
-        found, function = self.workplace.recipe(name)
-        nested = self.nest(found, under=under, budget=budget)
-        nested = Context(**{**nested.__dict__, "recipe_name": found})
+        found, function, beside = self.workplace.recipe(name)
+        nested = replace(self.nest(found, under=under, budget=budget), recipe_name=found, workplace=beside)
         return function(nested, task, **recipe_options(function, options))
 
     async def _rounds(self, step: Step) -> Answer:
         """One call of a role: a single model step, or as many as its tools ask for."""
         messages = step.messages
         for _ in range(MAX_TOOL_ROUNDS):
-            this = Step(**{**{name: getattr(step, name) for name in step.__slots__}, "messages": messages})
+            this = replace(step, messages=messages)
             done = await self.engine.model_step(this, self.engine.name_step(this.key))
             assert done.observation is not None
             if not done.observation.tool_calls:

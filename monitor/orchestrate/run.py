@@ -89,8 +89,7 @@ async def run(
     settings = settings or Settings(
         db=db, model=None if not isinstance(model, str) else model, policies=policies, concurrency=concurrency
     )
-    packs = tuple(policies if policies is not None else settings.policies)
-    checks = load_checks(packs)
+    checks = load_checks(tuple(policies if policies is not None else settings.policies))
     found = catalog.load_recipe(recipe)
     recipe_options(found.function, options or {})  # wrong options are told before anything is stored
     me = this_process()
@@ -103,7 +102,7 @@ async def run(
         model=_name(model if model is not None else settings.model),
         seed=seed,
         limits=_merged(settings.budget, budget),
-        policies=packs,
+        policies=checks.packs,
         rules=checks.rules,
         options=canonical_text({"options": dict(options or {}), "concurrency": concurrency or settings.concurrency}),
         host=me.host,
@@ -209,13 +208,16 @@ class _Execution:
         concurrency = int(chosen["concurrency"])
         before = _seconds_of(earlier, stored)
         began = time.monotonic()
+        _ACTIVE.add(start.run_id)
         await self._commit(start, step)
+        judged: list[StoredSubcall] = []
         engine = Engine(
             run_id=start.run_id,
             root_span=start.span_id,
             seed=start.seed,
-            pipeline=Pipeline(self._store, self._checks, self._listener),
+            pipeline=Pipeline(self._store, self._checks, self._listener, judged.append),
             gate=asyncio.Semaphore(concurrency),
+            judged=judged,
             stored=stored,
             retry_failed=isinstance(step, RunResume) and step.retry_failed,
         )
@@ -227,7 +229,6 @@ class _Execution:
             concurrency=concurrency,
         )
         options = recipe_options(found.function, chosen["options"])
-        _ACTIVE.add(start.run_id)
         try:
             end = await execute(engine, found.function(context, start.task, **options))
             end = end.model_copy(update={"seconds": before + time.monotonic() - began, "at": now()})
@@ -237,7 +238,7 @@ class _Execution:
         this = asyncio.current_task()
         if end.outcome is Outcome.CANCELLED and this is not None and this.cancelling():
             raise asyncio.CancelledError
-        return result_of(start, end, engine.judged, self._store.url)
+        return result_of(start, end, judged, self._store.url)
 
     async def _commit(self, start: RunStart, payload: RunStart | RunResume | RunEnd) -> None:
         event = Event.of(start.run_id, start.span_id, payload)

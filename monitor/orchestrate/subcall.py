@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from monitor.canonical import fingerprint
@@ -53,18 +53,22 @@ if TYPE_CHECKING:
 
 @dataclass
 class Engine:
-    """What all subcalls of one run share. ``stored`` are the subcalls of earlier executions of the run."""
+    """What all subcalls of one run share.
+
+    ``stored`` are the subcalls of earlier executions of the run. ``judged`` collects all that this execution asked for and
+    are judged: the pipeline adds its own, the engine those that were in the store already.
+    """
 
     run_id: str
     root_span: str
     seed: int
     pipeline: Pipeline
     gate: asyncio.Semaphore
+    judged: list[StoredSubcall]
     stored: Sequence[StoredSubcall] = ()
     retry_failed: bool = False
     halted: Halted | None = None
     on_halt: Callable[[], None] = lambda: None
-    judged: list[StoredSubcall] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._occurrences: Counter[str] = Counter()
@@ -157,20 +161,18 @@ class Engine:
         only started was cut off, stays charged at its reservation, and says so.
         """
         if subcall.judgement:
-            done = subcall
-        elif subcall.observation:
-            done = await self.pipeline.judge(subcall.call, subcall.observation)
-        else:
-            interrupted = Observation(
-                outcome=Outcome.CANCELLED,
-                error=ErrorInfo(kind="interrupted", message="the process ended before an answer was stored"),
-                usage=subcall.call.reserved,
-                usage_reported=False,
-                at=now(),
-            )
-            done = await self.pipeline.conclude(subcall.call, interrupted)
-        self.judged.append(done)
-        return done
+            self.judged.append(subcall)
+            return subcall
+        if subcall.observation:
+            return await self.pipeline.judge(subcall.call, subcall.observation)
+        interrupted = Observation(
+            outcome=Outcome.CANCELLED,
+            error=ErrorInfo(kind="interrupted", message="the process ended before an answer was stored"),
+            usage=subcall.call.reserved,
+            usage_reported=False,
+            at=now(),
+        )
+        return await self.pipeline.conclude(subcall.call, interrupted)
 
     async def finish_earlier(self) -> None:
         """Bring to their end the attempts that this execution never asked for again."""
@@ -185,6 +187,7 @@ class Engine:
     ) -> StoredSubcall:
         async with self.gate:
             self._stop_if_halted()
+            step.budget.begin()
             request = bounded_request(step, self._seed(key, resamples))
             call = Call(
                 run_id=self.run_id,
@@ -228,13 +231,15 @@ class Engine:
             reservation = await budget.reserve(wanted, depth=call.depth)
         except BudgetExceeded as exc:
             refused = exc.exceeded
-        reserved = usage_of(wanted) if reservation else Usage()
+        reserved = usage_of(wanted) if reservation else Usage(cost=0.0)
         call = call.model_copy(update={"reserved": reserved, "budget_left": budget.left(), "at": now()})
         seen: list[Observation] = []
 
         async def bounded() -> Observation:
             if refused:
-                observation = Observation(outcome=Outcome.BUDGET_EXCEEDED, exceeded=refused, at=now())
+                observation = Observation(
+                    outcome=Outcome.BUDGET_EXCEEDED, usage=Usage(cost=0.0), exceeded=refused, at=now()
+                )
             else:
                 started = time.monotonic()
                 observation = await work(call)
@@ -243,12 +248,10 @@ class Engine:
             return observation
 
         try:
-            judged = await self.pipeline.observe(call, bounded)
+            return await self.pipeline.observe(call, bounded)
         finally:
             if reservation:
                 reservation.settle(seen[0].usage if seen else call.reserved)
-        self.judged.append(judged)
-        return judged
 
     def _release(self, subcall: StoredSubcall) -> StoredSubcall:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from monitor import catalog
@@ -42,10 +43,15 @@ class Workplace:
             self._clients[chosen] = resolve.resolve(chosen, aliases=aliases, embedded=options)
         return self._clients[chosen]
 
-    def recipe(self, name: str) -> tuple[str, Callable[..., Awaitable[Any]]]:
-        """The name and function of a recipe. Raises CatalogError, RecipeError."""
+    def recipe(self, name: str) -> tuple[str, Callable[..., Awaitable[Any]], Workplace]:
+        """The name and function of a recipe, and this workplace as seen from its folder.
+
+        Raises CatalogError, RecipeError.
+        """
         found = catalog.load_recipe(name)
-        return found.name, found.function
+        beside = copy(self)  # the clients are shared
+        beside._near = found.path.parent
+        return found.name, found.function, beside
 
     async def aclose(self) -> None:
         """Close the clients that were made here; one that the caller handed in stays the caller's."""

@@ -110,9 +110,23 @@ def test_a_passed_deadline_is_named() -> None:
     clock = Clock()
     run = Budget("run", Limits(seconds=5), clock=clock)
     child = run.child("part", Limits(seconds=2), depth=1)
+    child.begin()
     clock.now = 3.0
     assert [item.owner for item in child.out_of_time()] == ["part"]
     assert child.seconds_left() == -1.0
+
+
+def test_time_runs_from_the_first_call() -> None:
+    clock = Clock()
+    run = Budget("run", Limits(seconds=100), clock=clock)
+    child = run.child("part", Limits(seconds=2), depth=1)
+    clock.now = 50.0
+    assert child.seconds_left() == 2.0
+    child.begin()
+    clock.now = 51.0
+    child.begin()
+    assert child.seconds_left() == 1.0
+    assert run.seconds_left() == 49.0
 
 
 def test_a_call_waits_for_siblings_whose_reservations_are_in_the_way() -> None:

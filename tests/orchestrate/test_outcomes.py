@@ -130,6 +130,47 @@ def test_every_exceeded_limit_is_reported_the_outermost_first(desk: Desk) -> Non
     assert subcall.charged.calls == 0
 
 
+def test_a_refused_call_costs_nothing_and_the_cost_stays_known(desk: Desk) -> None:
+    result = desk.run("single", ScriptedModel(["never"]), budget=Limits(calls=0))
+    assert result.usage.cost == 0.0
+
+
+def test_waiting_for_a_turn_uses_no_time_of_the_roles_own(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "clerk.md").write_text("---\nname: clerk\ndescription: a clerk\nbudget: {seconds: 0.6}\n---\nAnswer.\n")
+    (tmp_path / "queue.py").write_text(
+        "async def queue(ctx, task: str) -> str:\n"
+        '    return str(len(await ctx.map("clerk", [{"task": str(n)} for n in range(4)], concurrency=1)))\n'
+    )
+    result = desk.run(f"{tmp_path}/queue.py", ScriptedModel(lambda _: Reply(text="fine", delay=0.25)))
+    assert (result.outcome, result.answer) == (Outcome.OK, "4")
+
+
+def test_a_nested_recipe_finds_the_roles_beside_it(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "porter.md").write_text("---\nname: porter\ndescription: a porter\n---\nAnswer.\n")
+    (tmp_path / "inner" / "gate.py").write_text(
+        'async def gate(ctx, task: str) -> str:\n    return (await ctx.call("porter", task=task)).text\n'
+    )
+    (tmp_path / "outer.py").write_text(
+        f'async def outer(ctx, task: str) -> str:\n    return await ctx.recipe("{tmp_path}/inner/gate.py", task)\n'
+    )
+    result = desk.run(f"{tmp_path}/outer.py", ScriptedModel(["open"]))
+    assert result.answer == "open"
+    assert [subcall.call.recipe for subcall in desk.subcalls()] == ["gate"]
+
+
+def test_policies_by_relative_path_are_found_again_from_anywhere(
+    desk: Desk, policy: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy("zebra")
+    monkeypatch.chdir(tmp_path)
+    refused = ProviderError("no", kind="auth", status=401)
+    result = desk.run("single", ScriptedModel([refused]), policies=["./withhold.yaml"])
+    monkeypatch.chdir("/")
+    again = monitor.resume_sync(result.run_id, db=desk.db, model=ScriptedModel(["a zebra"]), retry_failed=True)
+    assert again.outcome is Outcome.BLOCKED
+
+
 def test_a_run_stops_at_its_number_of_calls(desk: Desk) -> None:
     model = ScriptedModel(lambda _: "fine")
     result = desk.run("many", model, options={"count": 6}, budget=Limits(calls=4))
@@ -270,7 +311,37 @@ def test_the_first_failing_branch_cancels_its_siblings(desk: Desk) -> None:
 
     result = desk.run("many", ScriptedModel(answer), concurrency=4)
     assert result.outcome is Outcome.FAILED
-    assert sorted(ends(desk.subcalls())) == ["cancelled", "cancelled", "cancelled", "failed"]
+    subcalls = desk.subcalls()
+    assert sorted(ends(subcalls)) == ["cancelled", "cancelled", "cancelled", "failed"]
+    assert result.usage == total(subcall.charged for subcall in subcalls)
+
+
+def test_64_siblings_share_one_budget_without_overshoot(desk: Desk) -> None:
+    """Calls in flight together, each of which could spend a twentieth of the budget and spends as it pleases."""
+    model = ScriptedModel(lambda request: Reply(text="fine", delay=0.001 * (request.seed or 0 % 7) / 2**31))
+    limits = Limits(calls=40, output_tokens=20 * 64, input_tokens=10**6)
+    result = desk.run("many", model, options={"count": 64}, budget=limits, concurrency=64)
+    assert result.outcome is Outcome.BUDGET_EXCEEDED
+    assert model.calls == 40
+    assert result.usage.calls == 40
+    assert result.usage == total(subcall.charged for subcall in desk.subcalls())
+
+
+def test_64_siblings_and_a_provider_that_reports_more_than_it_was_allowed(desk: Desk) -> None:
+    """What is reported beyond a reservation is recorded and charged; nothing is reserved past the limit after it."""
+    over = ReportedUsage(input_tokens=50, output_tokens=500)
+    model = ScriptedModel(lambda _: Reply(text="fine", usage=over))
+    result = desk.run(
+        "many", model, options={"count": 64}, policies=[], budget=Limits(output_tokens=20 * 64), concurrency=64
+    )
+    assert result.outcome is Outcome.BUDGET_EXCEEDED
+    subcalls = desk.subcalls()
+    in_flight = 20  # as many worst cases of 64 tokens as fit into the limit
+    assert model.calls <= in_flight
+    assert {finding.name for _, finding in result.findings} == {"usage_over_reservation"}
+    reserved = sum(subcall.call.reserved.output_tokens for subcall in subcalls if subcall.charged.calls)
+    assert reserved <= 20 * 64
+    assert result.usage.output_tokens == 500 * model.calls
 
 
 def test_a_withheld_answer_reaches_nobody(desk: Desk, policy: Callable[..., str]) -> None:
