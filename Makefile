@@ -46,6 +46,11 @@ demo: $(VENV)/.weights
 	@$(BIN)/monitor models path >/dev/null || $(BIN)/monitor models pull
 	@echo 'demo: monitor run amplify "$(QUESTION)"'
 	@$(BIN)/monitor run amplify "$(QUESTION)"; code=$$?; \
+	  echo; echo "demo: monitor show latest"; $(BIN)/monitor show latest || exit; \
+	  echo; echo "demo: what a catch looks like: a scripted model plays a culprit"; \
+	  echo 'demo: monitor run answer "Do the tests pass?" --model scripted:docs/examples/culprit.yaml'; \
+	  $(BIN)/monitor run answer "Do the tests pass?" --model scripted:docs/examples/culprit.yaml; caught=$$?; \
+	  [ $$caught -eq 3 ] || { echo "demo: expected the run to be blocked (exit code 3), found $$caught"; exit 1; }; \
 	  echo; echo "demo: monitor show latest"; $(BIN)/monitor show latest; exit $$code
 
 test: $(VENV)/.dev $(VENV)/.weights

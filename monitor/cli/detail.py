@@ -8,7 +8,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from monitor.cli.safe import highlighted, one_line, visible
-from monitor.cli.tree import notable, state_text, tokens, verdict_text
+from monitor.cli.tree import calls, notable, state_text, tokens, verdict_text
 from monitor.records import Finding, Limits, Span, Status, StoredSubcall, Usage
 
 __all__ = ["evidence_lines", "print_subcall", "surfaces"]
@@ -181,9 +181,7 @@ def _seed(value: int | None) -> str:
 
 def _usage(usage: Usage) -> str:
     cost = "cost unknown" if usage.cost is None else f"${usage.cost:.6f}"
-    return (
-        f"{usage.calls} calls, {tokens(usage)} ({usage.cached_tokens:,} cached), {usage.tool_calls} tool calls, {cost}"
-    )
+    return f"{calls(usage)}, {tokens(usage)} ({usage.cached_tokens:,} cached), {usage.tool_calls} tool calls, {cost}"
 
 
 def _limits(limits: Limits) -> str:

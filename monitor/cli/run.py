@@ -14,7 +14,7 @@ from monitor.cli.live import Progress, watching
 from monitor.cli.options import Budget, Config, Db, Json, load_settings, parse_budget, parse_options
 from monitor.cli.runs import RunRef, find_run
 from monitor.cli.safe import one_line, visible
-from monitor.cli.tree import draw, run_label, tokens, verdict_text
+from monitor.cli.tree import calls, draw, run_label, tokens, verdict_text
 from monitor.errors import ConfigError
 from monitor.records import Outcome
 
@@ -191,12 +191,14 @@ def _report_to_person(result: "RunResult", progress: Progress, db: str | None) -
         Text.assemble(
             f"{result.outcome.value}, verdict ",
             verdict_text(verdict.value.value),
-            f"; {usage.calls} calls, {tokens(usage)}, {cost}, {result.seconds:.1f} s",
+            f"; {calls(usage)}, {tokens(usage)}, {cost}, {result.seconds:.1f} s",
         ),
         soft_wrap=True,
     )
     if verdict.note:
         note(f"  {verdict.note}")
+    if not result.findings:
+        note(f"  nothing was flagged: {verdict.applicable} rule checks applied, none matched or failed")
     for span_id, finding in result.findings:
         why = finding.cause or finding.title
         note(f"  {finding.status.value} {finding.name} ({finding.level.value}) in {span_id[:8]}: {one_line(why, 100)}")

@@ -126,8 +126,11 @@ def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> None:
 def _print_findings(subcalls: Sequence[StoredSubcall]) -> None:
     console = stdout()
     found = [(item, finding) for item in subcalls for finding in notable(item)]
-    if found:
-        console.print(Text("\nfindings", style="bold"))
+    judged = [item.judgement.verdict for item in subcalls if item.judgement]
+    console.print(Text("\nfindings", style="bold"))
+    if not found:
+        applied = sum(verdict.applicable for verdict in judged)
+        console.print(f"none: {applied} rule checks applied to {len(judged)} subcalls, none matched or failed")
     for item, finding in found:
         console.print(
             Text.assemble(

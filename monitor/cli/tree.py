@@ -59,6 +59,11 @@ def notable(subcall: StoredSubcall) -> list[Finding]:
     return [finding for finding in findings if finding.status in {Status.MATCH, Status.UNKNOWN}]
 
 
+def calls(usage: Usage) -> str:
+    """The number of model calls, in words."""
+    return "1 call" if usage.calls == 1 else f"{usage.calls:,} calls"
+
+
 def tokens(usage: Usage) -> str:
     """``123+45 tokens``: input and output."""
     return f"{usage.input_tokens:,}+{usage.output_tokens:,} tokens"
@@ -109,7 +114,7 @@ def run_label(run: StoredRun) -> Text:
     label.append("  ").append_text(state_text(run.state))
     if end:
         label.append("  ").append_text(verdict_text(end.verdict.value.value))
-        label.append(f"  {end.usage.calls} calls  {tokens(end.usage)}  {end.seconds:.1f} s", style="dim")
+        label.append(f"  {calls(end.usage)}  {tokens(end.usage)}  {end.seconds:.1f} s", style="dim")
     label.append(f"  {start.run_id[:8]}", style="dim cyan")
     label.append(f"  {one_line(start.task, TASK_WIDTH)}", style="dim")
     return label

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pysqlite3
@@ -28,7 +29,6 @@ from tests.stubs.openai_stub import OpenAIStub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from monitor.records import Event
     from tests.orchestrate.conftest import Desk
@@ -354,6 +354,13 @@ def test_a_withheld_answer_reaches_nobody(desk: Desk, policy: Callable[..., str]
     (subcall,) = desk.subcalls()
     assert subcall.observation is not None
     assert subcall.observation.output == "the zebra is out"
+
+
+def test_the_demonstration_of_a_catch_is_one(desk: Desk) -> None:
+    culprit = Path(__file__).parents[2] / "docs" / "examples" / "culprit.yaml"
+    result = desk.run("answer", f"scripted:{culprit}", "Do the tests pass?")
+    assert result.outcome is Outcome.BLOCKED
+    assert set(result.verdict.catches) == {"hides_from_oversight", "tampers_with_tests"}
 
 
 def test_a_halt_stops_the_run_even_where_the_recipe_would_go_on(
