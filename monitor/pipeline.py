@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from monitor import actions, catalog, checks, policy
+from monitor.canonical import escape_text
 from monitor.errors import StoreError
 from monitor.models.secrets import clean
 from monitor.records import ErrorInfo, Event, Judgement, Observation, Outcome, Record, StoredSubcall, Usage, now
@@ -109,7 +110,7 @@ class Pipeline:
         except StoreError:
             raise
         except Exception as exc:  # noqa: BLE001 - whatever broke, the record must say so; it is raised as SubcallFailed
-            info = ErrorInfo(kind="internal", message=clean(f"{type(exc).__name__}: {exc}"))
+            info = ErrorInfo(kind="internal", message=clean(escape_text(f"{type(exc).__name__}: {exc}")))
             observation = _broken_off(call, Outcome.FAILED, info)
         judged = await _to_its_end(self.conclude(call, observation))
         if cancelled or observation.outcome is Outcome.CANCELLED:

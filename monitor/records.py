@@ -373,17 +373,22 @@ Payload: TypeAlias = Call | Observation | Judgement | RunStart | RunResume | Run
 
 
 class Event(Frozen):
-    """One immutable step. ``kind`` and the payload's type go together: see ``Event.of``."""
+    """One immutable step. ``kind`` and the payload's type go together: see ``Event.of``.
+
+    ``after`` is not stored: an event of a run that has it is only stored right after that place in the run's own events.
+    """
 
     run_id: str
     span_id: str
     kind: EventKind
     payload: Payload
+    after: int | None = None
 
     @classmethod
-    def of(cls, run_id: str, span_id: str, payload: Payload) -> Event:
+    def of(cls, run_id: str, span_id: str, payload: Payload, *, after: int | None = None) -> Event:
         """Make the event for ``payload`` on the subcall (or, for run payloads, the run) ``(run_id, span_id)``."""
-        return cls.model_construct(run_id=run_id, span_id=span_id, kind=_KINDS[type(payload)], payload=payload)
+        kind = _KINDS[type(payload)]
+        return cls.model_construct(run_id=run_id, span_id=span_id, kind=kind, payload=payload, after=after)
 
 
 _KINDS: dict[type[Any], EventKind] = {
@@ -417,12 +422,13 @@ class StoredSubcall(Frozen):
 
 
 class StoredRun(Frozen):
-    """The state of a run as its events tell it."""
+    """The state of a run as its events tell it; ``last_seq`` is the place of the last of its own events."""
 
     start: RunStart
     resumes: tuple[RunResume, ...] = ()
     end: RunEnd | None = None
     ended_after_last_resume: bool = False
+    last_seq: int = 0
 
     @property
     def state(self) -> str:

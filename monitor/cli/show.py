@@ -130,7 +130,8 @@ def _print_findings(subcalls: Sequence[StoredSubcall]) -> None:
     console.print(Text("\nfindings", style="bold"))
     if not found:
         applied = sum(verdict.applicable for verdict in judged)
-        console.print(f"none: {applied} rule checks applied to {len(judged)} subcalls, none matched or failed")
+        subcalls_in_words = "1 subcall" if len(judged) == 1 else f"{len(judged)} subcalls"
+        console.print(f"none: {applied} rule checks applied to {subcalls_in_words}, none matched or failed")
     for item, finding in found:
         console.print(
             Text.assemble(

@@ -18,6 +18,8 @@ from urllib.parse import quote, quote_plus
 
 import re2
 
+from monitor.canonical import guard_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -44,7 +46,11 @@ def register(secret: str) -> None:
 
 
 def clean(text: str) -> str:
-    """Return ``text`` with every known key, in any of its forms, replaced by ``[key removed]``."""
+    """Return ``text`` with every known key, in any of its forms, replaced by ``[key removed]``.
+
+    NUL and lone surrogates, which RE2 and the store refuse, come back escaped.
+    """
+    text = guard_text(text)
     for form in sorted(_forms(), key=len, reverse=True):
         if form in text:
             text = text.replace(form, REMOVED)

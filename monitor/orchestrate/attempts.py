@@ -44,16 +44,17 @@ def next_step(attempts: Sequence[StoredSubcall], *, retries: int, forgiven: int 
     ``retries`` malformed answers are resampled and ``retries`` transient provider errors repeated. Failures and exceeded
     budgets among the first ``forgiven`` attempts count like interruptions: a resume that tries them again.
     """
-    resamples = outages = 0
+    malformed = resamples = outages = 0
     for index, attempt in enumerate(attempts):
         assert attempt.judgement is not None
         assert attempt.observation is not None
         outcome = attempt.judgement.outcome
         if outcome is Outcome.CANCELLED:
             continue
+        kind = attempt.observation.error.kind if attempt.observation.error else ""
+        malformed += outcome is Outcome.FAILED and kind == MALFORMED
         if index < forgiven and outcome in {Outcome.FAILED, Outcome.BUDGET_EXCEEDED}:
             continue
-        kind = attempt.observation.error.kind if attempt.observation.error else ""
         if outcome is Outcome.FAILED and kind == MALFORMED and resamples < retries:
             resamples += 1
         elif outcome is Outcome.FAILED and kind in TRANSIENT and outages < retries:
@@ -61,7 +62,7 @@ def next_step(attempts: Sequence[StoredSubcall], *, retries: int, forgiven: int 
         else:
             return Settled(attempt)
     delay = BACKOFF_SECONDS[min(outages, len(BACKOFF_SECONDS)) - 1] if outages and _was_outage(attempts[-1]) else 0.0
-    return TryAgain(number=len(attempts) + 1, delay=delay, resamples=resamples)
+    return TryAgain(number=len(attempts) + 1, delay=delay, resamples=malformed)
 
 
 def _was_outage(attempt: StoredSubcall) -> bool:

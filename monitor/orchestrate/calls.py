@@ -10,9 +10,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from monitor.canonical import escape_text, fingerprint
+from monitor.canonical import escape_text, fingerprint, guard_text
 from monitor.errors import ProviderError
 from monitor.models.base import ModelRequest, Progress
+from monitor.models.secrets import clean
 from monitor.orchestrate.budget import PICO, Amounts, picodollars
 from monitor.orchestrate.replies import observe_partial, observe_reply
 from monitor.orchestrate.tools import Tool, ToolError
@@ -163,7 +164,7 @@ async def call_model(step: Step, call: Call, request: ModelRequest, bound: Input
         if exc.kind == "timeout" and (step.budget.seconds_left() or 1) <= 0:
             exceeded = step.budget.out_of_time()
             return observe_partial(call, progress, Outcome.BUDGET_EXCEEDED, usage=call.reserved, exceeded=exceeded)
-        error = ErrorInfo(kind=exc.kind, message=str(exc))
+        error = ErrorInfo(kind=exc.kind, message=guard_text(str(exc)))
         usage = call.reserved if exc.billed_unknown else Usage(calls=1, cost=0.0)
         return observe_partial(call, progress, Outcome.FAILED, usage=usage, error=error)
     return observe_reply(call, reply, step.role.output, reported_usage(client, reply, call.reserved))
@@ -181,9 +182,8 @@ async def run_tool(call: Call, tool: Tool, tool_call: ToolCall, budget: Budget) 
         error = ErrorInfo(kind="cancelled", message="cancelled while the tool was running")
         return Observation(outcome=Outcome.CANCELLED, usage=usage, error=error, at=now())
     except ToolError as exc:
-        return Observation(
-            outcome=Outcome.FAILED, usage=usage, error=ErrorInfo(kind="tool", message=escape_text(str(exc))), at=now()
-        )
+        error = ErrorInfo(kind="tool", message=clean(escape_text(str(exc))))
+        return Observation(outcome=Outcome.FAILED, usage=usage, error=error, at=now())
     return Observation(outcome=Outcome.OK, output=result, usage=usage, at=now())
 
 

@@ -249,6 +249,12 @@ def recipe_options(function: Callable[..., Any], options: Mapping[str, Any]) -> 
         except ValidationError as exc:
             problem = exc.errors(include_url=False)[0]["msg"]
             raise RecipeError(f"option {name} of recipe {function.__name__}: {problem}; found {value!r}") from exc
+    try:
+        inspect.signature(function).bind(None, "", **checked)
+    except TypeError as exc:
+        raise RecipeError(
+            f"recipe {function.__name__} takes a context, a task and options (--set NAME=VALUE): {exc}"
+        ) from exc
     return checked
 
 

@@ -11,6 +11,7 @@ from monitor.errors import (
     Blocked,
     BudgetExceeded,
     MonitorError,
+    RecipeError,
     Rejected,
     StoreError,
     SubcallCancelled,
@@ -47,7 +48,7 @@ class RunResult(Frozen):
 
 async def execute(engine: Engine, recipe: Awaitable[Any]) -> RunEnd:
     """Await the recipe and say how the run ended; only the store's own trouble is raised."""
-    task = asyncio.ensure_future(recipe)
+    task = asyncio.ensure_future(_contained(recipe))
     engine.on_halt = lambda: _cancel(task)
     ended: BaseException | None = None
     answer = ""
@@ -58,6 +59,7 @@ async def execute(engine: Engine, recipe: Awaitable[Any]) -> RunEnd:
     except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - every way in which a recipe can end is recorded
         ended = exc
     ended = engine.halted or ended
+    await engine.land()
     if not isinstance(ended, asyncio.CancelledError):
         await engine.finish_earlier()
     return RunEnd(
@@ -65,9 +67,17 @@ async def execute(engine: Engine, recipe: Awaitable[Any]) -> RunEnd:
         answer="" if ended else answer,
         verdict=verdict.of_run([subcall.judgement.verdict for subcall in engine.judged if subcall.judgement]),
         usage=engine.spent(),
-        error=ErrorInfo(kind=_kind_of(ended), message=escape_text(clean(_message_of(ended)))) if ended else None,
+        error=ErrorInfo(kind=_kind_of(ended), message=clean(escape_text(_message_of(ended)))) if ended else None,
         exceeded=ended.exceeded if isinstance(ended, BudgetExceeded) else (),
     )
+
+
+async def _contained(recipe: Awaitable[Any]) -> Any:
+    """Await the recipe; one that leaves the process (``sys.exit``) fails, and takes nobody with it."""
+    try:
+        return await recipe
+    except SystemExit as exc:
+        raise RecipeError(f"the recipe called sys.exit({exc.code!r}): return an answer or raise an error") from exc
 
 
 def _cancel(task: asyncio.Future[Any]) -> None:

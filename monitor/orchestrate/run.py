@@ -8,6 +8,7 @@ exception.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,7 @@ from typing import TYPE_CHECKING, Any
 import monitor
 from monitor import catalog
 from monitor.canonical import canonical_text, escape_text, parse_json
-from monitor.errors import (
-    ConfigError,
-)
+from monitor.errors import ConfigError, ConflictError
 from monitor.orchestrate.budget import Budget
 from monitor.orchestrate.context import Context, recipe_options
 from monitor.orchestrate.ending import RunResult, execute, result_of
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 
     from monitor.models.base import ModelClient
 
+logger = logging.getLogger(__name__)
 _ACTIVE: set[str] = set()
 """The runs that this process is executing now."""
 
@@ -206,10 +206,31 @@ class _Execution:
         stored = () if isinstance(step, RunStart) else tuple(self._store.subcalls(start.run_id))
         chosen = parse_json(start.options)
         concurrency = int(chosen["concurrency"])
+        options = recipe_options(found.function, chosen["options"])
+        if start.run_id in _ACTIVE:
+            raise ConfigError(f"run {start.run_id} is being executed by this process already")
+        _ACTIVE.add(start.run_id)
+        try:
+            return await self._from(earlier, step, found, stored, options, concurrency)
+        finally:
+            _ACTIVE.discard(start.run_id)
+
+    async def _from(  # noqa: PLR0917 - what ``go`` found out
+        self,
+        earlier: StoredRun,
+        step: RunStart | RunResume,
+        found: catalog.Recipe,
+        stored: Sequence[StoredSubcall],
+        options: Mapping[str, Any],
+        concurrency: int,
+    ) -> RunResult:
+        start = earlier.start
         before = _seconds_of(earlier, stored)
         began = time.monotonic()
-        _ACTIVE.add(start.run_id)
-        await self._commit(start, step)
+        if isinstance(step, RunResume):
+            await self._take_over(earlier, step)
+        else:
+            await self._commit(start, step)
         judged: list[StoredSubcall] = []
         engine = Engine(
             run_id=start.run_id,
@@ -228,23 +249,33 @@ class _Execution:
             recipe_name=found.name,
             concurrency=concurrency,
         )
-        options = recipe_options(found.function, chosen["options"])
-        try:
-            end = await execute(engine, found.function(context, start.task, **options))
-            end = end.model_copy(update={"seconds": before + time.monotonic() - began, "at": now()})
-            await self._commit(start, end)
-        finally:
-            _ACTIVE.discard(start.run_id)
+        end = await execute(engine, found.function(context, start.task, **options))
+        end = end.model_copy(update={"seconds": before + time.monotonic() - began, "at": now()})
+        await self._commit(start, end)
         this = asyncio.current_task()
         if end.outcome is Outcome.CANCELLED and this is not None and this.cancelling():
             raise asyncio.CancelledError
         return result_of(start, end, judged, self._store.url)
 
-    async def _commit(self, start: RunStart, payload: RunStart | RunResume | RunEnd) -> None:
-        event = Event.of(start.run_id, start.span_id, payload)
+    async def _take_over(self, earlier: StoredRun, step: RunResume) -> None:
+        """Commit the resume, unless the run went on since it was read: of two that resume it at once, one does."""
+        try:
+            await self._commit(earlier.start, step, after=earlier.last_seq)
+        except ConflictError as exc:
+            raise ConfigError(
+                f"run {earlier.start.run_id} was resumed by another process at this moment: wait for that one"
+            ) from exc
+
+    async def _commit(
+        self, start: RunStart, payload: RunStart | RunResume | RunEnd, *, after: int | None = None
+    ) -> None:
+        event = Event.of(start.run_id, start.span_id, payload, after=after)
         await self._store.append(event)
         if self._listener:
-            self._listener(event)
+            try:
+                self._listener(event)
+            except Exception:  # as in the pipeline: a broken display must not cost a run its end
+                logger.exception("the listener failed on a %s event", event.kind)
 
 
 def _merged(limits: Limits, over: Limits | None) -> Limits:

@@ -13,10 +13,10 @@ import hashlib
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from monitor.canonical import fingerprint
-from monitor.errors import BudgetExceeded, Halted, ProviderError
+from monitor.canonical import fingerprint, guard_text
+from monitor.errors import BudgetExceeded, Halted, ProviderError, RecipeError
 from monitor.orchestrate.attempts import Settled, next_step
 from monitor.orchestrate.budget import Amounts, Reservation
 from monitor.orchestrate.calls import (
@@ -72,6 +72,8 @@ class Engine:
 
     def __post_init__(self) -> None:
         self._occurrences: Counter[str] = Counter()
+        self._in_flight: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
+        self._over = False
         self._earlier: defaultdict[str, list[StoredSubcall]] = defaultdict(list)
         for subcall in self.stored:
             self._earlier[subcall.call.key].append(subcall)
@@ -79,12 +81,23 @@ class Engine:
             attempts.sort(key=lambda subcall: subcall.call.attempt)
 
     def spent_in(self, scope: str) -> Usage:
-        """What earlier executions spent (or still have reserved) in a scope and all scopes below it."""
+        """What earlier executions spent (or still have reserved) in a scope and all scopes below it; "" is the run.
+
+        Where failures are tried again, only the run still carries them: a role that used up its calls in an outage could
+        never be asked again otherwise.
+        """
         return total(
             subcall.charged
             for subcall in self.stored
-            if not scope or subcall.call.scope == scope or subcall.call.scope.startswith(f"{scope}/")
+            if not scope
+            or (
+                (subcall.call.scope == scope or subcall.call.scope.startswith(f"{scope}/"))
+                and not self._forgives(subcall)
+            )
         )
+
+    def _forgives(self, subcall: StoredSubcall) -> bool:
+        return self.retry_failed and subcall.state in {Outcome.FAILED, Outcome.BUDGET_EXCEEDED}
 
     def spent(self) -> Usage:
         """What all executions of the run have spent or still have reserved."""
@@ -144,10 +157,23 @@ class Engine:
         self, key: str, retries: int, make: Callable[[int, str | None, int], Awaitable[StoredSubcall]]
     ) -> StoredSubcall:
         """Go on from what the store has of this step until an attempt settles it."""
+        self._stop_if_over()
+        task = asyncio.current_task()
+        assert task is not None, "recipes run in tasks"
+        landed = self._in_flight[task] = asyncio.get_running_loop().create_future()
+        try:
+            return await self._until_settled(key, retries, make)
+        finally:
+            del self._in_flight[task]
+            landed.set_result(None)
+
+    async def _until_settled(
+        self, key: str, retries: int, make: Callable[[int, str | None, int], Awaitable[StoredSubcall]]
+    ) -> StoredSubcall:
         attempts = [await self._finished(subcall) for subcall in self._earlier.get(key, ())]
         forgiven = len(attempts) if self.retry_failed else 0
         while True:
-            self._stop_if_halted()
+            self._stop_if_over()
             following = next_step(attempts, retries=retries, forgiven=forgiven)
             if isinstance(following, Settled):
                 return self._release(following.subcall)
@@ -174,6 +200,16 @@ class Engine:
         )
         return await self.pipeline.conclude(subcall.call, interrupted)
 
+    async def land(self) -> None:
+        """Cut off and record what the recipe started and did not await (in this loop); from now on nothing is started."""
+        self._over = True
+        loop = asyncio.get_running_loop()
+        flying = {task: landed for task, landed in self._in_flight.items() if task.get_loop() is loop}
+        for task in flying:
+            task.cancel()
+        if flying:
+            await asyncio.wait(flying.values())
+
     async def finish_earlier(self) -> None:
         """Bring to their end the attempts that this execution never asked for again."""
         seen = {subcall.call.span_id for subcall in self.judged}
@@ -186,7 +222,7 @@ class Engine:
         self, step: Step, key: str, number: int, first: str | None, resamples: int
     ) -> StoredSubcall:
         async with self.gate:
-            self._stop_if_halted()
+            self._stop_if_over()
             step.budget.begin()
             request = bounded_request(step, self._seed(key, resamples))
             call = Call(
@@ -214,7 +250,7 @@ class Engine:
             try:
                 bound = await step.client.bound_input(request)
             except ProviderError as exc:  # a prompt that cannot be counted is not sent, and the record says so
-                error = ErrorInfo(kind=exc.kind, message=str(exc))
+                error = ErrorInfo(kind=exc.kind, message=guard_text(str(exc)))
                 return await self._through_the_door(call, step.budget, Amounts(calls=1, cost=0), unsent(error))
             wanted = worst_case(step.client, bound, request)
             return await self._through_the_door(
@@ -261,9 +297,11 @@ class Engine:
             self.on_halt()
             raise
 
-    def _stop_if_halted(self) -> None:
+    def _stop_if_over(self) -> None:
         if self.halted:
             raise self.halted
+        if self._over:
+            raise RecipeError("the recipe has returned already: await every call before it does")
 
     def _seed(self, key: str, resamples: int) -> int:
         """A seed of 31 bits from the run's seed and the step: the same in every execution of the run."""

@@ -8,7 +8,9 @@ call that asked for it is committed and judged, and is a subcall of its own: sto
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +56,40 @@ class Tool:
             if inspect.iscoroutinefunction(self.function):
                 result = await checked(**arguments)
             else:
-                result = await asyncio.to_thread(checked, **arguments)
+                result = await _in_thread(self.spec.name, checked, arguments)
             return escape_text(result) if isinstance(result, str) else canonical_text(result)
         except ValidationError as exc:
             faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors(include_input=False))
             raise ToolError(f"the arguments do not fit: {faults}") from exc
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             raise ToolError(f"{type(exc).__name__}: {exc}") from exc
+
+
+async def _in_thread(name: str, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """Call ``function`` in a thread of its own, and return or raise what it does.
+
+    Unlike the threads of ``asyncio.to_thread`` it keeps neither the event loop nor the interpreter from ending: a tool that
+    hangs is no longer waited for once its caller is cancelled.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def tell(result: Any, error: BaseException | None) -> None:
+        if not ended.done():
+            ended.set_result((result, error))
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = context.run(lambda: function(**arguments))
+        except BaseException as exc:  # noqa: BLE001 - raised again where the tool is awaited
+            error = exc
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(tell, result, error)
+
+    threading.Thread(target=work, name=f"monitor-tool-{name}", daemon=True).start()
+    result, error = await ended
+    if error is not None:
+        raise error
+    return result

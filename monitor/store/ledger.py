@@ -148,6 +148,8 @@ class Ledger:
 
     def _append_later_run_event(self, event: records.Event) -> None:
         (seq,) = self._execute(_NEXT_RUN_SEQ, (event.run_id, event.span_id)).fetchone()
+        if seq is not None and event.after is not None and event.after + 1 != seq:
+            raise ConflictError(f"run {event.run_id} went on meanwhile: {event.kind} comes too late")
         if seq is None or not self._insert(_IF_RUN, event, seq, event.run_id):
             raise StoreError(
                 f"run {event.run_id} did not start as span {event.span_id}: nothing to add {event.kind} to"

@@ -178,6 +178,7 @@ def _run_of(payloads: Sequence[Any]) -> StoredRun:
         resumes=tuple(payload for payload in payloads if isinstance(payload, RunResume)),
         end=ends[-1] if ends else None,
         ended_after_last_resume=isinstance(payloads[-1], RunEnd),
+        last_seq=len(payloads) - 1,
     )
 
 

@@ -86,7 +86,7 @@ def test_one_subcall_in_full(monitor: Monitor) -> None:
         EVIDENCE,
         "tool_calls[0] refused: not on its list",
         "search\\x1b[0m",
-        "1 calls, 1,234+56 tokens (0 cached), 0 tool calls, cost unknown",
+        "1 call, 1,234+56 tokens (0 cached), 0 tool calls, cost unknown",
         "findings: 1 match, 1 no_match, 1 unknown",
         "match hiding_from_oversight (high, flag, core)",
         "no limit",

@@ -40,7 +40,7 @@ def test_an_untouched_installation_ends_with_a_record_that_can_be_shown(
     assert main(["run", "answer", "How far is the Moon?", "--quiet"]) == 0
     assert capsys.readouterr().out == "So it is.\n"
     assert main(["show", "latest"]) == 0
-    assert "answer  ok  pass  1 calls" in capsys.readouterr().out
+    assert "answer  ok  pass  1 call" in capsys.readouterr().out
     assert (folder / "monitor.db").exists()
 
 

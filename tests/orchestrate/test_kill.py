@@ -140,7 +140,9 @@ def check_the_record(
         now = by_span[span]
         if earlier.observation:
             assert now.observation == earlier.observation
-        if earlier.observation and earlier.state != Outcome.CANCELLED:  # an interrupted call may be repeated
+        if (
+            earlier.observation and earlier.observation.outcome != Outcome.CANCELLED
+        ):  # an interrupted call may be repeated
             assert asked_after[request_of(earlier)] == asked_before[request_of(earlier)], "called again"
         if not earlier.observation:
             # Started, never observed: it stays charged at its reservation, and its repetition is a new attempt.

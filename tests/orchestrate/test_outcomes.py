@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import pysqlite3
 import pytest
 
 import monitor
-from monitor.errors import ConfigError, ProviderError, StoreError
+from monitor.errors import ConfigError, ProviderError, RecipeError, StoreError
 from monitor.models.base import ReportedUsage
 from monitor.models.scripted import Reply, ScriptedModel
 from monitor.orchestrate.calls import total
@@ -534,6 +536,151 @@ def test_a_run_that_is_being_executed_cannot_be_resumed(desk: Desk) -> None:
         await task
 
     asyncio.run(scenario())
+
+
+def test_of_two_that_resume_a_run_at_once_one_does(desk: Desk) -> None:
+    result = desk.run("single", ScriptedModel([ProviderError("no", kind="auth", status=401)]))
+    model = ScriptedModel([Reply(text="fine", delay=0.1)])
+
+    async def scenario() -> list[Any]:
+        both = [monitor.resume(result.run_id, db=desk.db, model=model, retry_failed=True) for _ in range(2)]
+        return await asyncio.gather(*both, return_exceptions=True)
+
+    first, second = sorted(asyncio.run(scenario()), key=lambda end: isinstance(end, Exception))
+    assert first.answer == "fine"
+    assert isinstance(second, ConfigError)
+    assert ends(desk.subcalls()) == ["failed", "ok"]
+    assert model.calls == 1
+    with Store.open(desk.db) as store:
+        assert len(store.runs()[0].resumes) == 1
+
+
+def test_a_role_that_used_up_its_calls_can_be_tried_again_with_other_seeds(desk: Desk) -> None:
+    result = desk.run("answer", ScriptedModel(["no", "no", "no"]))
+    assert result.outcome is Outcome.FAILED
+    again = ScriptedModel(["no", '{"reasoning": "because it is", "answer": "y"}'])
+    result = monitor.resume_sync(result.run_id, db=desk.db, model=again, retry_failed=True)
+    assert (result.outcome, result.usage.calls) == (Outcome.OK, 5)
+    seeds = [subcall.call.seed for subcall in desk.subcalls() if subcall.call.reserved.calls]
+    assert len(set(seeds)) == len(seeds) == 5
+
+
+# ------------------------------------------------------------------------------------ recipes and tools that misbehave
+
+WILD = """
+import asyncio
+import sys
+
+
+async def _one(ctx):
+    return await ctx.call("answer", task="one")
+
+
+async def spawns(ctx, task):
+    asyncio.create_task(_one(ctx))
+    await asyncio.sleep(0.2)
+    return "early"
+
+
+async def leaves(ctx, task):
+    await _one(ctx)
+    sys.exit(0)
+
+
+async def raises(ctx, task):
+    raise ValueError("bad \\ud800 \\x00 text")
+
+
+async def wants(ctx, task, depth):
+    return "never"
+
+
+async def bare(ctx):
+    return "never"
+"""
+
+
+@pytest.fixture
+def wild(tmp_path: Path) -> str:
+    path = tmp_path / "wild.py"
+    path.write_text(WILD)
+    return str(path)
+
+
+def test_a_call_that_the_recipe_never_awaited_is_cut_off_and_charged(desk: Desk, wild: str) -> None:
+    result = desk.run(f"{wild}:spawns", ScriptedModel([Reply(hang=True)]))
+    assert (result.outcome, result.answer) == (Outcome.OK, "early")
+    assert ends(desk.subcalls()) == ["cancelled"]
+    assert result.usage.calls == 1
+
+
+def test_a_recipe_that_leaves_the_process_fails_the_run(desk: Desk, wild: str) -> None:
+    result = desk.run(f"{wild}:leaves", ScriptedModel(['{"reasoning": "because it is", "answer": "y"}']))
+    assert result.outcome is Outcome.FAILED
+    assert result.error is not None
+    assert "sys.exit(0)" in result.error.message
+    assert ends(desk.subcalls()) == ["ok"]
+
+
+def test_a_recipe_that_raises_hostile_text_fails_the_run(desk: Desk, wild: str) -> None:
+    result = desk.run(f"{wild}:raises", ScriptedModel(["unused"]))
+    assert result.error is not None
+    assert result.error.message == "ValueError: bad ␛d800 ␛0000 text"
+
+
+def test_a_provider_error_of_hostile_text_is_stored(desk: Desk) -> None:
+    result = desk.run("single", ScriptedModel([ProviderError("a\ud800b\0", kind="auth", status=401)]))
+    assert result.outcome is Outcome.FAILED
+    assert ends(desk.subcalls()) == ["failed"]
+
+
+@pytest.mark.parametrize("name", ["wants", "bare"])
+def test_a_recipe_that_cannot_be_called_is_told_before_anything_is_stored(desk: Desk, wild: str, name: str) -> None:
+    with pytest.raises(RecipeError, match=f"recipe {name} takes a context, a task and options"):
+        desk.run(f"{wild}:{name}", ScriptedModel(["unused"]))
+    assert not Path(desk.db).exists()
+
+
+def test_a_listener_that_fails_costs_the_run_nothing(desk: Desk) -> None:
+    def broken(_: Event) -> None:
+        raise BrokenPipeError
+
+    result = desk.run("single", ScriptedModel(["fine"]), listener=broken)
+    assert result.answer == "fine"
+    with Store.open(desk.db) as store:
+        assert store.runs()[0].state == "ok"
+
+
+def test_a_tool_that_hangs_keeps_nobody_from_leaving(tmp_path: Path) -> None:
+    (tmp_path / "clerk.md").write_text(
+        "---\nname: clerk\ndescription: d\ntools: [hang]\nbudget: {seconds: 1}\n---\nUse tools.\n"
+    )
+    (tmp_path / "mine.py").write_text(
+        "import time\n\ndef hang() -> str:\n    time.sleep(60)\n    return 'late'\n\n"
+        "async def mine(ctx, task):\n    return await ctx.call('./clerk.md', task=task, tools=[hang])\n"
+    )
+    (tmp_path / "script.yaml").write_text("steps: [{tool_calls: [{name: hang}]}, {text: done}]\n")
+    command = [sys.executable, "-m", "monitor", "run", "./mine.py", "x", "--model", "scripted:script.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 4, done.stderr
+
+
+def test_a_tool_that_leaves_the_process_fails_and_leaks_no_key(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THEIR_API_KEY", "planted-key-12345")
+    (tmp_path / "clerk.md").write_text("---\nname: clerk\ndescription: d\ntools: [out, tell]\n---\nUse tools.\n")
+    (tmp_path / "mine.py").write_text(
+        "import os\nimport sys\n\ndef out() -> str:\n    sys.exit(0)\n\n"
+        "async def tell() -> str:\n    raise ValueError(os.environ['THEIR_API_KEY'])\n\n"
+        "async def mine(ctx, task):\n    return await ctx.call('./clerk.md', task=task, tools=[out, tell])\n"
+    )
+    calls = (ToolCall(id="1", name="out", arguments="{}"), ToolCall(id="2", name="tell", arguments="{}"))
+    result = desk.run(str(tmp_path / "mine.py"), ScriptedModel([Reply(tool_calls=calls), "done"]))
+    assert result.answer == "done"
+    assert ends(desk.subcalls()) == ["ok", "failed", "failed", "ok"]
+    assert "planted-key-12345" not in str(desk.subcalls())
+    assert "[key removed]" in str(desk.subcalls())
 
 
 def test_settings_come_from_one_place(tmp_path: Path) -> None:
