@@ -75,25 +75,10 @@ class LangChainModel:
                 secrets.register(value.get_secret_value())
         secrets.guard_logs()
         self._chat = chat
-        self._name = name
-        self._context_tokens = context_tokens
-        self._price = price
+        self.name = name
+        self.context_tokens = context_tokens
+        self.price = price
         self._timeout = timeout
-
-    @property
-    def name(self) -> str:
-        """The name as the user gave it."""
-        return self._name
-
-    @property
-    def context_tokens(self) -> int | None:
-        """The context window in tokens, or None where it is not known."""
-        return self._context_tokens
-
-    @property
-    def price(self) -> Price | None:
-        """The model's prices, or None where they are unknown."""
-        return self._price
 
     async def bound_input(self, request: ModelRequest) -> InputBound:
         """Bound the input by its UTF-8 bytes and the allowances of ``tokens``."""
@@ -110,7 +95,7 @@ class LangChainModel:
             call = asyncio.run_coroutine_threadsafe(self._call(request, progress), _loop())
             return await asyncio.wrap_future(call)
         except Exception as exc:  # noqa: BLE001 - the boundary: the caller records the ProviderError that it becomes
-            failure = translate(exc, model=self._name)
+            failure = translate(exc, model=self.name)
         raise failure  # outside of the except block: no __context__ may hold the request with its key
 
     async def aclose(self) -> None:
@@ -137,7 +122,7 @@ class LangChainModel:
             if reasoning := reasoning_text(chunk):
                 progress.reasoning.append(reasoning)
         if message is None:
-            raise invalid_response("it is empty", model=self._name)
+            raise invalid_response("it is empty", model=self.name)
         return reply_of(message, schema_names=names)
 
     async def _structured(self, request: ModelRequest, progress: Progress) -> ModelReply:

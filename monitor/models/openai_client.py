@@ -56,11 +56,11 @@ class OpenAIModel:
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self._model = model
-        self._name = name or f"openai:{model}"
+        self.name = name or f"openai:{model}"
         self._base_url = base_url
         self._api_key = api_key
-        self._context_tokens = context_tokens
-        self._price = price
+        self.context_tokens = context_tokens
+        self.price = price
         self._token_evidence = token_evidence
         self._grammar = grammar
         self._timeout = timeout
@@ -72,21 +72,6 @@ class OpenAIModel:
         self._no_stream: set[bool] = set()  # with or without tools: llama.cpp streams no log probabilities with tools
         secrets.register(api_key)
         secrets.guard_logs()
-
-    @property
-    def name(self) -> str:
-        """The name as the user gave it."""
-        return self._name
-
-    @property
-    def context_tokens(self) -> int | None:
-        """The context window in tokens, or None where it is not known."""
-        return self._context_tokens
-
-    @property
-    def price(self) -> Price | None:
-        """The model's prices, or None where they are unknown."""
-        return self._price
 
     async def bound_input(self, request: ModelRequest) -> InputBound:
         """Bound the input by its UTF-8 bytes and the allowances of ``tokens``: the tokenizer is not at hand."""
@@ -102,14 +87,14 @@ class OpenAIModel:
         Raises:
             ProviderError: whatever went wrong; cleaned of keys, with no foreign exception chained to it.
         """
-        answer = chat_format.Answer(self._name, progress)
+        answer = chat_format.Answer(self.name, progress)
         failure: ProviderError | None = None
         try:
             async with asyncio.timeout(request.timeout or self._timeout):
                 await self._fetch(request, answer)
             return answer.reply(prompt_ids)
         except Exception as exc:  # noqa: BLE001 - the boundary: the caller records the ProviderError that it becomes
-            failure = translate(exc, model=self._name)
+            failure = translate(exc, model=self.name)
         raise failure  # outside of the except block: no __context__ may hold the request with its key
 
     async def aclose(self) -> None:
@@ -147,7 +132,7 @@ class OpenAIModel:
             if "event-stream" in stream.response.headers.get("content-type", ""):
                 await self._read_stream(stream, answer)
             else:
-                answer.add(_parse(await stream.response.aread(), self._name))
+                answer.add(_parse(await stream.response.aread(), self.name))
         finally:
             await stream.close()
 
@@ -155,7 +140,7 @@ class OpenAIModel:
         async for chunk in stream:
             answer.add(chunk)
         if answer.has_choice and not answer.finish_reason:
-            raise invalid_response("the stream ended before the answer did", model=self._name)
+            raise invalid_response("the stream ended before the answer did", model=self.name)
 
     async def _post(self, body: dict[str, Any]) -> AsyncStream[object]:
         from openai import AsyncStream  # noqa: PLC0415 - the SDK takes most of a second: only when a model is called

@@ -80,26 +80,11 @@ class ScriptedModel:
         self._steps = [] if callable(steps) else [_as_reply(step) for step in steps]
         self._used = [0] * len(self._steps)
         self._lock = threading.Lock()
-        self._name = name
-        self._context_tokens = context_tokens
-        self._price = price
+        self.name = name
+        self.context_tokens = context_tokens
+        self.price = price
         self._input_tokens = input_tokens
         self.requests: list[ModelRequest] = []
-
-    @property
-    def name(self) -> str:
-        """The name it was given."""
-        return self._name
-
-    @property
-    def context_tokens(self) -> int | None:
-        """The context window that it claims to have."""
-        return self._context_tokens
-
-    @property
-    def price(self) -> Price | None:
-        """The price it was given: free unless said otherwise, None for unknown."""
-        return self._price
 
     @property
     def calls(self) -> int:
@@ -128,7 +113,7 @@ class ScriptedModel:
             await asyncio.Event().wait()
         if reply.error is not None:
             raise reply.error
-        return _model_reply(reply, request, self._name)
+        return _model_reply(reply, request, self.name)
 
     def complete_sync(self, request: ModelRequest, progress: Progress | None = None) -> ModelReply:
         """``complete`` for callers without an event loop."""
@@ -151,7 +136,7 @@ class ScriptedModel:
             return _as_reply(self._answer(request))
         asked = request.messages[-1].content if request.messages else ""
         raise ScriptExhaustedError(
-            f"the scripted model {self._name!r} has {len(self._steps)} steps and none is left for request {number}, "
+            f"the scripted model {self.name!r} has {len(self._steps)} steps and none is left for request {number}, "
             f"which ends in: {asked[-200:]!r}"
         )
 
