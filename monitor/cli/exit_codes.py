@@ -63,8 +63,10 @@ _ERRORS: tuple[tuple[type[MonitorError], ExitCode], ...] = (
 )
 
 
-def for_outcome(outcome: Outcome) -> ExitCode:
-    """Return the exit code of a run that ended in ``outcome``."""
+def for_outcome(outcome: Outcome, error_kind: str = "") -> ExitCode:
+    """Return the exit code of a run that ended in ``outcome``, with an error of that kind."""
+    if outcome is Outcome.FAILED and error_kind == "config":
+        return ExitCode.USAGE
     return _OUTCOMES[outcome]
 
 

@@ -81,6 +81,8 @@ def run(
     )
     options = parse_options(option)
     text = sys.stdin.read() if task == "-" else task
+    if not text.strip():
+        raise ConfigError("the task is empty" + (": nothing came from standard input" if task == "-" else ""))
 
     from monitor.orchestrate.run import run as run_recipe
 
@@ -162,9 +164,11 @@ def _db_flag(db: str | None) -> str:
 
 def _report(result: "RunResult", progress: Progress, db: str | None, *, json_output: bool, quiet: bool) -> None:
     """Print how the run ended, and leave with its exit code."""
-    code = exit_codes.for_outcome(result.outcome)
+    code = exit_codes.for_outcome(result.outcome, result.error.kind if result.error else "")
     if not quiet:
         _report_to_person(result, progress, db)
+    elif result.error and not json_output:
+        error_line(result.error.message, label=result.error.kind)
     if json_output:
         shape = result.model_dump(mode="python")
         shape["findings"] = [{"span_id": span_id, **finding.model_dump()} for span_id, finding in result.findings]

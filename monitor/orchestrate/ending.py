@@ -10,6 +10,7 @@ from monitor.canonical import canonical_text, escape_text
 from monitor.errors import (
     Blocked,
     BudgetExceeded,
+    ModelError,
     MonitorError,
     RecipeError,
     Rejected,
@@ -111,6 +112,8 @@ def _kind_of(ended: BaseException) -> str:
         return "subcall"
     if isinstance(ended, asyncio.CancelledError):
         return "cancelled"
+    if isinstance(ended, ModelError):
+        return "model"
     return "config" if isinstance(ended, MonitorError) else "recipe"
 
 

@@ -93,6 +93,20 @@ def test_quiet(monitor: Monitor) -> None:
     assert (done.code, done.out, done.err) == (0, "four\n", "")
 
 
+def test_quiet_says_why_there_is_no_answer(monitor: Monitor, tmp_path: Path) -> None:
+    script(tmp_path, "steps: [{error: {kind: auth, status: 401, message: no such key}, times: forever}]\n")
+    done = run(monitor, "--quiet")
+    assert (done.code, done.out) == (5, "")
+    assert "no such key" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_role_that_is_not_there_is_the_users_mistake(monitor: Monitor) -> None:
+    done = monitor("run", "answer", "x", "--set", "role=./nowhere.md", "--model", "scripted:script.yaml")
+    assert done.code == 2
+    assert "nowhere.md" in done.err
+
+
 def test_json(monitor: Monitor) -> None:
     shape = run(monitor, "--json").json
     assert (shape["format"], shape["outcome"], shape["answer"], shape["exit_code"]) == (
@@ -157,6 +171,7 @@ def test_a_provider_that_fails(monitor: Monitor, tmp_path: Path) -> None:
         (["run", "./mine.py", "x", "--policy", "nowhere"], "no policy named 'nowhere'"),
         (["run", "./mine.py", "x", "--policy", "core", "--no-policy"], "contradict"),
         (["run", "./mine.py"], "Missing argument"),
+        (["run", "./mine.py", " "], "the task is empty"),
         (["resume", "latest", "--nonsense"], "No such option"),
     ],
 )
