@@ -28,7 +28,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import jsonschema
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from monitor import strict_yaml
 from monitor.canonical import canonical_text
@@ -93,15 +93,23 @@ class Role(Frozen):
                 )
         return {"additionalProperties": False, **schema}
 
-    @model_validator(mode="after")
-    def _check_examples(self) -> Role:
-        for number, example in enumerate(self.examples, 1):
-            if self.output is not None:
-                error = next(iter(jsonschema.Draft202012Validator(self.output).iter_errors(example.output)), None)
-                if error:
-                    raise ValueError(f"example {number} does not fit the output schema: {error.message}")
-            self.user_message(example.input)
-        return self
+    @field_validator("input")
+    @classmethod
+    def _check_template(cls, template: str | None) -> str | None:
+        if template is not None:
+            names_in(template)
+        return template
+
+    @field_validator("examples")
+    @classmethod
+    def _check_examples(cls, examples: tuple[Example, ...], info: ValidationInfo) -> tuple[Example, ...]:
+        schema, template = info.data.get("output"), info.data.get("input")
+        for number, example in enumerate(examples, 1):
+            render(template, example.input, f"example {number}")
+            error = schema and next(iter(jsonschema.Draft202012Validator(schema).iter_errors(example.output)), None)
+            if error:
+                raise ValueError(f"example {number} does not fit the output schema: {error.message}")
+        return examples
 
     @property
     def schema_text(self) -> str:
@@ -110,15 +118,7 @@ class Role(Frozen):
 
     def user_message(self, inputs: dict[str, Any]) -> str:
         """What was handed, as the one user message. Raises ValueError for a template with a name that was not handed."""
-        texts = {name: _as_text(value) for name, value in inputs.items()}
-        if self.input is not None:
-            missing = sorted(names_in(self.input) - texts.keys())
-            if missing:
-                raise ValueError(f"role {self.name} needs {', '.join(missing)}; it was handed {', '.join(texts)}")
-            return string.Formatter().vformat(self.input, (), texts).strip()
-        if texts.keys() == {"task"}:
-            return texts["task"]
-        return "\n\n".join(f"{name.replace('_', ' ').capitalize()}: {text}" for name, text in texts.items())
+        return render(self.input, inputs, f"role {self.name}")
 
     def messages(self, inputs: dict[str, Any]) -> tuple[Message, ...]:
         """The messages of a subcall of this role: prompt, examples, and what was handed."""
@@ -128,6 +128,22 @@ class Role(Frozen):
             turns.append(Message(role="user", content=self.user_message(example.input)))
             turns.append(Message(role="assistant", content=answer))
         return (*turns, Message(role="user", content=self.user_message(inputs)))
+
+
+def render(template: str | None, inputs: dict[str, Any], who: str) -> str:
+    """What is handed to a role as text: the template filled in, the task alone, or labelled paragraphs.
+
+    Raises ValueError for a template with a name that was not handed.
+    """
+    texts = {name: _as_text(value) for name, value in inputs.items()}
+    if template is not None:
+        missing = sorted(names_in(template) - texts.keys())
+        if missing:
+            raise ValueError(f"{who} needs {', '.join(missing)}; it was handed {', '.join(texts) or 'nothing'}")
+        return string.Formatter().vformat(template, (), texts).strip()
+    if texts.keys() == {"task"}:
+        return texts["task"]
+    return "\n\n".join(f"{name.replace('_', ' ').capitalize()}: {text}" for name, text in texts.items())
 
 
 def names_in(template: str) -> set[str]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import monitor
+from monitor.errors import ConfigError
 from monitor.orchestrate.calls import total
 from monitor.records import Outcome, StoredSubcall
 from monitor.store import Store
@@ -101,6 +104,28 @@ def test_fifty_kills_lose_nothing(server: Server, tmp_path: Path) -> None:
         check_the_record(db, run_id, before, asked_before, server.asked())
     assert seen_states["started"] > 0, "no kill hit a call in flight: the moments are badly chosen"
     assert sum(seen_states.values()) > KILLS
+
+
+def test_a_run_that_another_process_executes_cannot_be_resumed_until_it_is_dead(server: Server, tmp_path: Path) -> None:
+    db = str(tmp_path / "monitor.db")
+    process = multiprocessing.get_context("forkserver").Process(target=killed.main, args=(db, server.base_url))
+    process.start()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        time.sleep(0.01)
+        if Path(db).exists():
+            with Store.open(db) as store:
+                runs = store.runs()
+            if runs:
+                break
+    os.kill(process.pid or 0, signal.SIGSTOP)  # alive, and quiet while we look
+    run_id = runs[0].start.run_id
+    with pytest.raises(ConfigError, match=f"still being executed by process {process.pid}"):
+        monitor.resume_sync(run_id, **killed.arguments(db, server.base_url))
+    process.kill()
+    process.join()
+    result = monitor.resume_sync(run_id, **killed.arguments(db, server.base_url))
+    assert result.outcome is Outcome.OK
 
 
 def kill_somewhere(  # noqa: PLR0917 - the parts of one scene

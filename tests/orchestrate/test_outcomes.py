@@ -15,6 +15,7 @@ import monitor
 from monitor.errors import ConfigError, ProviderError, RecipeError, StoreError
 from monitor.models.base import ReportedUsage
 from monitor.models.scripted import Reply, ScriptedModel
+from monitor.orchestrate import ending
 from monitor.orchestrate.calls import total
 from monitor.records import (
     Limits,
@@ -468,8 +469,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_output_is_stored_checked_and_shown(desk: Desk, name: str) -> None:
+def test_hostile_output_is_stored_checked_and_shown(desk: Desk, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     from monitor.canonical import unescape_text
+    from monitor.cli import main
 
     text = HOSTILE[name]
     model = ScriptedModel([Reply(text=text, reasoning=text[:2000])])
@@ -481,6 +483,10 @@ def test_hostile_output_is_stored_checked_and_shown(desk: Desk, name: str) -> No
     assert unescape_text(subcall.observation.reasoning.text) == text[:2000]
     assert subcall.judgement is not None
     assert all(finding.status is not Status.UNKNOWN for finding in subcall.judgement.findings)
+    for view in (["show", result.run_id], ["show", result.run_id, "--subcall", subcall.call.span_id], ["list"]):
+        assert main([*view, "--db", desk.db]) == 0
+        shown = capsys.readouterr().out
+        assert shown.isprintable() or not set(shown) & {"\0", "\x1b", "\x07", "\u202e", "\u202c"}
 
 
 def test_hostile_structured_answers_reach_the_recipe_as_they_were_judged(desk: Desk, tmp_path: Path) -> None:
@@ -582,6 +588,11 @@ async def spawns(ctx, task):
     return "early"
 
 
+async def sleeps(ctx, task):
+    await _one(ctx)
+    await asyncio.sleep(60)
+
+
 async def leaves(ctx, task):
     await _one(ctx)
     sys.exit(0)
@@ -612,6 +623,17 @@ def test_a_call_that_the_recipe_never_awaited_is_cut_off_and_charged(desk: Desk,
     assert (result.outcome, result.answer) == (Outcome.OK, "early")
     assert ends(desk.subcalls()) == ["cancelled"]
     assert result.usage.calls == 1
+
+
+def test_a_recipe_that_never_comes_back_is_cut_off_after_the_deadline(
+    desk: Desk, wild: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "GRACE_SECONDS", 0.1)
+    model = ScriptedModel(['{"reasoning": "because it is", "answer": "y"}'])
+    result = desk.run(f"{wild}:sleeps", model, budget=Limits(seconds=0.5))
+    assert (result.outcome, [item.limit for item in result.exceeded]) == (Outcome.BUDGET_EXCEEDED, ["seconds"])
+    assert result.seconds < 10
+    assert ends(desk.subcalls()) == ["ok"]
 
 
 def test_a_recipe_that_leaves_the_process_fails_the_run(desk: Desk, wild: str) -> None:
