@@ -89,7 +89,7 @@ def run(
     def work(listener: Progress) -> "Coroutine[Any, Any, RunResult]":
         return run_recipe(recipe, text, seed=seed, options=options, settings=settings, listener=listener)
 
-    result, progress = _execute(work, db, quiet=quiet)
+    result, progress = _execute(work, db, json_output=json_output, quiet=quiet)
     _report(result, progress, db, json_output=json_output, quiet=quiet)
 
 
@@ -129,11 +129,11 @@ def resume(
             listener=listener,
         )
 
-    result, progress = _execute(work, db, quiet=quiet)
+    result, progress = _execute(work, db, json_output=json_output, quiet=quiet)
     _report(result, progress, db, json_output=json_output, quiet=quiet)
 
 
-def _execute(work: "Work", db: str | None, *, quiet: bool) -> "tuple[RunResult, Progress]":
+def _execute(work: "Work", db: str | None, *, json_output: bool, quiet: bool) -> "tuple[RunResult, Progress]":
     """Execute ``work`` in sight. The first Ctrl-C or SIGTERM ends it cleanly: its end is stored, and it can be resumed."""
     progress: Progress | None = None
     try:
@@ -145,6 +145,9 @@ def _execute(work: "Work", db: str | None, *, quiet: bool) -> "tuple[RunResult, 
             _draw_on_terminal(progress)
         hint = f"; resume with: monitor resume {run_id[:8]}{_db_flag(db)}" if run_id else " before anything was stored"
         error_line(f"cancelled{hint}", label="stopped")
+        if json_output:
+            error = {"kind": "Cancelled", "message": f"cancelled{hint}"}
+            emit_json("monitor.error/1", {"error": error, "exit_code": int(exit_codes.ExitCode.CANCELLED)})
         raise typer.Exit(exit_codes.ExitCode.CANCELLED) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 from monitor import verdict
@@ -25,6 +26,7 @@ from monitor.records import ErrorInfo, Exceeded, Finding, Frozen, Outcome, RunEn
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
+    from monitor.orchestrate.budget import Budget
     from monitor.orchestrate.subcall import Engine
     from monitor.records import RunStart, StoredSubcall
 
@@ -47,18 +49,31 @@ class RunResult(Frozen):
     seconds: float = 0.0
 
 
-async def execute(engine: Engine, recipe: Awaitable[Any]) -> RunEnd:
-    """Await the recipe and say how the run ended; only the store's own trouble is raised."""
+GRACE_SECONDS = 2.0
+"""How long a recipe may go on after the run's deadline, at which its calls end by themselves: to be told so, and return."""
+
+
+async def execute(engine: Engine, recipe: Awaitable[Any], budget: Budget) -> RunEnd:
+    """Await the recipe and say how the run ended; only the store's own trouble is raised.
+
+    A recipe that waits for something else than its calls is cut off soon after the run's deadline.
+    """
     task = asyncio.ensure_future(_contained(recipe))
     engine.on_halt = lambda: _cancel(task)
     ended: BaseException | None = None
     answer = ""
+    left = budget.seconds_left()
+    clock = asyncio.timeout(None if left is None or left == math.inf else max(0.0, left) + GRACE_SECONDS)
     try:
-        answer = _answer_text(await task)
+        async with clock:
+            answer = _answer_text(await task)
     except StoreError:
         raise
     except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - every way in which a recipe can end is recorded
         ended = exc
+    if clock.expired() and isinstance(ended, TimeoutError):
+        exceeded = budget.out_of_time()
+        ended = BudgetExceeded(f"the recipe was cut off: {'; '.join(map(str, exceeded))}", exceeded)
     ended = engine.halted or ended
     await engine.land()
     if not isinstance(ended, asyncio.CancelledError):

@@ -249,7 +249,7 @@ class _Execution:
             recipe_name=found.name,
             concurrency=concurrency,
         )
-        end = await execute(engine, found.function(context, start.task, **options))
+        end = await execute(engine, found.function(context, start.task, **options), context.budget)
         end = end.model_copy(update={"seconds": before + time.monotonic() - began, "at": now()})
         await self._commit(start, end)
         this = asyncio.current_task()

@@ -119,6 +119,13 @@ def test_json(monitor: Monitor) -> None:
     assert monitor("list", "--json").json["runs"][0]["run_id"] == shape["run_id"]
 
 
+def test_a_cancelled_run_is_json_too(monitor: Monitor, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("async def mine(ctx, task):\n    raise KeyboardInterrupt\n", encoding="utf-8")
+    done = run(monitor, "--json")
+    assert (done.code, done.json["format"], done.json["exit_code"]) == (130, "monitor.error/1", 130)
+    assert "monitor resume " in done.json["error"]["message"]
+
+
 def test_options_reach_the_recipe(monitor: Monitor) -> None:
     assert run(monitor, "--set", "times=3").out == "four four four\n"
     refused = run(monitor, "--set", "tims=3")
