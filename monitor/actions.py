@@ -25,7 +25,8 @@ def judge(observation: Observation, findings: Sequence[Finding]) -> Judgement:
     """Judge one observation by its findings. Pure, but for the time stamp.
 
     The strongest action that any finding asks for is taken. A subcall that has something to release (an answer, or part
-    of one) and may not release it ends as ``blocked``; one that failed or was cancelled stays what it was.
+    of one) and may not release it ends as ``blocked``; one that failed or was cancelled stays what it was (and the message
+    of its error is withheld: see ``enforce``).
     """
     asked = {action for finding in findings if (action := verdict.effective_action(finding))}
     action = max(asked, key=STRENGTH.index, default=Action.LOG)
@@ -66,6 +67,9 @@ def enforce(record: Record, judgement: Judgement) -> None:
         error = SubcallCancelled(f"{who} was cancelled", **where)
     else:
         problem = f"{seen.error.kind}: {seen.error.message}" if seen.error else "no reason was recorded"
+        if seen.error and judgement.action in verdict.BLOCKING:
+            # The message is text from outside, and a check says that nobody may have it.
+            problem = f"{seen.error.kind}: its message was withheld: {_because(judgement)}"
         error = SubcallFailed(f"{who} failed: {problem}", **where)
     raise error
 

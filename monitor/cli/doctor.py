@@ -57,7 +57,7 @@ def doctor(*, db: Db = None, config: Config = None, json_output: Json = False) -
             stdout().print(line, soft_wrap=True)
             if part.mend:
                 stdout().print(Text(f"{'':20}→ {visible(part.mend)}", style="cyan"), soft_wrap=True)
-        sys.stdout.write("all needed parts are ok\n" if not broken else f"{len(broken)} needed parts are not ok\n")
+        sys.stdout.write("all needed parts are ok\n" if not broken else f"not ok: {len(broken)} of the needed parts\n")
     if broken:
         raise typer.Exit(ExitCode.UNEXPECTED)
 

@@ -134,11 +134,11 @@ def resume(
 
 
 def _execute(work: "Work", db: str | None, *, json_output: bool, quiet: bool) -> "tuple[RunResult, Progress]":
-    """Execute ``work`` in sight. The first Ctrl-C or SIGTERM ends it cleanly: its end is stored, and it can be resumed."""
+    """Execute ``work`` in sight. The first Ctrl-C (or SIGTERM, or SIGHUP) ends it cleanly: stored, and to be resumed."""
     progress: Progress | None = None
     try:
         with watching(stderr(), quiet=quiet) as progress:
-            return asyncio.run(_ended_by_sigterm(work(progress))), progress
+            return asyncio.run(_ended_by_signals(work(progress))), progress
     except (KeyboardInterrupt, asyncio.CancelledError):
         run_id = progress.state.run_id if progress else ""
         if progress and not quiet:
@@ -151,14 +151,16 @@ def _execute(work: "Work", db: str | None, *, json_output: bool, quiet: bool) ->
         raise typer.Exit(exit_codes.ExitCode.CANCELLED) from None
 
 
-async def _ended_by_sigterm(coroutine: "Coroutine[Any, Any, RunResult]") -> "RunResult":
+async def _ended_by_signals(coroutine: "Coroutine[Any, Any, RunResult]") -> "RunResult":
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None, "this coroutine runs as a task"
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends a run as cleanly as Ctrl-C
+        loop.add_signal_handler(ending, task.cancel)
     try:
         return await coroutine
     finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+        for ending in (signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(ending)
 
 
 def _db_flag(db: str | None) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from monitor.orchestrate.roles import Role
 
 MIN_OUTPUT_TOKENS = 1
+RESAMPLING_TEMPERATURE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,11 @@ def unsent(error: ErrorInfo) -> Callable[[Call], Awaitable[Observation]]:
     return fail
 
 
-def bounded_request(step: Step, seed: int) -> ModelRequest:
-    """The request, its output bounded by the role, by what no budget has spent yet, and by the context window."""
+def bounded_request(step: Step, seed: int, resamples: int = 0) -> ModelRequest:
+    """The request, its output bounded by the role and by what no budget has spent yet.
+
+    A greedy model would give a malformed answer again, word for word: it is sampled anew at ``RESAMPLING_TEMPERATURE``.
+    """
     role = step.role
     output_tokens = role.max_output_tokens
     if (unspent := step.budget.unspent_output()) is not None:
@@ -91,7 +95,7 @@ def bounded_request(step: Step, seed: int) -> ModelRequest:
         max_output_tokens=output_tokens,
         tools=tuple(tool.spec for tool in step.tools),
         output_schema=role.output,
-        temperature=role.temperature,
+        temperature=RESAMPLING_TEMPERATURE if resamples and role.temperature == 0 else role.temperature,
         seed=seed,
         timeout=step.budget.seconds_left(),
     )

@@ -157,7 +157,10 @@ class Context:
 
         async def one(work: Awaitable[Any]) -> Any:
             async with gate:
-                return await work
+                try:
+                    return await work
+                except SystemExit as exc:  # in a task of its own it would end the event loop, and the run unrecorded
+                    raise RecipeError(f"the recipe called sys.exit({exc.code!r}): return or raise an error") from exc
 
         tasks = [asyncio.ensure_future(one(work)) for work in named]
         try:

@@ -58,8 +58,10 @@ async def execute(engine: Engine, recipe: Awaitable[Any], budget: Budget) -> Run
 
     A recipe that waits for something else than its calls is cut off soon after the run's deadline.
     """
-    task = asyncio.ensure_future(_contained(recipe))
+    task = asyncio.get_running_loop().create_task(_contained(recipe))
+    this = asyncio.current_task()
     engine.on_halt = lambda: _cancel(task)
+    engine.is_cancelled = lambda: task.cancelling() > 0
     ended: BaseException | None = None
     answer = ""
     left = budget.seconds_left()
@@ -74,7 +76,9 @@ async def execute(engine: Engine, recipe: Awaitable[Any], budget: Budget) -> Run
     if clock.expired() and isinstance(ended, TimeoutError):
         exceeded = budget.out_of_time()
         ended = BudgetExceeded(f"the recipe was cut off: {'; '.join(map(str, exceeded))}", exceeded)
-    ended = engine.halted or ended
+    if ended is None and this is not None and this.cancelling():
+        ended = asyncio.CancelledError()  # the recipe swallowed it: it does not end well all the same
+    ended = engine.halted or _unwrapped(ended)
     await engine.land()
     if not isinstance(ended, asyncio.CancelledError):
         await engine.finish_earlier()
@@ -94,6 +98,21 @@ async def _contained(recipe: Awaitable[Any]) -> Any:
         return await recipe
     except SystemExit as exc:
         raise RecipeError(f"the recipe called sys.exit({exc.code!r}): return an answer or raise an error") from exc
+
+
+def _unwrapped(ended: BaseException | None) -> BaseException | None:
+    """The gravest error of a group (of ``asyncio.TaskGroup``): what was blocked before what ran out before what failed."""
+    if not isinstance(ended, BaseExceptionGroup):
+        return ended
+    leaves: list[BaseException] = []
+    groups: list[BaseExceptionGroup[BaseException]] = [ended]
+    while groups:
+        for inner in groups.pop().exceptions:
+            (groups if isinstance(inner, BaseExceptionGroup) else leaves).append(inner)  # type: ignore[arg-type]  # told apart here
+    for kind in (Blocked, Rejected, BudgetExceeded, SubcallError, MonitorError):
+        if found := next((leaf for leaf in leaves if isinstance(leaf, kind)), None):
+            return found
+    return leaves[0]
 
 
 def _cancel(task: asyncio.Future[Any]) -> None:

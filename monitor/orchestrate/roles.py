@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 FENCE = "---"
 MAX_BYTES = 1 << 20
+RESERVED = frozenset({"prompt", "path", "sha256"})
+"""Fields of a role that its file gives by being what it is, not in front matter."""
 
 
 class Example(Frozen):
@@ -86,7 +88,7 @@ class Role(Frozen):
         except jsonschema.SchemaError as exc:
             where = ".".join(str(part) for part in exc.absolute_path)
             raise ValueError(f"is no JSON Schema: {where}: {exc.message}") from None
-        for word in ("pattern", "patternProperties", "$ref"):
+        for word in ("pattern", "patternProperties", "$ref", "$dynamicRef", "$recursiveRef"):
             if word in _keys(schema):
                 raise ValueError(
                     f"may not use {word}: answers are hostile text, and {word} can be made to run for ever"
@@ -173,7 +175,7 @@ def _load(path: Path, stamp: tuple[int, int]) -> Role:
         faults.append(Fault(str(path), 2, 1, "front matter is a list of `name: value` lines"))
     if faults or node is None:
         raise RoleError(faults)
-    if reserved := {"prompt", "path", "sha256"} & front.keys():
+    if reserved := RESERVED & front.keys():
         mark = node.place([min(reserved)])
         raise RoleError([Fault(str(path), mark.line, mark.column, f"{min(reserved)} does not belong in front matter")])
     prompt = "\n".join(lines[end + 1 :]).strip()
@@ -183,7 +185,7 @@ def _load(path: Path, stamp: tuple[int, int]) -> Role:
         for error in exc.errors(include_url=False):
             mark = node.place(error["loc"])
             what = ".".join(str(part) for part in error["loc"]) or "the role"
-            faults.append(Fault(str(path), mark.line, mark.column, f"{what}: {error['msg']}", _hint(error)))
+            faults.append(Fault(str(path), mark.line, mark.column, f"{what}: {error['msg']}.", _hint(error)))
         raise RoleError(sorted(faults, key=lambda fault: (fault.line, fault.column))) from None
 
 
@@ -191,7 +193,7 @@ def _hint(error: Any) -> str:
     """The nearest known name for a name that is not known."""
     if error["type"] != "extra_forbidden":
         return ""
-    known = Limits.model_fields if error["loc"][0] == "budget" else Role.model_fields
+    known = set(Limits.model_fields) if error["loc"][0] == "budget" else Role.model_fields.keys() - RESERVED
     return f"Unknown name{nearest(str(error['loc'][-1]), known)}; known: {', '.join(sorted(known))}."
 
 

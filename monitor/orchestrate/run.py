@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import monitor
@@ -20,7 +19,16 @@ from monitor.errors import ConfigError, ConflictError
 from monitor.orchestrate.budget import Budget
 from monitor.orchestrate.context import Context, recipe_options
 from monitor.orchestrate.ending import RunResult, execute, result_of
-from monitor.orchestrate.process import is_alive, owner_of, this_process
+from monitor.orchestrate.process import this_process
+from monitor.orchestrate.starting import (
+    ACTIVE,
+    anchored,
+    merged,
+    name,
+    refuse_if_alive,
+    refuse_unpriced,
+    seconds_of,
+)
 from monitor.orchestrate.subcall import Engine
 from monitor.orchestrate.workplace import Workplace
 from monitor.pipeline import LoadedChecks, Pipeline, load_checks
@@ -46,8 +54,6 @@ if TYPE_CHECKING:
     from monitor.models.base import ModelClient
 
 logger = logging.getLogger(__name__)
-_ACTIVE: set[str] = set()
-"""The runs that this process is executing now."""
 
 
 async def run(
@@ -89,6 +95,7 @@ async def run(
     settings = settings or Settings(
         db=db, model=None if not isinstance(model, str) else model, policies=policies, concurrency=concurrency
     )
+    model = anchored(model if model is not None else settings.model)
     checks = load_checks(tuple(policies if policies is not None else settings.policies))
     found = catalog.load_recipe(recipe)
     recipe_options(found.function, options or {})  # wrong options are told before anything is stored
@@ -99,9 +106,9 @@ async def run(
         recipe=found.ref,
         recipe_hash=found.sha256,
         task=escape_text(task),
-        model=_name(model if model is not None else settings.model),
+        model=name(model),
         seed=seed,
-        limits=_merged(settings.budget, budget),
+        limits=merged(settings.budget, budget),
         policies=checks.packs,
         rules=checks.rules,
         options=canonical_text({"options": dict(options or {}), "concurrency": concurrency or settings.concurrency}),
@@ -111,9 +118,9 @@ async def run(
         version=monitor.__version__,
         at=now(),
     )
-    workplace = Workplace(settings, model if model is not None else settings.model, found.path.parent)
+    workplace = Workplace(settings, model, found.path.parent)
     try:
-        _refuse_unpriced(start.limits, workplace.client(None))
+        refuse_unpriced(start.limits, workplace.client(None))
         with Store.open(db or settings.db, busy_seconds=settings.busy_seconds) as store:
             execution = _Execution(store, checks, workplace, listener)
             return await execution.go(StoredRun(start=start), start)
@@ -154,9 +161,9 @@ async def resume(
         earlier = store.run(run_id)
         if earlier.end and earlier.state == Outcome.OK:
             return result_of(earlier.start, earlier.end, store.subcalls(earlier.start.run_id), store.url)
-        _refuse_if_alive(earlier)
+        refuse_if_alive(earlier)
         checks = load_checks(earlier.start.policies)
-        limits = _merged(earlier.resumes[-1].limits if earlier.resumes else earlier.start.limits, budget)
+        limits = merged(earlier.resumes[-1].limits if earlier.resumes else earlier.start.limits, budget)
         me = this_process()
         found = catalog.load_recipe(earlier.start.recipe)
         again = RunResume(
@@ -172,7 +179,7 @@ async def resume(
         )
         workplace = Workplace(settings, model if model is not None else earlier.start.model, found.path.parent)
         try:
-            _refuse_unpriced(limits, workplace.client(None))
+            refuse_unpriced(limits, workplace.client(None))
             return await _Execution(store, checks, workplace, listener).go(earlier, again)
         finally:
             await workplace.aclose()
@@ -207,13 +214,13 @@ class _Execution:
         chosen = parse_json(start.options)
         concurrency = int(chosen["concurrency"])
         options = recipe_options(found.function, chosen["options"])
-        if start.run_id in _ACTIVE:
+        if start.run_id in ACTIVE:
             raise ConfigError(f"run {start.run_id} is being executed by this process already")
-        _ACTIVE.add(start.run_id)
+        ACTIVE.add(start.run_id)
         try:
             return await self._from(earlier, step, found, stored, options, concurrency)
         finally:
-            _ACTIVE.discard(start.run_id)
+            ACTIVE.discard(start.run_id)
 
     async def _from(  # noqa: PLR0917 - what ``go`` found out
         self,
@@ -225,7 +232,7 @@ class _Execution:
         concurrency: int,
     ) -> RunResult:
         start = earlier.start
-        before = _seconds_of(earlier, stored)
+        before = seconds_of(earlier, stored)
         began = time.monotonic()
         if isinstance(step, RunResume):
             await self._take_over(earlier, step)
@@ -276,52 +283,3 @@ class _Execution:
                 self._listener(event)
             except Exception:  # as in the pipeline: a broken display must not cost a run its end
                 logger.exception("the listener failed on a %s event", event.kind)
-
-
-def _merged(limits: Limits, over: Limits | None) -> Limits:
-    """``limits`` with those of ``over`` that were given, None (no limit) among them."""
-    return limits if over is None else limits.model_copy(update=over.model_dump(include=over.model_fields_set))
-
-
-def _refuse_unpriced(limits: Limits, client: ModelClient) -> None:
-    if limits.cost is not None and client.price is None:
-        raise ConfigError(
-            f"a cost limit is set, but the price of {client.name} is unknown: give input_price and output_price in "
-            "monitor.toml ([models.NAME]), or drop the cost limit. Nothing was spent"
-        )
-
-
-def _refuse_if_alive(run: StoredRun) -> None:
-    """Two processes must not drive one run. Raises ConfigError."""
-    if run.state != "started":
-        return
-    owner = owner_of(run.resumes[-1] if run.resumes else run.start)
-    if run.start.run_id in _ACTIVE or (owner != this_process() and is_alive(owner)):
-        raise ConfigError(
-            f"run {run.start.run_id} is still being executed by process {owner.pid} on {owner.host}: "
-            "wait for it or end it, then resume"
-        )
-
-
-def _seconds_of(run: StoredRun, stored: Sequence[StoredSubcall]) -> float:
-    """Wall seconds that earlier executions used: as the last end says, and from there (or from the start) to the last
-    event of an execution that was killed.
-    """
-    if run.end and run.ended_after_last_resume:
-        return run.end.seconds
-    before = run.end.seconds if run.end else 0.0
-    began = (run.resumes[-1] if run.resumes else run.start).at
-    last = max((at for subcall in stored for at in _times(subcall) if at), default=began)
-    return before + max(0.0, (_when(last) - _when(began)).total_seconds()) if began else before
-
-
-def _times(subcall: StoredSubcall) -> tuple[str, ...]:
-    return tuple(part.at for part in (subcall.call, subcall.observation, subcall.judgement) if part)
-
-
-def _when(at: str) -> datetime:
-    return datetime.fromisoformat(at)
-
-
-def _name(model: str | ModelClient) -> str:
-    return model if isinstance(model, str) else model.name

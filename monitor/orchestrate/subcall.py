@@ -69,6 +69,7 @@ class Engine:
     retry_failed: bool = False
     halted: Halted | None = None
     on_halt: Callable[[], None] = lambda: None
+    is_cancelled: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
         self._occurrences: Counter[str] = Counter()
@@ -224,7 +225,7 @@ class Engine:
         async with self.gate:
             self._stop_if_over()
             step.budget.begin()
-            request = bounded_request(step, self._seed(key, resamples))
+            request = bounded_request(step, self._seed(key, resamples), resamples)
             call = Call(
                 run_id=self.run_id,
                 span_id=new_span_id(),
@@ -300,6 +301,8 @@ class Engine:
     def _stop_if_over(self) -> None:
         if self.halted:
             raise self.halted
+        if self.is_cancelled():
+            raise asyncio.CancelledError  # the run was; a recipe that swallows that gets nothing more
         if self._over:
             raise RecipeError("the recipe has returned already: await every call before it does")
 

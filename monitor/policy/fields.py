@@ -182,6 +182,8 @@ def _tool_arguments(record: Record) -> Iterator[Passage]:
 def _tool_results(record: Record) -> Iterator[Passage]:
     if record.call.kind == "tool":
         yield Passage("output", record.observation.output)
+        if record.observation.error is not None:  # the text of a tool that failed reaches the model as well
+            yield Passage("error", record.observation.error.message)
     yield from _of_role("tool")(record).passages
 
 

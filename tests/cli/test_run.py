@@ -216,7 +216,7 @@ def test_resume_of_what_is_not_there(monitor: Monitor) -> None:
     assert (done.code, done.out) == (2, "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_cleanly_and_it_can_be_resumed(
     monitor: Monitor, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_malformed_answer_is_sampled_again_with_another_seed(desk: Desk) -> No
     errors = [subcall.observation.error for subcall in subcalls if subcall.observation]
     assert [error.kind for error in errors if error] == ["malformed_output", "malformed_output"]
     assert len({subcall.call.seed for subcall in subcalls}) == 3
+    assert [subcall.call.temperature for subcall in subcalls] == [0, 0.7, 0.7], "a greedy model would say it again"
     assert result.answer == "Paris"
     assert result.usage.calls == 3
 
@@ -240,6 +241,24 @@ def test_a_tool_runs_as_a_subcall_of_its_own_after_the_call_that_asked_is_judged
     assert result.usage.tool_calls == 1
 
 
+def test_a_withheld_error_of_a_tool_reaches_neither_model_nor_caller(
+    desk: Desk, tmp_path: Path, policy: Callable[..., str]
+) -> None:
+    """What a failing tool says comes from outside like any result: a rule on tool results sees it and can withhold it."""
+    write_tool_recipe(tmp_path)
+    source = (tmp_path / "tools.py").read_text().replace("return a + b", "raise ValueError('a zebra came in')")
+    (tmp_path / "tools.py").write_text(source)
+    asked = Reply(tool_calls=(ToolCall(id="1", name="add", arguments='{"a": 2, "b": 40}'),))
+    model = ScriptedModel([asked, "I see."])
+    desk.run(f"{tmp_path}/tools.py", model, policies=[policy("zebra", fields=("tool.result",))])
+    _, tool, _ = desk.subcalls()
+    assert tool.judgement is not None
+    assert tool.judgement.verdict.catches == ("the_word",)
+    told = model.requests[1].messages[-1].content
+    assert "withheld" in told
+    assert "zebra" not in told
+
+
 def test_a_failing_tool_is_told_to_the_model_and_a_tool_budget_holds(desk: Desk, tmp_path: Path) -> None:
     write_tool_recipe(tmp_path)
     bad = Reply(tool_calls=(ToolCall(id="1", name="add", arguments='{"a": "two"}'),), times=None)
@@ -297,6 +316,56 @@ def test_a_cancelled_run_says_so_and_resumes(desk: Desk) -> None:
         subcall.call.span_id for subcall in subcalls
     ]
     assert result.usage == total(subcall.charged for subcall in after)
+
+
+def test_a_recipe_that_swallows_its_cancellation_gets_nothing_more(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "clerk.md").write_text("---\nname: clerk\ndescription: a clerk\n---\nAnswer.\n")
+    (tmp_path / "deaf.py").write_text(
+        "import asyncio\n"
+        "async def deaf(ctx, task: str) -> str:\n"
+        "    for number in range(3):\n"
+        "        try:\n"
+        '            await ctx.call("clerk", task=f"{task} {number}")\n'
+        "        except (Exception, asyncio.CancelledError):\n"
+        "            pass\n"
+        '    return "I went on"\n'
+    )
+    model = ScriptedModel([Reply(hang=True, times=None)])
+    cancel_in_flight(desk, f"{tmp_path}/deaf.py", model)
+    assert model.calls == 1
+    with Store.open(desk.db) as store:
+        assert store.runs()[0].state == Outcome.CANCELLED
+
+
+def test_a_group_of_errors_ends_a_run_as_its_gravest_one(
+    desk: Desk, tmp_path: Path, policy: Callable[..., str]
+) -> None:
+    (tmp_path / "clerk.md").write_text("---\nname: clerk\ndescription: a clerk\n---\nAnswer.\n")
+    (tmp_path / "group.py").write_text(
+        "import asyncio\n"
+        "async def group(ctx, task: str) -> str:\n"
+        "    async with asyncio.TaskGroup() as tasks:\n"
+        "        for number in range(2):\n"
+        '            tasks.create_task(ctx.call("clerk", task=f"{task} {number}"))\n'
+        '    return "never"\n'
+    )
+    result = desk.run(f"{tmp_path}/group.py", ScriptedModel(lambda _: "a zebra"), policies=[policy("zebra")])
+    assert result.outcome is Outcome.BLOCKED
+    assert "the_word" in (result.error.message if result.error else "")
+
+
+def test_a_recipe_that_leaves_the_process_from_a_branch_fails(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "leave.py").write_text(
+        "import sys\n"
+        "async def leave(ctx, task: str) -> str:\n"
+        "    async def branch() -> str:\n"
+        "        sys.exit(0)\n"
+        "    await ctx.gather([branch])\n"
+        '    return "never"\n'
+    )
+    result = desk.run(f"{tmp_path}/leave.py", ScriptedModel([]))
+    assert result.outcome is Outcome.FAILED
+    assert "sys.exit" in (result.error.message if result.error else "")
 
 
 def test_a_cancelled_call_keeps_what_had_arrived(desk: Desk) -> None:

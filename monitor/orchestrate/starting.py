@@ -1,0 +1,79 @@
+"""What is looked at before a run starts or resumes: its limits, its price, its time so far, and who else drives it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monitor.errors import ConfigError
+from monitor.orchestrate.process import is_alive, owner_of, this_process
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from monitor.models.base import ModelClient
+    from monitor.records import Limits, StoredRun, StoredSubcall
+
+SCRIPTED = "scripted:"
+
+ACTIVE: set[str] = set()
+"""The runs that this process is executing now."""
+
+
+def merged(limits: Limits, over: Limits | None) -> Limits:
+    """``limits`` with those of ``over`` that were given, None (no limit) among them."""
+    return limits if over is None else limits.model_copy(update=over.model_dump(include=over.model_fields_set))
+
+
+def refuse_unpriced(limits: Limits, client: ModelClient) -> None:
+    """A cost limit needs a price. Raises ConfigError, before anything is spent."""
+    if limits.cost is not None and client.price is None:
+        raise ConfigError(
+            f"a cost limit is set, but the price of {client.name} is unknown: give input_price and output_price in "
+            "monitor.toml ([models.NAME]), or drop the cost limit. Nothing was spent"
+        )
+
+
+def refuse_if_alive(run: StoredRun) -> None:
+    """Two processes must not drive one run. Raises ConfigError."""
+    if run.state != "started":
+        return
+    owner = owner_of(run.resumes[-1] if run.resumes else run.start)
+    if run.start.run_id in ACTIVE or (owner != this_process() and is_alive(owner)):
+        raise ConfigError(
+            f"run {run.start.run_id} is still being executed by process {owner.pid} on {owner.host}: "
+            "wait for it or end it, then resume"
+        )
+
+
+def seconds_of(run: StoredRun, stored: Sequence[StoredSubcall]) -> float:
+    """Wall seconds that earlier executions used: as the last end says, and from there (or from the start) to the last
+    event of an execution that was killed.
+    """
+    if run.end and run.ended_after_last_resume:
+        return run.end.seconds
+    before = run.end.seconds if run.end else 0.0
+    began = (run.resumes[-1] if run.resumes else run.start).at
+    last = max((at for subcall in stored for at in _times(subcall) if at), default=began)
+    return before + max(0.0, (_when(last) - _when(began)).total_seconds()) if began else before
+
+
+def _times(subcall: StoredSubcall) -> tuple[str, ...]:
+    return tuple(part.at for part in (subcall.call, subcall.observation, subcall.judgement) if part)
+
+
+def _when(at: str) -> datetime:
+    return datetime.fromisoformat(at)
+
+
+def anchored(model: str | ModelClient) -> str | ModelClient:
+    """A script's path made absolute, so that the run can be resumed from anywhere."""
+    if isinstance(model, str) and model.startswith(SCRIPTED):
+        return SCRIPTED + str(Path(model.removeprefix(SCRIPTED)).expanduser().absolute())
+    return model
+
+
+def name(model: str | ModelClient) -> str:
+    """The model's name as the record has it."""
+    return model if isinstance(model, str) else model.name
