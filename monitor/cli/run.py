@@ -154,13 +154,15 @@ def _execute(work: "Work", db: str | None, *, json_output: bool, quiet: bool) ->
 async def _ended_by_signals(coroutine: "Coroutine[Any, Any, RunResult]") -> "RunResult":
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None, "this coroutine runs as a task"
-    for ending in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends a run as cleanly as Ctrl-C
-        loop.add_signal_handler(ending, task.cancel)
+    # A closed terminal ends a run as cleanly as Ctrl-C; under nohup the signal is ignored, and stays so.
+    heeded = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
+    for one in heeded:
+        loop.add_signal_handler(one, task.cancel)
     try:
         return await coroutine
     finally:
-        for ending in (signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(ending)
+        for one in heeded:
+            loop.remove_signal_handler(one)
 
 
 def _db_flag(db: str | None) -> str:

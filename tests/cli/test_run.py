@@ -224,7 +224,14 @@ def test_a_signal_ends_the_run_cleanly_and_it_can_be_resumed(
     script(tmp_path, FOUR.replace("times: forever", "when: asked 0").rstrip()[:-1] + ", {hang: true}]\n")
     command = [sys.executable, "-m", "monitor", "run", "./mine.py", "asked", "--set", "times=2", "--no-policy"]
     command += ["--model", "scripted:script.yaml"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
+    # A shell that runs the tests in the background has them ignore SIGINT, and what they start would inherit that.
+    before = {one: signal.signal(one, signal.SIG_DFL) for one in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        child = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    with child as process:
         assert process.stderr
         said = ""
         for line in process.stderr:
