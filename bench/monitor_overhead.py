@@ -1,19 +1,18 @@
 """What the monitor adds to a subcall, beside the floor: the same commits made raw.
 
-    python bench/monitor_overhead.py [--subcalls 300] [--rounds 5] [--json]
+    python bench/monitor_overhead.py [--subcalls 960] [--json]
 
-Three things are timed in turn, round after round, under 1 and under 16 concurrent subcalls:
+Three things take turns inside one process and one event loop, in an order that changes with every turn, one call at a time
+and 16 at a time:
 
 bare        the model client alone, against a stub server on loopback in a process of its own
-monitored   the same requests as subcalls of a run: reserved, stored, checked by 12 rules (the first of the shipped pack),
+monitored   the same request as a subcall of a run: reserved, stored, checked by 12 rules (the first of the shipped pack),
             judged, released
-raw         the bare client again, and around each call the rows and commits that the monitored run made for it, with
-            nothing but SQLite: one connection, one transaction per event, ``journal_mode=WAL``, ``synchronous=FULL``
-burst       those rows and commits without the calls, one straight after the other: what a disk does that never rests
+raw         the bare client again, and around each call the rows and commits that a monitored subcall makes, with nothing
+            but SQLite: one connection, one transaction per event, ``journal_mode=WAL``, ``synchronous=FULL``
 
 What the monitor adds is monitored minus bare, and what raw commits add is raw minus bare; the figure is the one divided by
-the other. Prompt, reasoning and answer together have about 3 KB. Times are milliseconds per subcall, the median of the
-rounds with the least and the most.
+the other. Prompt, reasoning and answer together have about 3 KB.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pysqlite3
 
 import monitor
+from monitor import catalog
 from monitor.models import resolve
 from monitor.models.alias import ModelAlias
 from monitor.models.base import ModelRequest, Progress
@@ -41,9 +41,7 @@ from monitor.records import Limits, Message, Outcome
 from monitor.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from monitor.models.base import ModelClient
+    from collections.abc import Awaitable, Callable
 
 ROOT = Path(__file__).parents[1]
 WORDS = "The committee met on Tuesday to look at the figures for the third quarter and found them in good order. "
@@ -52,9 +50,11 @@ ANSWER = f"<think>{WORDS * 7}</think>{WORDS * 7}"
 CONCURRENCIES = (1, 16)
 RULES = 12
 RECIPE = """
-async def office(ctx, task, count=1):
-    answers = await ctx.map("clerk", [{"task": f"{task} {number:06d}"} for number in range(count)])
-    return str(len(answers))
+BENCH = None  # the bench, put here before the run
+
+async def office(ctx, task, count=0):
+    await BENCH.rounds(lambda number: ctx.call("clerk", task=f"{task} {number:06d}"), count)
+    return "done"
 """
 ROLE = "---\nname: clerk\ndescription: a clerk\nmax_output_tokens: 800\ntemperature: 0\n---\nYou read papers.\n"
 
@@ -65,18 +65,12 @@ Commit: TypeAlias = list[tuple[str, tuple[Any, ...]]]
 
 @dataclass(frozen=True)
 class Row:
-    """The figures of one concurrency, in milliseconds per subcall."""
+    """The figures of one concurrency: for each round, milliseconds per subcall."""
 
     concurrent: int
     bare: list[float]
     monitored: list[float]
     raw: list[float]
-    burst: list[float]
-
-    @property
-    def floor(self) -> list[float]:
-        """What the same commits made raw add, round by round."""
-        return [with_commits - bare for with_commits, bare in zip(self.raw, self.bare, strict=True)]
 
     @property
     def added(self) -> list[float]:
@@ -84,109 +78,85 @@ class Row:
         return [with_monitor - bare for with_monitor, bare in zip(self.monitored, self.bare, strict=True)]
 
     @property
+    def floor(self) -> list[float]:
+        """What the same commits made raw add, round by round."""
+        return [with_commits - bare for with_commits, bare in zip(self.raw, self.bare, strict=True)]
+
+    @property
     def ratio(self) -> float:
-        """What is added, by the same commits made raw."""
-        return statistics.median(self.added) / statistics.median(self.floor)
+        """What the monitor adds in all rounds together, by what the same commits made raw add in them."""
+        return sum(self.added) / sum(self.floor)
 
 
 class Bench:
-    """One stub server, one folder, and the three things to time."""
+    """One stub server, one folder, and the three things to time, which take turns inside one run."""
 
-    def __init__(self, folder: Path, base_url: str, subcalls: int) -> None:
+    def __init__(self, folder: Path, base_url: str) -> None:
         self.folder = folder
-        self.subcalls = subcalls
         self.alias = {"model": "stub", "base_url": base_url, "input_price": 0.1, "output_price": 0.4}
-        (folder / "office.py").write_text(RECIPE)
+        self.recipe = str(folder / "office.py")
+        Path(self.recipe).write_text(RECIPE)
         (folder / "clerk.md").write_text(ROLE)
         self.pack = folder / "twelve.yaml"
         self.pack.write_text(first_rules(ROOT / "policies/core.yaml", RULES))
-        self.number = 0
+        self.concurrent = 1
+        self.row = Row(1, [], [], [])
+        self.commits: list[Commit] = []
 
-    def client(self) -> ModelClient:
-        """A client for the stub."""
-        return resolve.resolve("stub", aliases={"stub": ModelAlias.model_validate(self.alias)})
+    def measure(self, concurrent: int, turns: int) -> Row:
+        """Time ``turns`` turns of ``concurrent`` calls each, three ways in every turn."""
+        self.concurrent = concurrent
+        self.commits, self.row = [], Row(concurrent, [], [], [])
+        schema, self.commits = read_commits(self._run(turns))  # a first run, for the rows; it also warms everything
+        self.connection = raw_store(self.folder / f"raw-{concurrent}.db", schema)
+        self.row = Row(concurrent, [], [], [])
+        self._run(turns)
+        self.connection.close()
+        return self.row
 
-    def bare(self, concurrent: int, commit: Callable[[], None] = lambda: None) -> float:
-        """Milliseconds per call of the client alone; ``commit`` is done once before each call and twice after it."""
-
-        async def all_calls() -> float:
-            client = self.client()
-            gate = asyncio.Semaphore(concurrent)
-
-            async def one(number: int) -> None:
-                messages = (
-                    Message(role="system", content="You read papers."),
-                    Message(role="user", content=f"{PAPER} {self.number:03d} {number:06d}"),
-                )
-                async with gate:
-                    commit()
-                    await client.complete(ModelRequest(messages, 800, temperature=0, seed=1), Progress())
-                    commit()
-                    commit()
-
-            await one(-1)  # the client is warm, as it is after a run's first call
-            began = time.perf_counter()
-            await asyncio.gather(*(one(number) for number in range(self.subcalls)))
-            took = time.perf_counter() - began
-            await client.aclose()
-            return took
-
-        return self._per_subcall(asyncio.run(all_calls()))
-
-    def monitored(self, concurrent: int) -> tuple[float, Path]:
-        """Milliseconds per subcall of a run, and the database that it left."""
-        self.number += 1
-        db = self.folder / f"{concurrent}-{self.number}.db"
-        marks: list[float] = []
-
-        def mark(event: Any) -> None:
-            if event.kind == "run_started" or (event.kind == "judged" and not marks[1:]):
-                marks.append(time.perf_counter())  # from the first judged subcall on: the connection is there
-
+    def _run(self, turns: int) -> Path:
+        catalog.load_recipe(self.recipe).function.__globals__["BENCH"] = self
+        db = self.folder / f"{time.monotonic_ns()}.db"
+        calls = turns * self.concurrent
         result = monitor.run_sync(
-            str(self.folder / "office.py"),
-            f"{PAPER} {self.number:03d}",
+            self.recipe,
+            PAPER,
             settings=Settings(db=str(db), model="stub", models={"stub": self.alias}, policies=[str(self.pack)]),
-            options={"count": self.subcalls + 1},
-            budget=Limits(calls=self.subcalls + 1, seconds=600),
-            concurrency=concurrent,
-            listener=mark,
+            options={"count": turns},
+            budget=Limits(calls=calls, seconds=600),
+            concurrency=self.concurrent,
         )
-        took = time.perf_counter() - marks[1]
         assert result.outcome is Outcome.OK, result
-        assert int(result.answer) == self.subcalls + 1
-        return self._per_subcall(took), db
+        assert result.usage.calls == calls
+        return db
 
-    def raw(self, db: Path, concurrent: int) -> float:
-        """Milliseconds per call of the client with the commits of ``db`` made around it by nothing but SQLite."""
-        connection, commits = self._raw_store(db)
-        left = iter(commits)
-        took = self.bare(concurrent, lambda: make(connection, next(left)))
-        connection.close()
-        return took
+    async def rounds(self, subcall: Callable[[int], Awaitable[Any]], turns: int) -> None:
+        """What the recipe does: subcalls alone to gather rows, then the three in turn, in changing order."""
+        client = resolve.resolve("stub", aliases={"stub": ModelAlias.model_validate(self.alias)})
+        left = iter(self.commits)
 
-    def burst(self, db: Path) -> float:
-        """Milliseconds per subcall for the commits of ``db``, one straight after the other."""
-        connection, commits = self._raw_store(db)
-        began = time.perf_counter()
-        for commit in commits:
-            make(connection, commit)
-        took = time.perf_counter() - began
-        connection.close()
-        return self._per_subcall(took)
+        async def bare(number: int) -> None:
+            messages = (
+                Message(role="system", content="You read papers."),
+                Message(role="user", content=f"{PAPER} {number:06d}"),
+            )
+            await client.complete(ModelRequest(messages, 800, temperature=0, seed=number, timeout=600), Progress())
 
-    def _raw_store(self, db: Path) -> tuple[Any, list[Commit]]:
-        schema, commits = read_commits(db)
-        path = self.folder / f"raw-{self.number}-{time.monotonic_ns()}.db"
-        connection = pysqlite3.connect(str(path), isolation_level=None)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        for statement in schema:
-            connection.execute(statement)
-        return connection, commits
+        async def raw(number: int) -> None:
+            make(self.connection, next(left))
+            await bare(number)
+            make(self.connection, next(left))
+            make(self.connection, next(left))
 
-    def _per_subcall(self, seconds: float) -> float:
-        return seconds * 1000 / self.subcalls
+        ways = [(subcall, self.row.monitored), (bare, self.row.bare), (raw, self.row.raw)]
+        for turn in range(turns):
+            for shift in range(3 if self.commits else 1):
+                way, times = ways[(turn + shift) % 3] if self.commits else ways[0]
+                numbers = range(turn * self.concurrent, (turn + 1) * self.concurrent)
+                began = time.perf_counter()
+                await asyncio.gather(*(way(number) for number in numbers))
+                times.append((time.perf_counter() - began) * 1000 / self.concurrent)
+        await client.aclose()
 
 
 def first_rules(pack: Path, count: int) -> str:
@@ -226,8 +196,9 @@ def read_commits(db: Path) -> tuple[list[str], list[Commit]]:
     canonical_at = [column[1] for column in connection.execute("PRAGMA table_info(events)")].index("canonical")
     payload_at = [column[1] for column in connection.execute("PRAGMA table_info(message_nodes)")].index("payload")
     parent_at = [column[1] for column in connection.execute("PRAGMA table_info(message_nodes)")].index("parent_hash")
+    kind_at = [column[1] for column in connection.execute("PRAGMA table_info(events)")].index("kind")
     connection.close()
-    commits = []
+    commits: list[Commit] = []
     for _, event in sorted(events.items()):
         needed: list[tuple[str, tuple[Any, ...]]] = []
         found = re.findall(r"[0-9a-f]{64}", event[canonical_at])
@@ -239,33 +210,35 @@ def read_commits(db: Path) -> tuple[list[str], list[Commit]]:
                 needed.insert(0, (insert_node, node))
             elif name in texts:
                 needed.insert(0, (insert_text, texts.pop(name)))
-        commits.append([*needed, (insert_event, event)])
+        if not event[kind_at].startswith("run_"):
+            commits.append([*needed, (insert_event, event)])
     assert not nodes
     assert not texts
     return schema, commits
 
 
-def measure(subcalls: int, rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """Time all three in turn; ``say`` is told how far it is."""
+def raw_store(path: Path, schema: list[str]) -> Any:
+    """A database with the monitor's schema and settings, open with nothing but SQLite."""
+    connection = pysqlite3.connect(str(path), isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    for statement in schema:
+        connection.execute(statement)
+    return connection
+
+
+def measure(subcalls: int, say: Callable[[str], None]) -> list[Row]:
+    """Measure each concurrency; ``say`` is told how far it is."""
     with tempfile.TemporaryDirectory() as name:
         command = [sys.executable, str(ROOT / "tests/stubs/openai_stub.py"), "--port", "0"]
         server = subprocess.Popen([*command, "--mode", f"say={ANSWER}"], stdout=subprocess.PIPE, text=True)
         try:
             assert server.stdout is not None
-            bench = Bench(Path(name), server.stdout.readline().strip(), subcalls)
+            bench = Bench(Path(name), server.stdout.readline().strip())
             rows = []
             for concurrent in CONCURRENCIES:
-                bench.bare(concurrent)
-                bench.monitored(concurrent)  # warm: imports, policies, page cache
-                row = Row(concurrent, [], [], [], [])
-                for number in range(rounds):
-                    row.bare.append(bench.bare(concurrent))
-                    took, db = bench.monitored(concurrent)
-                    row.monitored.append(took)
-                    row.raw.append(bench.raw(db, concurrent))
-                    row.burst.append(bench.burst(db))
-                    say(f"{concurrent} concurrent, round {number + 1} of {rounds}")
-                rows.append(row)
+                say(f"{concurrent} at a time")
+                rows.append(bench.measure(concurrent, subcalls // concurrent))
             return rows
         finally:
             server.kill()
@@ -273,33 +246,29 @@ def measure(subcalls: int, rounds: int, say: Callable[[str], None]) -> list[Row]
 
 
 def spread(values: list[float]) -> str:
-    """Median, least and most."""
-    return f"{statistics.median(values):6.2f} ({min(values):.2f} to {max(values):.2f})"
+    """Mean, median and the middle half."""
+    low, median, high = statistics.quantiles(values, n=4)
+    return f"{statistics.fmean(values):6.2f}   median {median:6.2f}, middle half {low:.2f} to {high:.2f}"
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--subcalls", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--subcalls", type=int, default=960)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    rows = measure(asked.subcalls, asked.rounds, lambda text: print(text, file=sys.stderr))
+    rows = measure(asked.subcalls, lambda text: print(text, file=sys.stderr))
     if asked.json:
-        print(
-            json.dumps(
-                [{**row.__dict__, "added": row.added, "floor": row.floor, "ratio": row.ratio} for row in rows], indent=2
-            )
-        )
+        print(json.dumps([{**row.__dict__, "ratio": row.ratio} for row in rows], indent=2))
         return
-    print(f"milliseconds per subcall, {asked.subcalls} subcalls, median of {asked.rounds} rounds (least to most)")
+    print(f"milliseconds per subcall, mean of {asked.subcalls} subcalls of each kind in turn")
     for row in rows:
-        print(f"\n{row.concurrent} concurrent")
+        print(f"\n{row.concurrent} at a time")
         print(f"  bare client      {spread(row.bare)}")
         print(f"  monitored        {spread(row.monitored)}")
         print(f"  with raw commits {spread(row.raw)}")
         print(f"  monitor adds     {spread(row.added)}")
-        print(f"  raw commits add  {spread(row.floor)}   (in one burst: {statistics.median(row.burst):.2f})")
+        print(f"  raw commits add  {spread(row.floor)}")
         print(f"  ratio            {row.ratio:6.2f}")
 
 
