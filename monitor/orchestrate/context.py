@@ -48,7 +48,7 @@ class Answer(Frozen):
 
 
 class Workplace(Protocol):
-    """Where contexts get their parts from: see ``run.Workplace``."""
+    """Where contexts get their parts from: see ``workplace.Workplace``."""
 
     def role(self, name: str) -> Role:
         """The role of that name or path. Raises CatalogError, RoleError."""
@@ -110,9 +110,10 @@ class Context:
         name = fingerprint(self.scope, "call", chosen.name, client.name, [m.content for m in messages])
         scope = f"{self.scope}/{chosen.name}:{self.engine.name_step(name)}"
         depth = (under.depth if under else self.depth) + 1
-        account = self.budget.child(chosen.name, chosen.budget, depth=depth, already=self.engine.spent_in(scope))
+        already = self.engine.spent_in(scope)
+        account = self.budget.child(chosen.name, chosen.budget, depth=depth, already=already)
         if budget is not None:
-            account = account.child(chosen.name, budget, depth=depth, already=self.engine.spent_in(scope))
+            account = account.child(chosen.name, budget, depth=depth, already=already)
         task = inputs.get("task")
         step = Step(
             role=chosen,
@@ -157,10 +158,7 @@ class Context:
 
         async def one(work: Awaitable[Any]) -> Any:
             async with gate:
-                try:
-                    return await work
-                except SystemExit as exc:  # in a task of its own it would end the event loop, and the run unrecorded
-                    raise RecipeError(f"the recipe called sys.exit({exc.code!r}): return or raise an error") from exc
+                return await contained(work)
 
         tasks = [asyncio.ensure_future(one(work)) for work in named]
         try:
@@ -218,6 +216,14 @@ class Context:
                     text = f"failed: {exc}"
             told.append(Message(role="tool", content=text, tool_call_id=tool_call.id))
         return told
+
+
+async def contained(work: Awaitable[Any]) -> Any:
+    """Await a recipe's own code; ``sys.exit`` in it fails the recipe, instead of ending the event loop and all in it."""
+    try:
+        return await work
+    except SystemExit as exc:
+        raise RecipeError(f"the recipe called sys.exit({exc.code!r}): return an answer or raise an error") from exc
 
 
 def answer_of(subcall: StoredSubcall, role: Role) -> Answer:

@@ -13,14 +13,13 @@ from monitor.errors import (
     BudgetExceeded,
     ModelError,
     MonitorError,
-    RecipeError,
     Rejected,
     StoreError,
     SubcallCancelled,
     SubcallError,
 )
 from monitor.models.secrets import clean
-from monitor.orchestrate.context import Answer
+from monitor.orchestrate.context import Answer, contained
 from monitor.records import ErrorInfo, Exceeded, Finding, Frozen, Outcome, RunEnd, Status, Usage, Verdict
 
 if TYPE_CHECKING:
@@ -58,9 +57,9 @@ async def execute(engine: Engine, recipe: Awaitable[Any], budget: Budget) -> Run
 
     A recipe that waits for something else than its calls is cut off soon after the run's deadline.
     """
-    task = asyncio.get_running_loop().create_task(_contained(recipe))
+    task = asyncio.get_running_loop().create_task(contained(recipe))
     this = asyncio.current_task()
-    engine.on_halt = lambda: _cancel(task)
+    engine.on_halt = task.cancel
     engine.is_cancelled = lambda: task.cancelling() > 0
     ended: BaseException | None = None
     answer = ""
@@ -92,14 +91,6 @@ async def execute(engine: Engine, recipe: Awaitable[Any], budget: Budget) -> Run
     )
 
 
-async def _contained(recipe: Awaitable[Any]) -> Any:
-    """Await the recipe; one that leaves the process (``sys.exit``) fails, and takes nobody with it."""
-    try:
-        return await recipe
-    except SystemExit as exc:
-        raise RecipeError(f"the recipe called sys.exit({exc.code!r}): return an answer or raise an error") from exc
-
-
 def _unwrapped(ended: BaseException | None) -> BaseException | None:
     """The gravest error of a group (of ``asyncio.TaskGroup``): what was blocked before what ran out before what failed."""
     if not isinstance(ended, BaseExceptionGroup):
@@ -113,10 +104,6 @@ def _unwrapped(ended: BaseException | None) -> BaseException | None:
         if found := next((leaf for leaf in leaves if isinstance(leaf, kind)), None):
             return found
     return leaves[0]
-
-
-def _cancel(task: asyncio.Future[Any]) -> None:
-    task.cancel()
 
 
 def _answer_text(returned: Any) -> str:

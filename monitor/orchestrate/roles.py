@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 import string
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import jsonschema
@@ -113,7 +113,7 @@ class Role(Frozen):
                 raise ValueError(f"example {number} does not fit the output schema: {error.message}")
         return examples
 
-    @property
+    @cached_property
     def schema_text(self) -> str:
         """The output schema as canonical JSON, or an empty text."""
         return "" if self.output is None else canonical_text(self.output)
@@ -124,12 +124,17 @@ class Role(Frozen):
 
     def messages(self, inputs: dict[str, Any]) -> tuple[Message, ...]:
         """The messages of a subcall of this role: prompt, examples, and what was handed."""
+        return (*self.opening, Message(role="user", content=self.user_message(inputs)))
+
+    @cached_property
+    def opening(self) -> tuple[Message, ...]:
+        """The messages that every subcall of this role begins with: prompt and examples."""
         turns = [Message(role="system", content=self.prompt)] if self.prompt else []
         for example in self.examples:
             answer = example.output if isinstance(example.output, str) else _ordered_json(example.output)
             turns.append(Message(role="user", content=self.user_message(example.input)))
             turns.append(Message(role="assistant", content=answer))
-        return (*turns, Message(role="user", content=self.user_message(inputs)))
+        return tuple(turns)
 
 
 def render(template: str | None, inputs: dict[str, Any], who: str) -> str:

@@ -123,7 +123,7 @@ async def run(
         refuse_unpriced(start.limits, workplace.client(None))
         with Store.open(db or settings.db, busy_seconds=settings.busy_seconds) as store:
             execution = _Execution(store, checks, workplace, listener)
-            return await execution.go(StoredRun(start=start), start)
+            return await execution.go(StoredRun(start=start), start, found)
     finally:
         await workplace.aclose()
 
@@ -180,7 +180,7 @@ async def resume(
         workplace = Workplace(settings, model if model is not None else earlier.start.model, found.path.parent)
         try:
             refuse_unpriced(limits, workplace.client(None))
-            return await _Execution(store, checks, workplace, listener).go(earlier, again)
+            return await _Execution(store, checks, workplace, listener).go(earlier, again, found)
         finally:
             await workplace.aclose()
 
@@ -206,10 +206,9 @@ class _Execution:
         self._workplace = workplace
         self._listener = listener
 
-    async def go(self, earlier: StoredRun, step: RunStart | RunResume) -> RunResult:
-        """Execute the run from ``step`` to its end."""
+    async def go(self, earlier: StoredRun, step: RunStart | RunResume, found: catalog.Recipe) -> RunResult:
+        """Execute the run from ``step`` to its end; ``found`` is the recipe whose hash ``step`` records."""
         start = earlier.start
-        found = catalog.load_recipe(start.recipe)
         stored = () if isinstance(step, RunStart) else tuple(self._store.subcalls(start.run_id))
         chosen = parse_json(start.options)
         concurrency = int(chosen["concurrency"])

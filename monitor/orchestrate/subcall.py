@@ -68,7 +68,7 @@ class Engine:
     stored: Sequence[StoredSubcall] = ()
     retry_failed: bool = False
     halted: Halted | None = None
-    on_halt: Callable[[], None] = lambda: None
+    on_halt: Callable[[], object] = lambda: None
     is_cancelled: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
@@ -80,6 +80,11 @@ class Engine:
             self._earlier[subcall.call.key].append(subcall)
         for attempts in self._earlier.values():
             attempts.sort(key=lambda subcall: subcall.call.attempt)
+        self._charged_in: defaultdict[str, list[Usage]] = defaultdict(list)
+        for subcall in self.stored:
+            self._charged_in[""].append(subcall.charged)
+            for scope in () if self._forgives(subcall) else _scopes_of(subcall.call.scope):
+                self._charged_in[scope].append(subcall.charged)
 
     def spent_in(self, scope: str) -> Usage:
         """What earlier executions spent (or still have reserved) in a scope and all scopes below it; "" is the run.
@@ -87,15 +92,7 @@ class Engine:
         Where failures are tried again, only the run still carries them: a role that used up its calls in an outage could
         never be asked again otherwise.
         """
-        return total(
-            subcall.charged
-            for subcall in self.stored
-            if not scope
-            or (
-                (subcall.call.scope == scope or subcall.call.scope.startswith(f"{scope}/"))
-                and not self._forgives(subcall)
-            )
-        )
+        return total(self._charged_in.get(scope, ()))
 
     def _forgives(self, subcall: StoredSubcall) -> bool:
         return self.retry_failed and subcall.state in {Outcome.FAILED, Outcome.BUDGET_EXCEEDED}
@@ -310,3 +307,9 @@ class Engine:
         """A seed of 31 bits from the run's seed and the step: the same in every execution of the run."""
         digest = hashlib.sha256(f"{self.seed}:{key}:{resamples}".encode()).digest()
         return int.from_bytes(digest[:4], "big") >> 1
+
+
+def _scopes_of(scope: str) -> list[str]:
+    """A scope and the scopes that it lies in, but for the run's own: "/a/b" is in "/a" and in "/a/b"."""
+    ends = [index for index, char in enumerate(scope) if char == "/" and index] + [len(scope)]
+    return [scope[:end] for end in ends if end]

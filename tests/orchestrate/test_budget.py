@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from monitor.errors import BudgetExceeded, ConfigError
 from monitor.orchestrate.budget import COUNTED, PICO, Amounts, Budget, Refusal, Reservation, picodollars
+from monitor.orchestrate.calls import usage_of
 from monitor.records import LimitName, Limits, Usage
 
 
@@ -24,17 +25,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-def usage_of(amounts: Amounts) -> Usage:
-    return Usage(
-        calls=amounts.calls,
-        input_tokens=amounts.input_tokens,
-        output_tokens=amounts.output_tokens,
-        cached_tokens=amounts.cached_tokens,
-        cost=None if amounts.cost is None else amounts.cost / PICO,
-        tool_calls=amounts.tool_calls,
-    )
 
 
 def taken(budget: Budget, name: LimitName) -> int:
