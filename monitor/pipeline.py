@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from monitor import actions, catalog, checks, policy
 from monitor.canonical import escape_text
@@ -21,11 +21,10 @@ from monitor.models.secrets import clean
 from monitor.records import ErrorInfo, Event, Judgement, Observation, Outcome, Record, StoredSubcall, Usage, now
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from monitor.records import Call, RuleRef
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -60,8 +59,11 @@ def load_checks(packs: Sequence[str]) -> LoadedChecks:
 class EventSink(Protocol):
     """Where events are committed: the store."""
 
-    async def append(self, *events: Event) -> None:
-        """Commit the events in one transaction; return only when they are durable. Raises StoreError."""
+    def submit(self, *events: Event) -> asyncio.Future[None]:
+        """Commit the events in one transaction; the future is done when they are durable. It raises StoreError.
+
+        Who stops waiting for it does not undo the commit.
+        """
         ...
 
 
@@ -94,13 +96,12 @@ class Pipeline:
             StoreError: an event could not be committed; then nothing is returned.
             asyncio.CancelledError: the caller was cancelled; the record says so.
         """
-        try:
-            await _to_its_end(self._commit(call.run_id, call.span_id, call))
-        except asyncio.CancelledError:
+        started = _Cancellation()
+        await self._commit(call.run_id, call.span_id, call, started)
+        if started:
             # The call was never made: nothing was spent.
-            never_made = Observation(outcome=Outcome.CANCELLED, usage=Usage(cost=0.0), at=now())
-            await _to_its_end(self.conclude(call, never_made))
-            raise
+            await self.conclude(call, Observation(outcome=Outcome.CANCELLED, usage=Usage(cost=0.0), at=now()))
+            started.raise_late()
         cancelled: asyncio.CancelledError | None = None
         try:
             observation = await work()
@@ -112,21 +113,30 @@ class Pipeline:
         except Exception as exc:  # noqa: BLE001 - whatever broke, the record must say so; it is raised as SubcallFailed
             info = ErrorInfo(kind="internal", message=clean(escape_text(f"{type(exc).__name__}: {exc}")))
             observation = _broken_off(call, Outcome.FAILED, info)
-        judged = await _to_its_end(self.conclude(call, observation))
+        judged = await self.conclude(call, observation)
         if cancelled or observation.outcome is Outcome.CANCELLED:
             raise cancelled or asyncio.CancelledError
         return judged
 
     async def conclude(self, call: Call, observation: Observation) -> StoredSubcall:
-        """Commit what came back, check it, commit the verdict."""
-        await self._commit(call.run_id, call.span_id, observation)
-        return await self.judge(call, observation)
+        """Commit what came back, check it, commit the verdict; all of it even if the caller is cancelled meanwhile."""
+        cancellation = _Cancellation()
+        await self._commit(call.run_id, call.span_id, observation, cancellation)
+        subcall = await self._judge(call, observation, cancellation)
+        cancellation.raise_late()
+        return subcall
 
     async def judge(self, call: Call, observation: Observation) -> StoredSubcall:
         """Check an observation that is committed already, and commit the verdict."""
+        cancellation = _Cancellation()
+        subcall = await self._judge(call, observation, cancellation)
+        cancellation.raise_late()
+        return subcall
+
+    async def _judge(self, call: Call, observation: Observation, cancellation: _Cancellation) -> StoredSubcall:
         findings = checks.run(self._checks, Record(call=call, observation=observation))
         judgement = actions.judge(observation, findings)
-        await self._commit(call.run_id, call.span_id, judgement)
+        await self._commit(call.run_id, call.span_id, judgement, cancellation)
         subcall = StoredSubcall(call=call, observation=observation, judgement=judgement)
         self._on_judged(subcall)
         return subcall
@@ -139,9 +149,11 @@ class Pipeline:
         actions.enforce(Record(call=subcall.call, observation=subcall.observation), subcall.judgement)
         return subcall
 
-    async def _commit(self, run_id: str, span_id: str, payload: Call | Observation | Judgement) -> None:
+    async def _commit(
+        self, run_id: str, span_id: str, payload: Call | Observation | Judgement, cancellation: _Cancellation
+    ) -> None:
         event = Event.of(run_id, span_id, payload)
-        await self._store.append(event)
+        await cancellation.outlast(self._store.submit(event))
         if self._listener:
             try:
                 self._listener(event)
@@ -149,21 +161,30 @@ class Pipeline:
                 logger.exception("the listener failed on a %s event", event.kind)
 
 
+class _Cancellation:
+    """A cancellation of the caller that came while something was under way that runs to its end, kept for afterwards."""
+
+    def __init__(self) -> None:
+        self._error: asyncio.CancelledError | None = None
+
+    def __bool__(self) -> bool:
+        return self._error is not None
+
+    async def outlast(self, future: asyncio.Future[None]) -> None:
+        """Wait for ``future`` whatever happens to the caller. Raises what the future raises."""
+        while not future.done():
+            try:
+                await asyncio.wait({future})
+            except asyncio.CancelledError as exc:
+                self._error = exc
+        future.result()
+
+    def raise_late(self) -> None:
+        """Raise the cancellation if there was one."""
+        if self._error:
+            raise self._error
+
+
 def _broken_off(call: Call, outcome: Outcome, error: ErrorInfo) -> Observation:
     """What is recorded of a call that ended in an exception: what it used is not known, so its reservation is charged."""
     return Observation(outcome=outcome, error=error, usage=call.reserved, usage_reported=False, at=now())
-
-
-async def _to_its_end(work: Coroutine[object, object, T]) -> T:
-    """Await ``work`` to its end even if the caller is cancelled meanwhile; then raise the cancellation."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-    result = task.result()
-    if cancelled:
-        raise cancelled
-    return result

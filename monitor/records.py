@@ -448,4 +448,4 @@ def new_span_id() -> str:
 
 def now() -> str:
     """The time as events carry it: UTC, ISO 8601, microseconds, ``Z``."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"

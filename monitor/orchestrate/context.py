@@ -189,14 +189,13 @@ class Context:
 
     async def _rounds(self, step: Step) -> Answer:
         """One call of a role: a single model step, or as many as its tools ask for."""
-        messages = step.messages
+        this = step
         for _ in range(MAX_TOOL_ROUNDS):
-            this = replace(step, messages=messages)
             done = await self.engine.model_step(this, self.engine.name_step(this.key))
             assert done.observation is not None
             if not done.observation.tool_calls:
                 return answer_of(done, step.role)
-            messages = (*messages, *await self._use_tools(this, done))
+            this = replace(this, messages=(*this.messages, *await self._use_tools(this, done)))
         raise SubcallFailed(f"role {step.role.name} asked for tools {MAX_TOOL_ROUNDS} times without an answer")
 
     async def _use_tools(self, step: Step, done: StoredSubcall) -> list[Message]:

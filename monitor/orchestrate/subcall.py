@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from monitor.canonical import fingerprint, guard_text
 from monitor.errors import BudgetExceeded, Halted, ProviderError, RecipeError
 from monitor.orchestrate.attempts import Settled, next_step
-from monitor.orchestrate.budget import Amounts, Reservation
+from monitor.orchestrate.budget import NOTHING, Amounts, Reservation
 from monitor.orchestrate.calls import (
     Step,
     as_attempt,
@@ -92,7 +92,7 @@ class Engine:
         Where failures are tried again, only the run still carries them: a role that used up its calls in an outage could
         never be asked again otherwise.
         """
-        return total(self._charged_in.get(scope, ()))
+        return total(self._charged_in[scope]) if scope in self._charged_in else NOTHING
 
     def _forgives(self, subcall: StoredSubcall) -> bool:
         return self.retry_failed and subcall.state in {Outcome.FAILED, Outcome.BUDGET_EXCEEDED}

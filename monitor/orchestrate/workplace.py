@@ -20,17 +20,23 @@ if TYPE_CHECKING:
 
 
 class Workplace:
-    """The parts of one run. Clients are made once for each name and closed together."""
+    """The parts of one run. Clients are made once for each name and closed together; a role is read once, so that it is the
+    same role from the beginning of the run to its end.
+    """
 
     def __init__(self, settings: Settings, model: str | ModelClient, recipe_folder: Path) -> None:
         self._settings = settings
         self._near = recipe_folder
         self._model = model
         self._clients: dict[str, ModelClient] = {}
+        self._roles: dict[tuple[Path, str], Role] = {}
 
     def role(self, name: str) -> Role:
         """The role of that name or path. Raises CatalogError, RoleError."""
-        return load_role(catalog.find("role", name, near=self._near))
+        place = (self._near, name)
+        if place not in self._roles:
+            self._roles[place] = load_role(catalog.find("role", name, near=self._near))
+        return self._roles[place]
 
     def client(self, model: str | ModelClient | None) -> ModelClient:
         """The client of a model's name, or the run's. Raises ConfigError for a name that cannot be resolved."""
@@ -49,7 +55,7 @@ class Workplace:
         Raises CatalogError, RecipeError.
         """
         found = catalog.load_recipe(name)
-        beside = copy(self)  # the clients are shared
+        beside = copy(self)  # the clients and the roles are shared
         beside._near = found.path.parent
         return found.name, found.function, beside
 

@@ -12,6 +12,7 @@ from monitor.store.sqlite import connect_reader, driver, library_warnings, trans
 from monitor.store.writer import Writer
 
 if TYPE_CHECKING:
+    import asyncio
     from pathlib import Path
     from types import TracebackType
 
@@ -31,7 +32,7 @@ class Store:
         self._busy_seconds = busy_seconds
         self._reader = Reader(path, busy_seconds=busy_seconds)
         writer = Writer(path, busy_seconds=busy_seconds)
-        self._append = writer.append
+        self._submit = writer.submit
         self._append_sync = writer.append_sync
         self._stop = weakref.finalize(self, writer.stop)
 
@@ -69,7 +70,15 @@ class Store:
                 Whichever it is, none of ``events`` was written.
         """
         if events:
-            await self._append(events)
+            await self._submit(events)
+
+    def submit(self, *events: Event) -> asyncio.Future[None]:
+        """``append`` for callers who see to the waiting themselves: a future of the running loop, often done at once.
+
+        Who cancels it does not undo the write. It raises what ``append`` raises, but for a closed store: that is raised
+        here.
+        """
+        return self._submit(events)
 
     def append_sync(self, *events: Event) -> None:
         """``append`` for callers without an event loop: blocks until the events are durable, and raises the same."""

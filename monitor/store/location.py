@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,12 @@ class FileIdentity:
 
     def verify(self) -> None:
         """Raise StoreUnavailableError if ``path`` no longer leads to this file."""
-        if FileIdentity.of(self.path) != self:
+        try:
+            facts = os.stat(self.path)  # noqa: PTH116 - a third of the time of Path.stat, at every commit
+        except OSError:
+            facts = None
+        if facts is None or (facts.st_dev, facts.st_ino) != (self.device, self.inode):
+            FileIdentity.of(self.path)  # says so if there is none
             raise StoreUnavailableError(
                 f"{self.path}: the file was replaced by another while it was in use; nothing is written to either. "
                 "Put the right one in place and try again"

@@ -1,10 +1,11 @@
 """The one writer of a store: what waits is committed in groups, and nothing that was accepted is dropped.
 
 Most requests go to a thread. While it flushes one group to the disk the next one gathers, so the cost of a flush is
-shared by all that wait. A request that nobody contends with is written where it is made, because handing it to the thread
-and back would cost as much as a third of its commit. An event loop does so only while the disk has lately answered
-within ``_INLINE_SECONDS`` and the texts are short, and it never waits there for another process: those requests go to
-the thread too.
+shared by all that wait. A request that nobody contends with is written where it is made, before ``submit`` returns,
+because handing it to the thread and back would cost as much as a third of its commit. An event loop does so only while
+the disk has lately answered within ``_INLINE_SECONDS`` and the texts are short, and it never waits there for another
+process: those requests go to the thread too. What several tasks ask for in one turn of the loop is gathered and goes to
+the thread as one group; once that has happened, the next turns gather before they write, until one has a single request.
 
 Each member of a group succeeds or fails alone: where a group fails, its members are written again one by one.
 """
@@ -18,7 +19,7 @@ import threading
 import time
 from collections import defaultdict
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,15 @@ class _Request:
     failure: Exception | None = None
 
 
+@dataclass(slots=True)
+class _Turn:
+    """What is asked for in one turn of an event loop: by which task first, and what waits for the turn to end."""
+
+    task: asyncio.Task[object] | None
+    gathered: list[_Request] = field(default_factory=list)
+    is_shared: bool = False
+
+
 class Writer:
     """Appends events to the file at ``path``; usable from any number of event loops and threads until ``stop``."""
 
@@ -56,8 +66,9 @@ class Writer:
         self._path = path
         self._busy_seconds = busy_seconds
         self._queue: SimpleQueue[_Request | None] = SimpleQueue()
-        self._gathered: dict[asyncio.AbstractEventLoop, list[_Request]] = {}
-        self._gate = threading.Lock()  # guards what is accepted: the queue's last entry, the gathered, the thread
+        self._turns: dict[asyncio.AbstractEventLoop, _Turn] = {}
+        self._crowded = False  # whether the last turn had requests of several tasks
+        self._gate = threading.Lock()  # guards what is accepted: the queue's last entry, the turns, the thread
         self._turn = threading.Lock()  # guards the ledger: who has it writes
         self._thread: threading.Thread | None = None
         self._stopped = False
@@ -67,11 +78,11 @@ class Writer:
 
     # -------------------------------------------------------------------------------------- the callers' side
 
-    async def append(self, events: Sequence[Event]) -> None:
-        """Return once ``events`` are durable. A cancelled caller no longer waits; its events are written all the same.
+    def submit(self, events: Sequence[Event]) -> asyncio.Future[None]:
+        """Return a future of the running loop that is done once ``events`` are durable, often at once.
 
-        Raises:
-            StoreError: none of ``events`` was written.
+        Who cancels the future no longer waits; its events are written all the same. The future raises StoreError if none
+        of ``events`` was written.
         """
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
@@ -80,12 +91,17 @@ class Writer:
             self._check_open()
             if self._pace > _INLINE_SECONDS or not _is_light(events):
                 self._enqueue([request])
-            elif loop in self._gathered:
-                self._gathered[loop].append(request)
-            else:
-                self._gathered[loop] = [request]
-                loop.call_soon(self._flush, loop)
-        await waiter
+                return waiter
+            task = asyncio.current_task()
+            turn = self._turns.get(loop)
+            if turn is None:
+                turn = self._turns[loop] = _Turn(task)
+                loop.call_soon(self._end_turn, loop)
+            elif turn.task is not task:
+                turn.is_shared = True
+            if self._crowded or turn.is_shared or not self._write_here(request):
+                turn.gathered.append(request)
+        return waiter
 
     def append_sync(self, events: Sequence[Event]) -> None:
         """Block until ``events`` are durable. Raises StoreError: none of them was written."""
@@ -104,9 +120,9 @@ class Writer:
         with self._gate:
             if not self._stopped:
                 self._stopped = True
-                for requests in self._gathered.values():
-                    self._enqueue(requests)
-                self._gathered.clear()
+                for turn in self._turns.values():
+                    self._enqueue(turn.gathered)
+                self._turns.clear()
                 if self._thread:
                     self._queue.put(None)
         if self._thread:
@@ -128,10 +144,14 @@ class Writer:
             self._thread = threading.Thread(target=self._run, name="monitor-store-writer", daemon=True)
             self._thread.start()
 
-    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _end_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Write what one turn of the loop gathered: a single request here, several as one group in the thread."""
         with self._gate:
-            requests = self._gathered.pop(loop, [])
+            turn = self._turns.pop(loop, None)
+            if turn is None:
+                return
+            self._crowded = turn.is_shared
+            requests = turn.gathered
             if requests and (len(requests) > 1 or not self._write_here(requests[0])):
                 self._enqueue(requests)
 

@@ -98,7 +98,7 @@ def test_a_slow_disk_is_left_to_the_thread(store: Store) -> None:
     run = run_started()
     writers = set()
     store.append_sync(run)
-    writer = cast("Writer", getattr(store._append, "__self__"))  # noqa: B009 - a bound method, which mypy forgets
+    writer = cast("Writer", getattr(store._submit, "__self__"))  # noqa: B009 - a bound method, which mypy forgets
     connected = writer._connected
 
     def noted() -> Ledger:
