@@ -12,7 +12,19 @@ from rich.text import Text
 
 from monitor.cli.safe import one_line
 from monitor.cli.tree import draw, notable, run_label, tokens
-from monitor.records import Call, Event, Judgement, Observation, RunEnd, RunResume, RunStart, StoredRun, StoredSubcall
+from monitor.records import (
+    Call,
+    Decision,
+    Event,
+    Judgement,
+    Observation,
+    RunEnd,
+    RunResume,
+    RunStart,
+    RunSuspend,
+    StoredRun,
+    StoredSubcall,
+)
 
 __all__ = ["Progress", "RunState", "watching"]
 
@@ -62,13 +74,15 @@ class RunState:
             elif isinstance(payload, (Observation, Judgement)) and span_id in self._subcalls:
                 part = "observation" if isinstance(payload, Observation) else "judgement"
                 self._subcalls[span_id] = self._subcalls[span_id].model_copy(update={part: payload})
+            elif isinstance(payload, Decision) and span_id in self._subcalls:
+                decisions = (*self._subcalls[span_id].decisions, payload)
+                self._subcalls[span_id] = self._subcalls[span_id].model_copy(update={"decisions": decisions})
             elif isinstance(payload, RunStart):
                 self.run = StoredRun(start=payload)
             elif self.run and isinstance(payload, RunResume):
-                update = {"resumes": (*self.run.resumes, payload), "ended_after_last_resume": False}
-                self.run = self.run.model_copy(update=update)
-            elif self.run and isinstance(payload, RunEnd):
-                self.run = self.run.model_copy(update={"end": payload, "ended_after_last_resume": True})
+                self.run = self.run.model_copy(update={"resumes": (*self.run.resumes, payload), "is_stopped": False})
+            elif self.run and isinstance(payload, (RunEnd, RunSuspend)):
+                self.run = self.run.model_copy(update={"stops": (*self.run.stops, payload), "is_stopped": True})
 
 
 class _Tree:
@@ -118,6 +132,8 @@ def _line(event: Event, subcall: StoredSubcall | None) -> str:
         return f"run {payload.run_id}: {payload.recipe} on {one_line(payload.model, 40)}"
     if isinstance(payload, RunResume):
         return f"run {event.run_id}: resumed"
+    if isinstance(payload, RunSuspend):
+        return f"run {event.run_id}: suspended, {len(payload.pending)} waiting for a decision; monitor pending"
     if isinstance(payload, RunEnd):
         return f"run {event.run_id}: {payload.outcome.value}, {payload.verdict.value.value}, {payload.seconds:.1f} s"
     if subcall is None:
@@ -128,8 +144,10 @@ def _line(event: Event, subcall: StoredSubcall | None) -> str:
         return f"{name}{again} started: {one_line(payload.task, 60)}"
     if isinstance(payload, Observation):
         return f"{name} answered ({payload.outcome.value}), {tokens(payload.usage)}, {payload.seconds:.1f} s"
+    if isinstance(payload, Decision):
+        return f"{name} decided: {payload.choice.value} by {one_line(payload.by, 40)}: {one_line(payload.why, 60)}"
     found = "".join(f", {item.status.value} {one_line(item.name, 60)}" for item in notable(subcall))
-    return f"{name} judged {payload.verdict.value.value}: {payload.outcome.value}{found}"
+    return f"{name} judged {payload.verdict.value.value}: {subcall.state}{found}"
 
 
 @contextmanager

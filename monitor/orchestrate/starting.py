@@ -48,12 +48,12 @@ def refuse_if_alive(run: StoredRun) -> None:
 
 
 def seconds_of(run: StoredRun, stored: Sequence[StoredSubcall]) -> float:
-    """Wall seconds that earlier executions used: as the last end says, and from there (or from the start) to the last
-    event of an execution that was killed.
+    """Wall seconds that earlier executions used: as the last end or suspension says, and from the resume after it (or from
+    the start) to the last event of an execution that was killed. The time between executions is nobody's.
     """
-    if run.end and run.ended_after_last_resume:
-        return run.end.seconds
-    before = run.end.seconds if run.end else 0.0
+    before = run.stops[-1].seconds if run.stops else 0.0
+    if run.is_stopped:
+        return before
     began = (run.resumes[-1] if run.resumes else run.start).at
     last = max((at for subcall in stored for at in _times(subcall) if at), default=began)
     return before + max(0.0, (_when(last) - _when(began)).total_seconds()) if began else before

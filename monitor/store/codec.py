@@ -46,8 +46,10 @@ PAYLOADS: dict[str, type[records.Payload]] = {
     "started": records.Call,
     "observed": records.Observation,
     "judged": records.Judgement,
+    "decided": records.Decision,
     "run_started": records.RunStart,
     "run_resumed": records.RunResume,
+    "run_suspended": records.RunSuspend,
     "run_ended": records.RunEnd,
 }
 """The type of the payload for every kind of event that can be stored."""

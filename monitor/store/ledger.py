@@ -51,8 +51,14 @@ _NEXT_RUN_SEQ = (
     f"AND EXISTS (SELECT 1 FROM events WHERE run_id = ?1 AND span_id = ?2 AND kind = 'run_started' AND {RUN_KINDS})"
 )
 
+_IF_WAITING = (
+    f"{_INSERT_EVENT} EXISTS (SELECT 1 FROM events "  # noqa: S608 - constants only
+    "WHERE run_id = ? AND span_id = ? AND seq = ? AND kind IN ('judged', 'decided'))"
+)
+
 _SEQ: dict[str, int] = {"run_started": 0, "started": 0, "observed": 1, "judged": 2}
 _PREDECESSOR = {"observed": "started", "judged": "observed"}
+_JUDGED = 2
 
 
 class Ledger:
@@ -126,7 +132,7 @@ class Ledger:
         """
         for event in events:
             _check_ids(event)
-            if event.kind in {"run_resumed", "run_ended"}:
+            if event.kind in {"run_resumed", "run_suspended", "run_ended"}:
                 self._append_later_run_event(event)
             elif event.kind == "run_started":
                 if not self._insert(_IF_NEW_RUN, event, 0, event.run_id):
@@ -134,6 +140,8 @@ class Ledger:
             elif event.kind == "started":
                 if not self._insert(_IF_RUN, event, 0, event.run_id):
                     raise StoreError(f"run {event.run_id} is not in the store: its run_started event must come first")
+            elif event.kind == "decided":
+                self._append_decision(event)
             else:
                 self._append_step(event)
 
@@ -145,6 +153,16 @@ class Ledger:
         seq = _SEQ[event.kind]
         if not self._insert(_IF_STEP, event, seq, event.run_id, event.span_id, seq - 1, before):
             raise StoreError(f"subcall {event.run_id}/{event.span_id} cannot be {event.kind}: it is not {before} yet")
+
+    def _append_decision(self, event: records.Event) -> None:
+        """Append ``decided`` right after the step that the decider saw; of two deciders, the second finds it taken."""
+        seen = _JUDGED if event.after is None else event.after
+        try:
+            done = self._insert(_IF_WAITING, event, seen + 1, event.run_id, event.span_id, seen)
+        except driver().IntegrityError as exc:
+            raise ConflictError(f"subcall {event.run_id}/{event.span_id} was decided already") from exc
+        if not done:
+            raise StoreError(f"subcall {event.run_id}/{event.span_id} cannot be decided: it is not judged yet")
 
     def _append_later_run_event(self, event: records.Event) -> None:
         (seq,) = self._execute(_NEXT_RUN_SEQ, (event.run_id, event.span_id)).fetchone()

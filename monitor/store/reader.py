@@ -11,7 +11,18 @@ from sqlalchemy.pool import QueuePool
 from sqlmodel import Session, col, select
 
 from monitor.errors import CatalogError, StoreError
-from monitor.records import Call, Judgement, Observation, RunEnd, RunResume, RunStart, StoredRun, StoredSubcall
+from monitor.records import (
+    Call,
+    Decision,
+    Judgement,
+    Observation,
+    RunEnd,
+    RunResume,
+    RunStart,
+    RunSuspend,
+    StoredRun,
+    StoredSubcall,
+)
 from monitor.store.codec import decode_event, parse
 from monitor.store.library import load
 from monitor.store.location import FileIdentity
@@ -150,12 +161,17 @@ def _payloads(session: Session, rows: Sequence[EventRow]) -> list[tuple[EventRow
 
 
 def _subcalls_of(session: Session, rows: Sequence[EventRow]) -> list[StoredSubcall]:
-    parts: dict[str, dict[type, Any]] = {}
+    parts: dict[str, dict[type, list[Any]]] = {}
     steps = [row for row in rows if not row.kind.startswith("run_")]
     for row, payload in _payloads(session, steps):
-        parts.setdefault(row.span_id, {})[type(payload)] = payload
+        parts.setdefault(row.span_id, {}).setdefault(type(payload), []).append(payload)
     return [
-        StoredSubcall(call=part[Call], observation=part.get(Observation), judgement=part.get(Judgement))
+        StoredSubcall(
+            call=part[Call][0],
+            observation=part.get(Observation, [None])[0],
+            judgement=part.get(Judgement, [None])[0],
+            decisions=tuple(part.get(Decision, ())),
+        )
         for part in parts.values()
     ]
 
@@ -172,12 +188,11 @@ def _load_runs(session: Session, run_ids: Sequence[str]) -> list[StoredRun]:
 
 def _run_of(payloads: Sequence[Any]) -> StoredRun:
     (start,) = (payload for payload in payloads if isinstance(payload, RunStart))
-    ends = [payload for payload in payloads if isinstance(payload, RunEnd)]
     return StoredRun(
         start=start,
         resumes=tuple(payload for payload in payloads if isinstance(payload, RunResume)),
-        end=ends[-1] if ends else None,
-        ended_after_last_resume=isinstance(payloads[-1], RunEnd),
+        stops=tuple(payload for payload in payloads if isinstance(payload, (RunEnd, RunSuspend))),
+        is_stopped=isinstance(payloads[-1], (RunEnd, RunSuspend)),
         last_seq=len(payloads) - 1,
     )
 

@@ -17,7 +17,7 @@ from monitor.store.sqlite import connect, connect_reader, driver, is_busy, is_no
 APPLICATION_ID = 0x664D6F6E
 """``fMon`` at byte 68 of the file: the SQLite way to say whose database this is."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The newest schema this code knows: the number of its last migration."""
 
 _LEFT_ALONE = "it was left as it is; name another file"

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from monitor.records import (
+    Action,
     Call,
+    Choice,
+    Decision,
     Event,
     Judgement,
     Observation,
@@ -13,6 +16,7 @@ from monitor.records import (
     RunEnd,
     RunResume,
     RunStart,
+    RunSuspend,
     Verdict,
     VerdictValue,
     new_run_id,
@@ -64,6 +68,23 @@ def judged(call: Event, **fields: Any) -> Event:
     return Event.of(
         call.run_id, call.span_id, Judgement(**{"verdict": verdict, "outcome": Outcome.OK, "at": now(), **fields})
     )
+
+
+def decided(call: Event, *, after: int | None = None, **fields: Any) -> Event:
+    decision = Decision(**{"choice": Choice.APPROVE, "why": "it is fine", "by": "ann", "at": now(), **fields})
+    return Event.of(call.run_id, call.span_id, decision, after=after)
+
+
+def asking(call: Event) -> Event:
+    """A judgement that asks a person."""
+    verdict = Verdict(value=VerdictValue.BLOCK, applicable=1, catches=("r",))
+    return judged(call, verdict=verdict, action=Action.ASK_HUMAN, outcome=Outcome.BLOCKED)
+
+
+def run_suspended(start: Event, *pending: Event) -> Event:
+    verdict = Verdict(value=VerdictValue.BLOCK)
+    ids = tuple(call.span_id for call in pending)
+    return Event.of(start.run_id, start.span_id, RunSuspend(pending=ids, verdict=verdict, seconds=1.5, at=now()))
 
 
 def trio(run_id: str, text: str = "42") -> tuple[Event, Event, Event]:

@@ -142,7 +142,7 @@ db.chmod(0o444), db.parent.chmod(0o555)
 if root:
     os.seteuid(65534)
 facts = inspect(str(db))
-assert (facts.exists, facts.writable, facts.schema_version) == (True, False, 1), facts
+assert (facts.exists, facts.writable, facts.schema_version) == (True, False, 2), facts
 assert "writable" in facts.problem
 store = Store.open(str(db))
 assert store.run(run.run_id).start == run.payload

@@ -77,7 +77,12 @@ def test_inspect_looks_and_does_not_touch(db: Path) -> None:
     Store.open(str(db)).close()
     before = db.read_bytes()
     facts = inspect(f"sqlite:///{db}")
-    assert (facts.exists, facts.writable, facts.schema_version, facts.problem) == (True, True, 1, "")
+    assert (facts.exists, facts.writable, facts.schema_version, facts.problem) == (
+        True,
+        True,
+        schema.SCHEMA_VERSION,
+        "",
+    )
     assert facts.sqlite_safe == (not facts.warnings)
     assert (facts.path, db.read_bytes()) == (db, before)
 

@@ -1,0 +1,120 @@
+"""Events, each one immutable step, and the state of a run or a subcall that they tell."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from monitor.records.judging import Decision, Judgement
+from monitor.records.runs import RunEnd, RunResume, RunStart, RunSuspend
+from monitor.records.trace import Call, Observation, Usage
+from monitor.records.words import AWAITING_HUMAN, Choice, Frozen, Outcome
+
+EventKind: TypeAlias = Literal[
+    "started", "observed", "judged", "decided", "run_started", "run_resumed", "run_suspended", "run_ended"
+]
+Payload: TypeAlias = Call | Observation | Judgement | Decision | RunStart | RunResume | RunSuspend | RunEnd
+
+
+class Event(Frozen):
+    """One immutable step. ``kind`` and the payload's type go together: see ``Event.of``.
+
+    ``after`` is not stored: an event of a run that has it is only stored right after that place in the run's own events,
+    and a decision right after that place in its subcall's (where it has none: right after the judgement).
+    """
+
+    run_id: str
+    span_id: str
+    kind: EventKind
+    payload: Payload
+    after: int | None = None
+
+    @classmethod
+    def of(cls, run_id: str, span_id: str, payload: Payload, *, after: int | None = None) -> Event:
+        """Make the event for ``payload`` on the subcall (or, for run payloads, the run) ``(run_id, span_id)``."""
+        kind = _KINDS[type(payload)]
+        return cls.model_construct(run_id=run_id, span_id=span_id, kind=kind, payload=payload, after=after)
+
+
+_KINDS: dict[type[Any], EventKind] = {
+    Call: "started",
+    Observation: "observed",
+    Judgement: "judged",
+    Decision: "decided",
+    RunStart: "run_started",
+    RunResume: "run_resumed",
+    RunSuspend: "run_suspended",
+    RunEnd: "run_ended",
+}
+
+
+class StoredSubcall(Frozen):
+    """The state of a subcall as its events tell it."""
+
+    call: Call
+    observation: Observation | None = None
+    judgement: Judgement | None = None
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision that settled it, if it waited for one and has it."""
+        last = self.decisions[-1] if self.decisions else None
+        return None if last is None or last.choice is Choice.ESCALATE else last
+
+    @property
+    def awaits_human(self) -> bool:
+        """Whether it waits for a decision."""
+        return self.judgement is not None and self.judgement.asks_human and self.decision is None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What it ended in; None for as long as it has not ended."""
+        if self.judgement is None or self.awaits_human:
+            return None
+        if self.decision is None:
+            return self.judgement.outcome
+        if self.decision.choice in {Choice.REJECT, Choice.TERMINATE}:
+            return Outcome.REJECTED
+        assert self.observation is not None, "what is judged was observed"
+        return Outcome.OK if self.decision.choice is Choice.MODIFY else self.observation.outcome
+
+    @property
+    def state(self) -> str:
+        """``started``, ``observed``, ``awaiting_human``, or the final outcome."""
+        if self.outcome:
+            return self.outcome.value
+        if self.awaits_human:
+            return AWAITING_HUMAN
+        return "observed" if self.observation else "started"
+
+    @property
+    def charged(self) -> Usage:
+        """What the budgets carry for it: the usage where it is known, else the reservation."""
+        return self.observation.usage if self.observation else self.call.reserved
+
+
+class StoredRun(Frozen):
+    """The state of a run as its events tell it.
+
+    ``stops`` are the ends and suspensions of its executions; ``is_stopped`` tells whether the last of them is also the
+    last of the run's own events, whose place is ``last_seq``.
+    """
+
+    start: RunStart
+    resumes: tuple[RunResume, ...] = ()
+    stops: tuple[RunEnd | RunSuspend, ...] = ()
+    is_stopped: bool = False
+    last_seq: int = 0
+
+    @property
+    def end(self) -> RunEnd | None:
+        """Its last end, whether or not it was resumed since."""
+        return next((stop for stop in reversed(self.stops) if isinstance(stop, RunEnd)), None)
+
+    @property
+    def state(self) -> str:
+        """``started`` while it runs or after it was killed, ``awaiting_human``, or the outcome of its last end."""
+        if not self.is_stopped:
+            return "started"
+        last = self.stops[-1]
+        return last.outcome.value if isinstance(last, RunEnd) else AWAITING_HUMAN

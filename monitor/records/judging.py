@@ -1,0 +1,86 @@
+"""What is found, judged and decided of a trace."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from monitor.records.words import Action, Choice, Frozen, Level, Outcome, Status, Text, VerdictValue
+
+
+class Span(Frozen):
+    """Evidence: codepoints ``start`` to ``end`` (half open) of one stored text.
+
+    ``surface`` names the text: ``task``, ``reasoning``, ``output``, ``error``, ``messages[2].content``,
+    ``tool_calls[0].name`` or ``.arguments``. ``clause`` is the clause of the rule that matched there.
+    """
+
+    surface: str
+    start: int
+    end: int
+    clause: str = ""
+
+
+class Finding(Frozen):
+    """What one check says of one record.
+
+    ``action`` and ``on_unknown`` are the rule's; which of them applies follows from ``status`` (see ``actions``).
+    ``cause`` says why, for ``unknown`` and ``not_applicable``; it never quotes the record.
+    """
+
+    check: Literal["rule", "budget", "probe"]
+    name: str
+    status: Status
+    rule_id: str = ""
+    rule_hash: str = ""
+    pack: str = ""
+    title: str = ""
+    level: Level = Level.MEDIUM
+    action: Action = Action.FLAG
+    on_unknown: Action = Action.LOG
+    evidence: tuple[Span, ...] = ()
+    cause: str = ""
+
+
+class Verdict(Frozen):
+    """The verdict, and how it came about. ``catches`` and ``outages`` name the findings behind it, apart."""
+
+    value: VerdictValue
+    catches: tuple[str, ...] = ()
+    outages: tuple[str, ...] = ()
+    applicable: int = 0
+    unknown: int = 0
+    not_applicable: int = 0
+    note: str = ""
+
+
+class Judgement(Frozen):
+    """The payload of the ``judged`` event: findings, verdict, the action taken, and the outcome that follows from them.
+
+    Where a person is asked, the outcome is ``blocked``: what it is for as long as nobody has decided.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    verdict: Verdict
+    action: Action = Action.LOG
+    outcome: Outcome
+    at: str = ""
+
+    @property
+    def asks_human(self) -> bool:
+        """Whether an answer is there that waits for a person's decision."""
+        return self.action is Action.ASK_HUMAN and self.outcome is Outcome.BLOCKED
+
+
+class Decision(Frozen):
+    """The payload of a ``decided`` event: what a person decided of a subcall that waited for them, and why.
+
+    ``by`` is who it was, as they gave their name or as the operating system knows them. ``output`` is the answer that
+    takes the place of the model's (choice ``modify`` only). ``via`` says where they were asked.
+    """
+
+    choice: Choice
+    why: Text
+    by: Text
+    output: Text = ""
+    via: Literal["command", "terminal", "call"] = "command"
+    at: str = ""

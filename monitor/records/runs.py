@@ -1,0 +1,78 @@
+"""A run: how it starts, is resumed and ends."""
+
+from __future__ import annotations
+
+from monitor.records.judging import Verdict
+from monitor.records.trace import ErrorInfo, Exceeded, Limits, Usage
+from monitor.records.words import Frozen, Outcome, Text
+
+
+class RuleRef(Frozen):
+    """A rule as a run used it."""
+
+    name: str
+    rule_id: str
+    rule_hash: str
+    pack: str
+    pack_version: str = ""
+
+
+class RunStart(Frozen):
+    """The payload of a run's ``started`` event: the task and all that decides how the run goes."""
+
+    run_id: str
+    span_id: str
+    recipe: str
+    recipe_hash: str = ""
+    task: Text
+    model: str
+    seed: int = 0
+    limits: Limits = Limits()
+    policies: tuple[str, ...] = ()
+    rules: tuple[RuleRef, ...] = ()
+    options: Text = ""
+    host: str = ""
+    pid: int = 0
+    process_started: float = 0.0
+    version: str = ""
+    at: str = ""
+
+
+class RunResume(Frozen):
+    """The payload of a run's ``resumed`` event: what may differ from the start."""
+
+    recipe_hash: str = ""
+    limits: Limits = Limits()
+    retry_failed: bool = False
+    rules: tuple[RuleRef, ...] = ()
+    host: str = ""
+    pid: int = 0
+    process_started: float = 0.0
+    version: str = ""
+    at: str = ""
+
+
+class RunEnd(Frozen):
+    """The payload of a run's ``ended`` event. ``verdict`` is the worst of its subcalls'."""
+
+    outcome: Outcome
+    answer: Text = ""
+    verdict: Verdict
+    usage: Usage = Usage()
+    error: ErrorInfo | None = None
+    exceeded: tuple[Exceeded, ...] = ()
+    seconds: float = 0.0
+    at: str = ""
+
+
+class RunSuspend(Frozen):
+    """The payload of a run's ``suspended`` event: it waits for people to decide, and nothing of it runs meanwhile.
+
+    ``pending`` are the span ids of the subcalls that wait. ``verdict`` and ``usage`` are those of the run so far.
+    """
+
+    pending: tuple[str, ...]
+    verdict: Verdict
+    usage: Usage = Usage()
+    seconds: float = 0.0
+    at: str = ""
