@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from monitor.orchestrate.context import Answer, Context
+    from monitor.orchestrate.deciding import decide, make_decision
     from monitor.orchestrate.ending import RunResult
     from monitor.orchestrate.run import resume, resume_sync, run, run_sync
     from monitor.records import Limits
@@ -22,6 +23,8 @@ __all__ = [
     "Limits",
     "RunResult",
     "__version__",
+    "decide",
+    "make_decision",
     "resume",
     "resume_sync",
     "run",
@@ -33,6 +36,8 @@ _HOMES = {
     "Context": "monitor.orchestrate.context",
     "Limits": "monitor.records",
     "RunResult": "monitor.orchestrate.ending",
+    "decide": "monitor.orchestrate.deciding",
+    "make_decision": "monitor.orchestrate.deciding",
     "resume": "monitor.orchestrate.run",
     "resume_sync": "monitor.orchestrate.run",
     "run": "monitor.orchestrate.run",

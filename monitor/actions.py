@@ -1,6 +1,6 @@
-"""From findings to what happens: which action is taken, how the subcall ends, and who may see its answer.
+"""From findings to what happens: which action is taken, how the subcall ends, and who gets what of its answer.
 
-``enforce`` stands between a judged subcall and whoever asked: it is called on the way out of the pipeline, and again
+``release`` stands between a judged subcall and whoever asked: it is called on the way out of the pipeline, and again
 when a stored judgement is replayed, so that a resumed run is stopped by what stopped it before.
 """
 
@@ -9,61 +9,89 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from monitor import verdict
-from monitor.errors import Blocked, BudgetExceeded, Halted, Rejected, SubcallCancelled, SubcallError, SubcallFailed
-from monitor.records import Action, Judgement, Outcome, now
+from monitor.errors import (
+    AwaitingHuman,
+    Blocked,
+    BudgetExceeded,
+    Halted,
+    Rejected,
+    SubcallCancelled,
+    SubcallError,
+    SubcallFailed,
+    Terminated,
+)
+from monitor.records import Action, Choice, Judgement, Outcome, now
+from monitor.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from monitor.records import Finding, Observation, Record
+    from monitor.records import Finding, Observation, StoredSubcall
 
 STRENGTH = (Action.LOG, Action.FLAG, Action.REDACT, Action.WITHHOLD, Action.ASK_HUMAN, Action.HALT)
 _WITHHELD_OUTCOMES = frozenset({Outcome.OK, Outcome.BUDGET_EXCEEDED})
 
 
-def judge(observation: Observation, findings: Sequence[Finding]) -> Judgement:
-    """Judge one observation by its findings. Pure, but for the time stamp.
+def judge(observation: Observation, findings: Sequence[Finding], *, checked: bool = True) -> Judgement:
+    """Judge one observation by its findings. Pure, but for the time stamp. ``checked`` is the call's.
 
     The strongest action that any finding asks for is taken. A subcall that has something to release (an answer, or part
     of one) and may not release it ends as ``blocked``; one that failed or was cancelled stays what it was (and the message
-    of its error is withheld: see ``enforce``).
+    of its error is withheld: see ``release``).
     """
     asked = {action for finding in findings if (action := verdict.effective_action(finding))}
     action = max(asked, key=STRENGTH.index, default=Action.LOG)
     blocked = action in verdict.BLOCKING and observation.outcome in _WITHHELD_OUTCOMES
     return Judgement(
         findings=tuple(findings),
-        verdict=verdict.of_findings(findings),
+        verdict=verdict.of_findings(findings, checked=checked),
         action=action,
         outcome=Outcome.BLOCKED if blocked else observation.outcome,
         at=now(),
     )
 
 
-def enforce(record: Record, judgement: Judgement) -> None:
-    """Return if the answer may be released, else raise what the subcall ended in.
+def release(subcall: StoredSubcall) -> StoredSubcall:
+    """Return the subcall as whoever asked gets it, if its answer may be released, else raise what it ended in.
+
+    What a person put in the place of the answer is released instead of it, and what a rule says to redact is covered;
+    the store has what came.
 
     Raises:
         Halted: a finding stops the whole run (also where the subcall itself had nothing to release).
+        Terminated: a person ended the whole run.
+        AwaitingHuman: a person was asked and has not decided.
         Blocked: a finding withholds the answer.
         BudgetExceeded, SubcallFailed, SubcallCancelled, Rejected: the subcall ended so.
     """
-    call, seen = record.call, record.observation
+    call, seen, judgement = subcall.call, subcall.observation, subcall.judgement
+    assert seen is not None
+    assert judgement is not None, "nothing is released that is not judged"
     where = {"run_id": call.run_id, "span_id": call.span_id}
     who = f"{call.role} ({call.span_id})"
     if judgement.action is Action.HALT:
         raise Halted(f"{who} halted the run: {_because(judgement)}", judgement, **where)
-    if judgement.outcome is Outcome.OK:
-        return
+    decision = subcall.decision
+    if decision and decision.choice is Choice.TERMINATE:
+        raise Terminated(f"{decision.by} ended the run at {who}: {decision.why}", **where)
+    if subcall.awaits_human:
+        raise AwaitingHuman(f"the answer of {who} waits for a person: {_because(judgement)}", **where)
+    seen = redacted(seen, judgement)
+    if decision and decision.choice is Choice.MODIFY:
+        instead = {"outcome": Outcome.OK, "output": decision.output, "raw": "", "tool_calls": (), "tokens": None}
+        return subcall.model_copy(update={"observation": seen.model_copy(update=instead)})
+    if subcall.outcome is Outcome.OK:
+        return subcall.model_copy(update={"observation": seen})
     error: SubcallError
-    if judgement.outcome is Outcome.BLOCKED:
+    if subcall.outcome is Outcome.BLOCKED:
         error = Blocked(f"the answer of {who} was withheld: {_because(judgement)}", judgement, **where)
-    elif judgement.outcome is Outcome.BUDGET_EXCEEDED:
+    elif subcall.outcome is Outcome.BUDGET_EXCEEDED:
         limits = "; ".join(str(item) for item in seen.exceeded)
         error = BudgetExceeded(f"{who} exceeded its budget: {limits}", seen.exceeded, partial=seen, **where)
-    elif judgement.outcome is Outcome.REJECTED:
-        error = Rejected(f"a human rejected the answer of {who}", **where)
-    elif judgement.outcome is Outcome.CANCELLED:
+    elif subcall.outcome is Outcome.REJECTED:
+        said = f"{decision.by} rejected the answer of {who}: {decision.why}" if decision else f"{who} was rejected"
+        error = Rejected(said, **where)
+    elif subcall.outcome is Outcome.CANCELLED:
         error = SubcallCancelled(f"{who} was cancelled", **where)
     else:
         problem = f"{seen.error.kind}: {seen.error.message}" if seen.error else "no reason was recorded"

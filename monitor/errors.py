@@ -189,6 +189,14 @@ class Rejected(SubcallError):  # noqa: N818 - an outcome of the design
     """A human decided against the answer."""
 
 
+class Terminated(Rejected):
+    """A human ended the whole run."""
+
+
+class AwaitingHuman(SubcallError):  # noqa: N818 - a state of the design
+    """A human was asked about the answer and has not decided yet."""
+
+
 class SubcallFailed(SubcallError):  # noqa: N818 - an outcome of the design
     """The model, its provider or a tool failed, or no attempt gave a well-formed answer."""
 

@@ -1,6 +1,6 @@
 """The one door: every subcall, ours or foreign, is stored, checked, judged and only then released, in this order.
 
-    event started ─ the call itself ─ event observed ─ checks ─ verdict ─ event judged ─ action
+    event started ─ the call itself ─ event observed ─ checks ─ verdict ─ event judged ─ action (─ event decided)
 
 Nothing else happens here. Each event is committed before the next step begins, so a result that anybody holds has its
 trace and its verdict on disk. Once the call has come back (or was cut off), the rest runs to its end even if the caller
@@ -23,8 +23,9 @@ from monitor.records import ErrorInfo, Event, Judgement, Observation, Outcome, R
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from monitor.records import Call, RuleRef
+    from monitor.records import Call, Decision, RuleRef
 
+_JUDGED_SEQ = 2  # the place of ``judged`` among a subcall's events
 logger = logging.getLogger(__name__)
 
 
@@ -134,26 +135,42 @@ class Pipeline:
         return subcall
 
     async def _judge(self, call: Call, observation: Observation, cancellation: _Cancellation) -> StoredSubcall:
-        findings = checks.run(self._checks, Record(call=call, observation=observation))
-        judgement = actions.judge(observation, findings)
+        # What the recipe leaves unchecked is held to its budget all the same.
+        heeded = [check for check in self._checks if call.checked or isinstance(check, checks.AccountingCheck)]
+        findings = checks.run(heeded, Record(call=call, observation=observation))
+        judgement = actions.judge(observation, findings, checked=call.checked)
         await self._commit(call.run_id, call.span_id, judgement, cancellation)
         subcall = StoredSubcall(call=call, observation=observation, judgement=judgement)
         self._on_judged(subcall)
         return subcall
 
+    async def decide(self, subcall: StoredSubcall, decision: Decision) -> StoredSubcall:
+        """Commit what a person decided of a subcall that waits for it; returns the subcall with the decision.
+
+        Raises:
+            ConflictError: somebody else decided since ``subcall`` was read.
+            StoreError: it could not be committed; nothing was decided.
+        """
+        event = Event.of(
+            subcall.call.run_id, subcall.call.span_id, decision, after=_JUDGED_SEQ + len(subcall.decisions)
+        )
+        await self._store.submit(event)
+        self._tell(event)
+        return subcall.model_copy(update={"decisions": (*subcall.decisions, decision)})
+
     @staticmethod
     def release(subcall: StoredSubcall) -> StoredSubcall:
-        """Return the subcall if its answer may be used. Raises SubcallError otherwise (see ``actions.enforce``)."""
-        assert subcall.observation is not None
-        assert subcall.judgement is not None
-        actions.enforce(Record(call=subcall.call, observation=subcall.observation), subcall.judgement)
-        return subcall
+        """Return the subcall as whoever asked may have it. Raises SubcallError otherwise (see ``actions.release``)."""
+        return actions.release(subcall)
 
     async def _commit(
         self, run_id: str, span_id: str, payload: Call | Observation | Judgement, cancellation: _Cancellation
     ) -> None:
         event = Event.of(run_id, span_id, payload)
         await cancellation.outlast(self._store.submit(event))
+        self._tell(event)
+
+    def _tell(self, event: Event) -> None:
         if self._listener:
             try:
                 self._listener(event)

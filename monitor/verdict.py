@@ -26,6 +26,7 @@ FLAGGING = frozenset({Action.FLAG, Action.REDACT})
 PRECEDENCE = (VerdictValue.PASS, VerdictValue.UNMEASURED, VerdictValue.FLAG, VerdictValue.BLOCK)
 NO_CHECKS = "no check was configured"
 NONE_APPLICABLE = "no check applied"
+NOT_CHECKED = "left unchecked by the recipe"
 
 
 def effective_action(finding: Finding) -> Action | None:
@@ -52,8 +53,8 @@ def _worst(values: Iterable[VerdictValue]) -> VerdictValue:
     return max(set(values), key=PRECEDENCE.index, default=VerdictValue.UNMEASURED)
 
 
-def of_findings(findings: Sequence[Finding]) -> Verdict:
-    """The verdict on one subcall."""
+def of_findings(findings: Sequence[Finding], *, checked: bool = True) -> Verdict:
+    """The verdict on one subcall; ``checked`` is false where the recipe asked that no check look at it."""
     values: list[VerdictValue] = []
     catches: list[str] = []
     outages: list[str] = []
@@ -78,12 +79,24 @@ def of_findings(findings: Sequence[Finding]) -> Verdict:
         applicable=applicable,
         unknown=len(outages),
         not_applicable=not_applicable,
-        note="" if applicable else (NONE_APPLICABLE if findings else NO_CHECKS),
+        note=_note(findings, applicable=applicable, checked=checked),
     )
 
 
+def _note(findings: Sequence[Finding], *, applicable: int, checked: bool) -> str:
+    if not checked:
+        return NOT_CHECKED
+    if applicable:
+        return ""
+    return NONE_APPLICABLE if findings else NO_CHECKS
+
+
 def of_run(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict on a run: the worst of its subcalls' verdicts, their counts added up."""
+    """The verdict on a run: the worst of its subcalls' verdicts, their counts added up.
+
+    Its note says how many subcalls nothing was measured of, and why: a run whose plans were checked and whose children
+    were not says so here.
+    """
     value = _worst(verdict.value for verdict in verdicts)
     unmeasured = sum(verdict.value is VerdictValue.UNMEASURED for verdict in verdicts)
     if not verdicts:

@@ -18,6 +18,7 @@ from monitor.records import (
     Outcome,
     Record,
     Status,
+    StoredSubcall,
     Verdict,
     VerdictValue,
 )
@@ -151,13 +152,14 @@ def test_how_a_judged_subcall_ends(outcome: Outcome, action: Action, ends: Outco
 )
 def test_only_an_ok_answer_is_released(outcome: Outcome, action: Action, error: type[Exception]) -> None:
     seen = RECORD.observation.model_copy(update={"outcome": outcome})
-    record = RECORD.model_copy(update={"observation": seen})
     judged = actions.judge(seen, [finding(Status.MATCH, action)])
     with pytest.raises(error) as caught:
-        actions.enforce(record, judged)
+        actions.release(StoredSubcall(call=RECORD.call, observation=seen, judgement=judged))
     assert "secret words" not in str(caught.value)
     assert "b" * 16 in str(caught.value)
 
 
 def test_an_ok_answer_with_a_flag_is_released() -> None:
-    actions.enforce(RECORD, actions.judge(RECORD.observation, [finding(Status.MATCH, Action.FLAG)]))
+    judged = actions.judge(RECORD.observation, [finding(Status.MATCH, Action.FLAG)])
+    subcall = StoredSubcall(call=RECORD.call, observation=RECORD.observation, judgement=judged)
+    assert actions.release(subcall) == subcall

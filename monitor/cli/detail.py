@@ -81,6 +81,7 @@ def print_subcall(console: Console, subcall: StoredSubcall, *, full: bool = Fals
     _print_handed(printer, subcall)
     _print_seen(printer, subcall)
     _print_judgement(console, printer, subcall)
+    _print_decisions(printer, subcall)
 
 
 def _print_facts(printer: _Printer, subcall: StoredSubcall) -> None:
@@ -169,6 +170,18 @@ def _print_judgement(console: Console, printer: _Printer, subcall: StoredSubcall
             printer.fact("", f"{finding.title}{f' — {finding.cause}' if finding.cause else ''}")
         for line in evidence_lines(subcall, finding, most=20):
             console.print(Text("  ").append_text(line), soft_wrap=True)
+
+
+def _print_decisions(printer: _Printer, subcall: StoredSubcall) -> None:
+    for decision in subcall.decisions:
+        printer.title(f"decided: {decision.choice.value}")
+        printer.fact("by", f"{decision.by} ({decision.via})")
+        printer.fact("at", decision.at)
+        printer.fact("why", decision.why)
+        if decision.output:
+            printer.fact("instead", decision.output)
+    if subcall.awaits_human:
+        printer.title(f"waits for a decision: monitor decide {subcall.call.span_id[:8]} approve --why …")
 
 
 def _or_default(value: float | None) -> str:

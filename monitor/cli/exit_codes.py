@@ -3,6 +3,7 @@
 from enum import IntEnum
 
 from monitor.errors import (
+    AwaitingHuman,
     Blocked,
     BudgetExceeded,
     ConfigError,
@@ -28,6 +29,7 @@ class ExitCode(IntEnum):
     BUDGET = 4
     FAILED = 5
     STORE = 6
+    WAITING = 7
     CANCELLED = 130
 
 
@@ -39,6 +41,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.BUDGET: "a limit of the budget was reached before there was an answer",
     ExitCode.FAILED: "the model, its provider or a tool failed, or no attempt gave a well-formed answer",
     ExitCode.STORE: "the database cannot be read or written",
+    ExitCode.WAITING: "the run waits for a person's decision (`monitor pending`), and goes on when it is resumed",
     ExitCode.CANCELLED: "cancelled (Ctrl-C, SIGTERM); the run can be resumed",
 }
 
@@ -58,13 +61,16 @@ _ERRORS: tuple[tuple[type[MonitorError], ExitCode], ...] = (
     (BudgetExceeded, ExitCode.BUDGET),
     (Blocked, ExitCode.BLOCKED),
     (Rejected, ExitCode.BLOCKED),
+    (AwaitingHuman, ExitCode.WAITING),
     (SubcallFailed, ExitCode.FAILED),
     (SubcallCancelled, ExitCode.CANCELLED),
 )
 
 
-def for_outcome(outcome: Outcome, error_kind: str = "") -> ExitCode:
-    """Return the exit code of a run that ended in ``outcome``, with an error of that kind."""
+def for_outcome(outcome: Outcome | None, error_kind: str = "") -> ExitCode:
+    """Return the exit code of a run that ended in ``outcome`` (None: it waits for people), with an error of that kind."""
+    if outcome is None:
+        return ExitCode.WAITING
     if outcome is Outcome.FAILED and error_kind == "config":
         return ExitCode.USAGE
     return _OUTCOMES[outcome]

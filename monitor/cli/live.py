@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
 from typing import Protocol
 
@@ -36,6 +36,10 @@ class Progress(Protocol):
 
     def __call__(self, event: Event) -> None:
         """Take note of an event that has been committed."""
+        ...
+
+    def paused(self) -> AbstractContextManager[object]:
+        """While the context lasts, nothing is drawn: something else has the terminal."""
         ...
 
 
@@ -92,6 +96,17 @@ class _Tree:
         self.state = RunState()
         self._console = console
         self._begun = time.monotonic()
+        self.live: Live | None = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        if self.live:
+            self.live.stop()
+        try:
+            yield
+        finally:
+            if self.live:
+                self.live.start()
 
     def __call__(self, event: Event) -> None:
         self.state.hear(event)
@@ -109,6 +124,9 @@ class _Lines:
         self.state = RunState()
         self._console = console
 
+    def paused(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
     def __call__(self, event: Event) -> None:
         self.state.hear(event)
         line = _line(event, self.state.subcall(event.span_id))
@@ -121,6 +139,9 @@ class _Silent:
 
     def __init__(self) -> None:
         self.state = RunState()
+
+    def paused(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
     def __call__(self, event: Event) -> None:
         self.state.hear(event)
@@ -160,7 +181,7 @@ def watching(console: Console, *, quiet: bool = False) -> Iterator[Progress]:
         yield _Silent()
     elif console.is_terminal and not console.is_dumb_terminal:
         tree = _Tree(console)
-        with Live(get_renderable=tree.render, console=console, refresh_per_second=5, transient=True):
+        with Live(get_renderable=tree.render, console=console, refresh_per_second=5, transient=True) as tree.live:
             yield tree
     else:
         yield _Lines(console)

@@ -16,18 +16,27 @@ from monitor.cli.runs import RunRef, find_run
 from monitor.cli.safe import one_line, visible
 from monitor.cli.tree import calls, draw, run_label, tokens, verdict_text
 from monitor.errors import ConfigError
-from monitor.records import Outcome
+from monitor.records import AWAITING_HUMAN, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from monitor.orchestrate.ending import RunResult
+    from monitor.orchestrate.people import Decider
 
     Work = Callable[[Progress], Coroutine[Any, Any, RunResult]]
 
-__all__ = ["register", "resume", "run"]
+__all__ = ["db_flag", "register", "resume", "run"]
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
+Ask = Annotated[
+    bool | None,
+    typer.Option("--ask/--no-ask", help="Whether a person is asked here. Default: at a terminal, yes."),
+]
+Wait = Annotated[
+    float,
+    typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for `monitor decide` before suspending."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -62,6 +71,8 @@ def run(
     config: Config = None,
     json_output: Json = False,
     quiet: Quiet = False,
+    ask: Ask = None,
+    wait: Wait = 0.0,
 ) -> None:
     """Run a recipe on a task.
 
@@ -87,7 +98,16 @@ def run(
     from monitor.orchestrate.run import run as run_recipe
 
     def work(listener: Progress) -> "Coroutine[Any, Any, RunResult]":
-        return run_recipe(recipe, text, seed=seed, options=options, settings=settings, listener=listener)
+        return run_recipe(
+            recipe,
+            text,
+            seed=seed,
+            options=options,
+            settings=settings,
+            listener=listener,
+            decider=_decider(listener, ask=ask, is_silent=json_output or quiet),
+            patience=wait,
+        )
 
     result, progress = _execute(work, db, json_output=json_output, quiet=quiet)
     _report(result, progress, db, json_output=json_output, quiet=quiet)
@@ -104,6 +124,8 @@ def resume(
     config: Config = None,
     json_output: Json = False,
     quiet: Quiet = False,
+    ask: Ask = None,
+    wait: Wait = 0.0,
 ) -> None:
     """Go on with a run that did not end well.
 
@@ -127,6 +149,8 @@ def resume(
             budget=type(settings.budget)(**given) if given else None,
             settings=settings,
             listener=listener,
+            decider=_decider(listener, ask=ask, is_silent=json_output or quiet),
+            patience=wait,
         )
 
     result, progress = _execute(work, db, json_output=json_output, quiet=quiet)
@@ -143,12 +167,22 @@ def _execute(work: "Work", db: str | None, *, json_output: bool, quiet: bool) ->
         run_id = progress.state.run_id if progress else ""
         if progress and not quiet:
             _draw_on_terminal(progress)
-        hint = f"; resume with: monitor resume {run_id[:8]}{_db_flag(db)}" if run_id else " before anything was stored"
+        hint = f"; resume with: monitor resume {run_id[:8]}{db_flag(db)}" if run_id else " before anything was stored"
         error_line(f"cancelled{hint}", label="stopped")
         if json_output:
             error = {"kind": "Cancelled", "message": f"cancelled{hint}"}
             emit_json("monitor.error/1", {"error": error, "exit_code": int(exit_codes.ExitCode.CANCELLED)})
         raise typer.Exit(exit_codes.ExitCode.CANCELLED) from None
+
+
+def _decider(progress: Progress, *, ask: bool | None, is_silent: bool) -> "Decider | None":
+    """Who is asked where a rule wants a person: whoever sits at the terminal. Raises ConfigError."""
+    from monitor.cli.deciding import AtTerminal
+
+    has_terminal = sys.stdin.isatty() and stderr().is_terminal
+    if ask and not has_terminal:
+        raise ConfigError("--ask: there is no terminal to ask at; leave it out, and decide with `monitor decide`")
+    return AtTerminal(progress) if ask or (ask is None and has_terminal and not is_silent) else None
 
 
 async def _ended_by_signals(coroutine: "Coroutine[Any, Any, RunResult]") -> "RunResult":
@@ -165,7 +199,8 @@ async def _ended_by_signals(coroutine: "Coroutine[Any, Any, RunResult]") -> "Run
             loop.remove_signal_handler(one)
 
 
-def _db_flag(db: str | None) -> str:
+def db_flag(db: str | None) -> str:
+    """Return ``--db`` as it was given, for a command line that is suggested."""
     return f" --db {db}" if db else ""
 
 
@@ -200,7 +235,7 @@ def _report_to_person(result: "RunResult", progress: Progress, db: str | None) -
     cost = "cost unknown" if usage.cost is None else f"${usage.cost:.4f}"
     console.print(
         Text.assemble(
-            f"{result.outcome.value}, verdict ",
+            f"{result.outcome.value if result.outcome else AWAITING_HUMAN}, verdict ",
             verdict_text(verdict.value.value),
             f"; {calls(usage)}, {tokens(usage)}, {cost}, {result.seconds:.1f} s",
         ),
@@ -217,4 +252,8 @@ def _report_to_person(result: "RunResult", progress: Progress, db: str | None) -
         error_line(result.error.message, label=result.error.kind)
     for exceeded in result.exceeded:
         note(f"  {exceeded}")
-    note(f"stored in {result.db}; see it with: monitor show {result.run_id[:8]}{_db_flag(db)}")
+    for span_id in result.pending:
+        note(f"  {span_id[:8]} waits for a decision: monitor decide {span_id[:8]} approve --why …{db_flag(db)}")
+    if result.pending:
+        note(f"  then go on with: monitor resume {result.run_id[:8]}{db_flag(db)}")
+    note(f"stored in {result.db}; see it with: monitor show {result.run_id[:8]}{db_flag(db)}")

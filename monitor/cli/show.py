@@ -15,7 +15,7 @@ from monitor.cli.runs import RunRef, find_run
 from monitor.cli.safe import one_line, visible
 from monitor.cli.tree import draw, notable, run_label, state_text, verdict_text
 from monitor.errors import ConfigError
-from monitor.records import StoredRun, StoredSubcall
+from monitor.records import AWAITING_HUMAN, StoredRun, StoredSubcall
 
 __all__ = ["list_runs", "register", "run_json", "show"]
 
@@ -88,6 +88,7 @@ def run_json(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> dict[str, Any
                 "role": item.call.role,
                 "depth": item.call.depth,
                 "state": item.state,
+                "decisions": list(item.decisions),
                 "verdict": item.judgement.verdict.value if item.judgement else None,
                 "usage": item.charged,
                 "seconds": item.observation.seconds if item.observation else None,
@@ -110,6 +111,8 @@ def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> None:
     ]
     if run.state == "started":
         facts.append(("state", f"not ended: it still runs, or was killed; monitor resume {start.run_id[:8]}"))
+    elif run.state == AWAITING_HUMAN:
+        facts.append(("state", f"waits for a decision: monitor pending; then monitor resume {start.run_id[:8]}"))
     elif run.end:
         facts.append(("note", run.end.verdict.note))
         facts.append(("error", f"{run.end.error.kind}: {run.end.error.message}" if run.end.error else ""))
@@ -169,7 +172,7 @@ def list_runs(
         "run", "started", "state", "verdict", "calls", "recipe", "model", "task", box=None, header_style="dim"
     )
     for run in runs:
-        end = run.end if run.state != "started" else None
+        end = run.stops[-1] if run.is_stopped else None
         table.add_row(
             Text(run.start.run_id[:8]),
             Text(run.start.at[:19].replace("T", " ")),
@@ -184,7 +187,7 @@ def list_runs(
 
 
 def _listed(run: StoredRun) -> dict[str, Any]:
-    end = run.end if run.state != "started" else None
+    end = run.stops[-1] if run.is_stopped else None
     return {
         "run_id": run.start.run_id,
         "state": run.state,

@@ -28,6 +28,7 @@ STYLES: Mapping[str, str] = {
     "unmeasured": "yellow",
     "started": "cyan",
     "observed": "cyan",
+    "awaiting_human": "bold yellow",
     "blocked": "bold red",
     "block": "bold red",
     "rejected": "bold red",
@@ -100,6 +101,9 @@ def subcall_label(subcall: StoredSubcall) -> Text:
         label.append(f"  {about}{tokens(observation.usage)}  {observation.seconds:.1f} s", style="dim")
     label.append(f"  {call.span_id[:8]}", style="dim cyan")
     label.append(f"  {one_line(call.task, TASK_WIDTH)}", style="dim")
+    for decision in subcall.decisions:
+        said = f"{decision.choice.value} by {one_line(decision.by, 40)}: {one_line(decision.why, 80)}"
+        label.append(f"\n  decided: {said}", style="yellow")
     for finding in notable(subcall):
         label.append(f"\n  {finding.status.value}: {one_line(finding.name, 60)}", style="yellow")
         label.append(f" ({finding.level.value}, {finding.pack or finding.check})", style="dim")
@@ -109,7 +113,7 @@ def subcall_label(subcall: StoredSubcall) -> Text:
 
 def run_label(run: StoredRun) -> Text:
     """One line: recipe, state, verdict, usage, seconds, id and task."""
-    start, end = run.start, run.end if run.state != "started" else None
+    start, end = run.start, run.stops[-1] if run.is_stopped else None
     label = _line(one_line(start.recipe, 40))
     label.append("  ").append_text(state_text(run.state))
     if end:

@@ -49,6 +49,7 @@ class Step:
     budget: Budget
     tools: tuple[Tool, ...] = ()
     recipe: str = ""
+    checked: bool = True
 
     @property
     def key(self) -> str:

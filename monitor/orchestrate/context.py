@@ -84,13 +84,15 @@ class Context:
         model: str | ModelClient | None = None,
         budget: Limits | None = None,
         tools: Sequence[Callable[..., Any]] = (),
+        checked: bool = True,
         **inputs: Any,
     ) -> Awaitable[Answer]:
         """Call a role once, with ``inputs`` and nothing else in its sight; await the result for the answer.
 
         ``under`` hangs the subcall below an earlier answer in the tree. ``budget`` adds limits to the role's own. ``tools``
-        are functions that the role may use; each must be in the role's list. The step is named here, not when it is
-        awaited, so that the same program names the same steps in every execution.
+        are functions that the role may use; each must be in the role's list. With ``checked=False`` no check looks at the
+        subcall or its tool calls: it is stored, its verdict is ``unmeasured``, and the run's says so. The step is named
+        here, not when it is awaited, so that the same program names the same steps in every execution.
 
         Raises (when awaited):
             SubcallError: it ended without an answer: BudgetExceeded, Blocked, SubcallFailed …
@@ -126,6 +128,7 @@ class Context:
             budget=account,
             tools=allowed,
             recipe=self.recipe_name,
+            checked=checked,
         )
         return self._rounds(step)
 
@@ -230,7 +233,7 @@ def answer_of(subcall: StoredSubcall, role: Role) -> Answer:
     seen, judgement = subcall.observation, subcall.judgement
     assert seen is not None
     assert judgement is not None
-    assert judgement.outcome is Outcome.OK
+    assert subcall.outcome is Outcome.OK
     data = answer_data(seen.output, role.output)
     answer = data.get("answer")
     return Answer(

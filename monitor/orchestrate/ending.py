@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,13 @@ from monitor.errors import (
 )
 from monitor.models.secrets import clean
 from monitor.orchestrate.context import Answer, contained
-from monitor.records import ErrorInfo, Exceeded, Finding, Frozen, Outcome, RunEnd, Status, Usage, Verdict
+from monitor.records import ErrorInfo, Exceeded, Finding, Frozen, Outcome, RunEnd, RunSuspend, Status, Usage, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from monitor.orchestrate.budget import Budget
+    from monitor.orchestrate.people import StoppableClock
     from monitor.orchestrate.subcall import Engine
     from monitor.records import RunStart, StoredSubcall
 
@@ -33,11 +35,13 @@ if TYPE_CHECKING:
 class RunResult(Frozen):
     """How a run ended. ``answer`` is only there where the outcome is ``ok``.
 
-    ``findings`` are those that matched or could not be evaluated, each with the span id of its subcall.
+    ``outcome`` is None where the run was suspended: it waits for people, and ``pending`` are the span ids of the subcalls
+    that do. ``findings`` are those that matched or could not be evaluated, each with the span id of its subcall.
     """
 
     run_id: str
-    outcome: Outcome
+    outcome: Outcome | None
+    pending: tuple[str, ...] = ()
     answer: str = ""
     verdict: Verdict
     usage: Usage = Usage()
@@ -52,43 +56,62 @@ GRACE_SECONDS = 2.0
 """How long a recipe may go on after the run's deadline, at which its calls end by themselves: to be told so, and return."""
 
 
-async def execute(engine: Engine, recipe: Awaitable[Any], budget: Budget) -> RunEnd:
-    """Await the recipe and say how the run ended; only the store's own trouble is raised.
+async def execute(engine: Engine, recipe: Awaitable[Any], budget: Budget, clock: StoppableClock) -> RunEnd | RunSuspend:
+    """Await the recipe and say how the run ended, or that it waits; only the store's own trouble is raised.
 
-    A recipe that waits for something else than its calls is cut off soon after the run's deadline.
+    A recipe that waits for something else than its calls is cut off soon after the run's deadline, which moves for as long
+    as ``clock`` stands still.
     """
     task = asyncio.get_running_loop().create_task(contained(recipe))
     this = asyncio.current_task()
-    engine.on_halt = task.cancel
+    engine.on_halt = engine.people.on_suspend = task.cancel
     engine.is_cancelled = lambda: task.cancelling() > 0
     ended: BaseException | None = None
     answer = ""
-    left = budget.seconds_left()
-    clock = asyncio.timeout(None if left is None or left == math.inf else max(0.0, left) + GRACE_SECONDS)
+    deadline = asyncio.timeout(_until_cut_off(budget))
+    clock.on_change = lambda runs: _move(deadline, _until_cut_off(budget) if runs else None)
     try:
-        async with clock:
+        async with deadline:
             answer = _answer_text(await task)
     except StoreError:
         raise
     except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - every way in which a recipe can end is recorded
         ended = exc
-    if clock.expired() and isinstance(ended, TimeoutError):
+    if deadline.expired() and isinstance(ended, TimeoutError):
         exceeded = budget.out_of_time()
         ended = BudgetExceeded(f"the recipe was cut off: {'; '.join(map(str, exceeded))}", exceeded)
     if ended is None and this is not None and this.cancelling():
         ended = asyncio.CancelledError()  # the recipe swallowed it: it does not end well all the same
     ended = engine.halted or _unwrapped(ended)
     await engine.land()
+    if engine.people.is_suspended and not engine.halted and not (this is not None and this.cancelling()):
+        return RunSuspend(pending=engine.people.pending, verdict=_verdict_so_far(engine), usage=engine.spent())
     if not isinstance(ended, asyncio.CancelledError):
         await engine.finish_earlier()
     return RunEnd(
         outcome=_outcome_of(ended),
         answer="" if ended else answer,
-        verdict=verdict.of_run([subcall.judgement.verdict for subcall in engine.judged if subcall.judgement]),
+        verdict=_verdict_so_far(engine),
         usage=engine.spent(),
         error=ErrorInfo(kind=_kind_of(ended), message=clean(escape_text(_message_of(ended)))) if ended else None,
         exceeded=ended.exceeded if isinstance(ended, BudgetExceeded) else (),
     )
+
+
+def _verdict_so_far(engine: Engine) -> Verdict:
+    return verdict.of_run([subcall.judgement.verdict for subcall in engine.judged if subcall.judgement])
+
+
+def _until_cut_off(budget: Budget) -> float | None:
+    """Seconds until the recipe is cut off; None is never."""
+    left = budget.seconds_left()
+    return None if left is None or left == math.inf else max(0.0, left) + GRACE_SECONDS
+
+
+def _move(deadline: asyncio.Timeout, seconds: float | None) -> None:
+    """Let ``deadline`` pass in ``seconds`` from now, or never. One that has passed stays so."""
+    with contextlib.suppress(RuntimeError):
+        deadline.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
 
 
 def _unwrapped(ended: BaseException | None) -> BaseException | None:
@@ -145,7 +168,7 @@ def _message_of(ended: BaseException) -> str:
     return str(ended) if isinstance(ended, MonitorError) else f"{type(ended).__name__}: {ended}"
 
 
-def result_of(start: RunStart, end: RunEnd, subcalls: Sequence[StoredSubcall], db: str) -> RunResult:
+def result_of(start: RunStart, end: RunEnd | RunSuspend, subcalls: Sequence[StoredSubcall], db: str) -> RunResult:
     """The result of a run from its stored parts; ``subcalls`` are all of its judged ones."""
     findings = tuple(
         (subcall.call.span_id, finding)
@@ -154,15 +177,16 @@ def result_of(start: RunStart, end: RunEnd, subcalls: Sequence[StoredSubcall], d
         for finding in subcall.judgement.findings
         if finding.status in {Status.MATCH, Status.UNKNOWN}
     )
-    return RunResult(
+    result = RunResult(
         run_id=start.run_id,
-        outcome=end.outcome,
-        answer=end.answer,
+        outcome=None,
         verdict=end.verdict,
         usage=end.usage,
-        error=end.error,
-        exceeded=end.exceeded,
         findings=findings,
         db=db,
         seconds=end.seconds,
     )
+    if isinstance(end, RunSuspend):
+        return result.model_copy(update={"pending": end.pending})
+    ended = {"outcome": end.outcome, "answer": end.answer, "error": end.error, "exceeded": end.exceeded}
+    return result.model_copy(update=ended)

@@ -9,38 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
 import monitor
 from monitor import catalog
-from monitor.canonical import canonical_text, escape_text, parse_json
-from monitor.errors import ConfigError, ConflictError
-from monitor.orchestrate.budget import Budget
-from monitor.orchestrate.context import Context, recipe_options
-from monitor.orchestrate.ending import RunResult, execute, result_of
+from monitor.canonical import canonical_text, escape_text
+from monitor.orchestrate.context import recipe_options
+from monitor.orchestrate.ending import RunResult, result_of
+from monitor.orchestrate.execution import Execution
 from monitor.orchestrate.process import this_process
 from monitor.orchestrate.starting import (
-    ACTIVE,
     anchored,
     merged,
     name,
     refuse_if_alive,
     refuse_unpriced,
-    seconds_of,
 )
-from monitor.orchestrate.subcall import Engine
 from monitor.orchestrate.workplace import Workplace
-from monitor.pipeline import LoadedChecks, Pipeline, load_checks
+from monitor.pipeline import load_checks
 from monitor.records import (
     Event,
     Limits,
     Outcome,
-    RunEnd,
     RunResume,
     RunStart,
     StoredRun,
-    StoredSubcall,
     new_run_id,
     new_span_id,
     now,
@@ -52,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from monitor.models.base import ModelClient
+    from monitor.orchestrate.people import Decider
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +63,8 @@ async def run(
     concurrency: int | None = None,
     settings: Settings | None = None,
     listener: Callable[[Event], None] | None = None,
+    decider: Decider | None = None,
+    patience: float = 0.0,
 ) -> RunResult:
     """Run a recipe on a task: every subcall bounded, stored, checked and judged before its answer is used.
 
@@ -84,8 +80,12 @@ async def run(
         concurrency: How many subcalls may be in flight.
         settings: All settings at once, instead of reading them from the environment and ``monitor.toml``.
         listener: Told of each event after its commit.
+        decider: Asked there and then where a rule says ``ask_human``.
+        patience: Seconds to wait for a decision from elsewhere (``monitor decide``) when nothing else of the run goes on;
+            then it is suspended, to be resumed when somebody has decided.
 
-    However the run ends, the result says so: see ``RunResult.outcome``.
+    However the run ends, the result says so: see ``RunResult.outcome``. Seconds in which the run does nothing but wait for
+    people are not its own.
 
     Raises:
         ConfigError: something that was asked for is not there or is wrong; nothing was spent.
@@ -122,7 +122,7 @@ async def run(
     try:
         refuse_unpriced(start.limits, workplace.client(None))
         with Store.open(db or settings.db, busy_seconds=settings.busy_seconds) as store:
-            execution = _Execution(store, checks, workplace, listener)
+            execution = Execution(store, checks, workplace, listener, decider, patience)
             return await execution.go(StoredRun(start=start), start, found)
     finally:
         await workplace.aclose()
@@ -137,6 +137,8 @@ async def resume(
     db: str | None = None,
     settings: Settings | None = None,
     listener: Callable[[Event], None] | None = None,
+    decider: Decider | None = None,
+    patience: float = 0.0,
 ) -> RunResult:
     """Go on with a run that was killed, cancelled or failed. No judged subcall is called again, and none charged twice.
 
@@ -151,6 +153,8 @@ async def resume(
         db: As in ``run``.
         settings: As in ``run``.
         listener: As in ``run``.
+        decider: As in ``run``.
+        patience: As in ``run``.
 
     Raises:
         ConfigError: the run is still being executed by a living process, or its parts are gone.
@@ -180,7 +184,8 @@ async def resume(
         workplace = Workplace(settings, model if model is not None else earlier.start.model, found.path.parent)
         try:
             refuse_unpriced(limits, workplace.client(None))
-            return await _Execution(store, checks, workplace, listener).go(earlier, again, found)
+            execution = Execution(store, checks, workplace, listener, decider, patience)
+            return await execution.go(earlier, again, found)
         finally:
             await workplace.aclose()
 
@@ -193,92 +198,3 @@ def run_sync(recipe: str, task: str, **arguments: Any) -> RunResult:
 def resume_sync(run_id: str, **arguments: Any) -> RunResult:
     """As ``resume``, for code without an event loop."""
     return asyncio.run(resume(run_id, **arguments))
-
-
-class _Execution:
-    """One execution of a run, the first or a resumed one."""
-
-    def __init__(
-        self, store: Store, checks: LoadedChecks, workplace: Workplace, listener: Callable[[Event], None] | None
-    ) -> None:
-        self._store = store
-        self._checks = checks
-        self._workplace = workplace
-        self._listener = listener
-
-    async def go(self, earlier: StoredRun, step: RunStart | RunResume, found: catalog.Recipe) -> RunResult:
-        """Execute the run from ``step`` to its end; ``found`` is the recipe whose hash ``step`` records."""
-        start = earlier.start
-        stored = () if isinstance(step, RunStart) else tuple(self._store.subcalls(start.run_id))
-        chosen = parse_json(start.options)
-        concurrency = int(chosen["concurrency"])
-        options = recipe_options(found.function, chosen["options"])
-        if start.run_id in ACTIVE:
-            raise ConfigError(f"run {start.run_id} is being executed by this process already")
-        ACTIVE.add(start.run_id)
-        try:
-            return await self._from(earlier, step, found, stored, options, concurrency)
-        finally:
-            ACTIVE.discard(start.run_id)
-
-    async def _from(  # noqa: PLR0917 - what ``go`` found out
-        self,
-        earlier: StoredRun,
-        step: RunStart | RunResume,
-        found: catalog.Recipe,
-        stored: Sequence[StoredSubcall],
-        options: Mapping[str, Any],
-        concurrency: int,
-    ) -> RunResult:
-        start = earlier.start
-        before = seconds_of(earlier, stored)
-        began = time.monotonic()
-        if isinstance(step, RunResume):
-            await self._take_over(earlier, step)
-        else:
-            await self._commit(start, step)
-        judged: list[StoredSubcall] = []
-        engine = Engine(
-            run_id=start.run_id,
-            root_span=start.span_id,
-            seed=start.seed,
-            pipeline=Pipeline(self._store, self._checks, self._listener, judged.append),
-            gate=asyncio.Semaphore(concurrency),
-            judged=judged,
-            stored=stored,
-            retry_failed=isinstance(step, RunResume) and step.retry_failed,
-        )
-        context = Context(
-            engine=engine,
-            workplace=self._workplace,
-            budget=Budget("run", step.limits, already=engine.spent_in(""), seconds_before=before),
-            recipe_name=found.name,
-            concurrency=concurrency,
-        )
-        end = await execute(engine, found.function(context, start.task, **options), context.budget)
-        end = end.model_copy(update={"seconds": before + time.monotonic() - began, "at": now()})
-        await self._commit(start, end)
-        this = asyncio.current_task()
-        if end.outcome is Outcome.CANCELLED and this is not None and this.cancelling():
-            raise asyncio.CancelledError
-        return result_of(start, end, judged, self._store.url)
-
-    async def _take_over(self, earlier: StoredRun, step: RunResume) -> None:
-        """Commit the resume, unless the run went on since it was read: of two that resume it at once, one does."""
-        try:
-            await self._commit(earlier.start, step, after=earlier.last_seq)
-        except ConflictError as exc:
-            raise ConfigError(
-                f"run {earlier.start.run_id} was resumed by another process at this moment: wait for that one"
-            ) from exc
-
-    async def _commit(
-        self, start: RunStart, payload: RunStart | RunResume | RunEnd, *, after: int | None = None
-    ) -> None:
-        event = Event.of(start.run_id, start.span_id, payload, after=after)
-        await self._store.append(event)
-        if self._listener:
-            try:
-                self._listener(event)
-            except Exception:  # as in the pipeline: a broken display must not cost a run its end
-                logger.exception("the listener failed on a %s event", event.kind)

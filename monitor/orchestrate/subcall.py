@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from monitor.canonical import fingerprint, guard_text
-from monitor.errors import BudgetExceeded, Halted, ProviderError, RecipeError
+from monitor.errors import BudgetExceeded, Halted, ProviderError, RecipeError, Terminated
 from monitor.orchestrate.attempts import Settled, next_step
 from monitor.orchestrate.budget import NOTHING, Amounts, Reservation
 from monitor.orchestrate.calls import (
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from monitor.orchestrate.budget import Budget
+    from monitor.orchestrate.people import People
     from monitor.orchestrate.tools import Tool
     from monitor.pipeline import Pipeline
 
@@ -63,11 +64,12 @@ class Engine:
     root_span: str
     seed: int
     pipeline: Pipeline
+    people: People
     gate: asyncio.Semaphore
     judged: list[StoredSubcall]
     stored: Sequence[StoredSubcall] = ()
     retry_failed: bool = False
-    halted: Halted | None = None
+    halted: Halted | Terminated | None = None
     on_halt: Callable[[], object] = lambda: None
     is_cancelled: Callable[[], bool] = lambda: False
 
@@ -75,6 +77,7 @@ class Engine:
         self._occurrences: Counter[str] = Counter()
         self._in_flight: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
         self._over = False
+        self.people.is_idle = lambda waiting: waiting == len(self._in_flight)
         self._earlier: defaultdict[str, list[StoredSubcall]] = defaultdict(list)
         for subcall in self.stored:
             self._earlier[subcall.call.key].append(subcall)
@@ -112,7 +115,7 @@ class Engine:
         """Make one model step, with its attempts; returns the judged subcall whose answer may be used.
 
         Raises:
-            SubcallError: it ended otherwise (see ``actions.enforce``).
+            SubcallError: it ended otherwise (see ``actions.release``).
         """
         return await self._attempts(
             key,
@@ -137,6 +140,7 @@ class Engine:
             depth=step.depth + 1,
             task=tool_call.arguments,
             tools=(tool_call.name,),
+            checked=step.checked,
             reserved=Usage(tool_calls=1, cost=0.0),
         )
 
@@ -174,7 +178,7 @@ class Engine:
             self._stop_if_over()
             following = next_step(attempts, retries=retries, forgiven=forgiven)
             if isinstance(following, Settled):
-                return self._release(following.subcall)
+                return self._release(await self._decided(following.subcall))
             if following.delay:
                 await asyncio.sleep(following.delay)
             first = attempts[0].call.span_id if attempts else None
@@ -240,6 +244,7 @@ class Engine:
                 tools=tuple(tool.spec.name for tool in step.tools),
                 output_schema=step.role.schema_text,
                 requires_reasoning=step.role.reasoning == "required",
+                checked=step.checked,
                 temperature=request.temperature,
                 seed=request.seed,
                 max_output_tokens=request.max_output_tokens,
@@ -287,10 +292,14 @@ class Engine:
             if reservation:
                 reservation.settle(seen[0].usage if seen else call.reserved)
 
+    async def _decided(self, subcall: StoredSubcall) -> StoredSubcall:
+        """The subcall as it is, or with the decision that it waits for."""
+        return await self.people.decide(subcall) if subcall.awaits_human else subcall
+
     def _release(self, subcall: StoredSubcall) -> StoredSubcall:
         try:
             return self.pipeline.release(subcall)
-        except Halted as exc:
+        except (Halted, Terminated) as exc:
             self.halted = self.halted or exc
             self.on_halt()
             raise

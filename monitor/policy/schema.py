@@ -10,7 +10,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from monitor.records import Action, Level
 
-LATER_ACTIONS = frozenset({Action.REDACT, Action.ASK_HUMAN})
 LATER_KEYS = frozenset({"logsource", "related", "includes", "engine"})
 LATER_STATUSES = frozenset({"test", "deprecated", "unsupported"})
 
@@ -45,12 +44,6 @@ def _day(text: str) -> str:
     return text
 
 
-def _action(text: str) -> str:
-    if text in LATER_ACTIONS:
-        raise Later(f"the action `{text}` comes later; until then use `withhold` or `flag`")
-    return text
-
-
 def _status(text: str) -> str:
     if text in LATER_STATUSES:
         raise Later(f"the status `{text}` comes later; a rule that should not act has no place in a pack yet")
@@ -62,7 +55,7 @@ Prose = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Id = Annotated[str, AfterValidator(_uuid)]
 Day = Annotated[str, AfterValidator(_day)]
-ActionWord = Annotated[Literal["log", "flag", "withhold", "halt", "redact", "ask_human"], AfterValidator(_action)]
+ActionWord = Literal["log", "flag", "redact", "withhold", "ask_human", "halt"]
 StatusWord = Annotated[Literal["stable", "experimental", "test", "deprecated", "unsupported"], AfterValidator(_status)]
 LevelWord = Literal["informational", "low", "medium", "high", "critical"]
 

@@ -103,6 +103,10 @@ class Store:
         """Return one subcall by its span id, or the only one of the run whose id begins so. Raises CatalogError."""
         return self._reader.subcall(run_id, span_id)
 
+    def asked(self, *, settled: bool = False) -> list[StoredSubcall]:
+        """Return the subcalls that wait for a person's decision, oldest first; with ``settled`` those too that have it."""
+        return self._reader.asked(settled=settled)
+
     def events(self, run_id: str) -> list[StoredEvent]:
         """Return the events of a run in the order of the log. Raises CatalogError if there is no such run."""
         return self._reader.events(run_id)

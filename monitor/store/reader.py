@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PREFIX_MIN = 4
+_ASKING = '"body":{"action":"ask_human",'  # in the canonical form of a judgement, and of nothing else
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -128,6 +129,18 @@ class Reader:
             found = select(EventRow).where(col(EventRow.run_id) == run_id, col(EventRow.span_id) == whole)
             (subcall,) = _subcalls_of(session, session.exec(found.order_by(col(EventRow.leaf_index))).all())
         return subcall
+
+    def asked(self, *, settled: bool) -> list[StoredSubcall]:
+        """The subcalls about which a person was asked, oldest first: those that wait, with ``settled`` all of them."""
+        about = select(EventRow.run_id, EventRow.span_id).where(
+            col(EventRow.kind) == "judged", col(EventRow.canonical).contains(_ASKING, autoescape=True)
+        )
+        found: list[StoredSubcall] = []
+        with self._snapshot() as session:
+            for run_id, span_id in session.exec(about.order_by(col(EventRow.leaf_index))).all():
+                events = select(EventRow).where(col(EventRow.run_id) == run_id, col(EventRow.span_id) == span_id)
+                found += _subcalls_of(session, session.exec(events.order_by(col(EventRow.seq))).all())
+        return [subcall for subcall in found if settled or subcall.awaits_human]
 
     @contextmanager
     def _snapshot(self) -> Iterator[Session]:

@@ -546,7 +546,7 @@ def test_hostile_output_is_stored_checked_and_shown(desk: Desk, name: str, capsy
     model = ScriptedModel([Reply(text=text, reasoning=text[:2000])])
     result = desk.run("single", model)
     (subcall,) = desk.subcalls()
-    assert ends([subcall]) == [result.outcome.value]
+    assert ends([subcall]) == [result.outcome]
     assert subcall.observation is not None
     assert unescape_text(subcall.observation.raw or subcall.observation.output) == text
     assert unescape_text(subcall.observation.reasoning.text) == text[:2000]

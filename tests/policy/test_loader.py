@@ -24,7 +24,7 @@ rules:
     name: foo
     level: hihg
     date: 2026-13-01
-    action: redact
+    action: redcat
     status: test
     logsource: {}
     detection:
@@ -63,7 +63,7 @@ EXPECTED = """\
 6:5: `id`: expected a UUID such as 8d2c1f7e-3a54-4c0e-9a51-6d0f6b8e2c11.
 8:5: `level` cannot be `hihg`. Did you mean `high`?
 9:5: `date`: expected a date such as 2026-11-22.
-10:5: `action`: the action `redact` comes later; until then use `withhold` or `flag`.
+10:5: `action` cannot be `redcat`. Did you mean `redact`?
 11:5: `status`: the status `test` comes later; a rule that should not act has no place in a pack yet.
 12:5: `logsource` comes later. Leave it out for now.
 15:9: there is no field `reasonning`. Did you mean `reasoning`?

@@ -34,3 +34,10 @@ async def many(ctx: Context, task: str, count: int = 4) -> str:
     """``count`` calls side by side."""
     answers = await ctx.map("clerk", [{"task": f"{task} {number}"} for number in range(count)])
     return " ".join(answer.text for answer in answers)
+
+
+async def planned(ctx: Context, task: str, count: int = 3) -> str:
+    """A plan that is checked, and children that are not."""
+    plan = await ctx.call("clerk", task=f"{task}: plan")
+    answers = await ctx.map("clerk", [{"task": f"{task} {n}"} for n in range(count)], under=plan, checked=False)
+    return " ".join(answer.text for answer in answers)

@@ -1,0 +1,125 @@
+"""One execution of a run: its own events around those of its subcalls, and the parts that its subcalls share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from monitor.canonical import parse_json
+from monitor.errors import ConfigError, ConflictError
+from monitor.orchestrate.budget import Budget
+from monitor.orchestrate.context import Context, recipe_options
+from monitor.orchestrate.ending import RunResult, execute, result_of
+from monitor.orchestrate.people import Decider, People, StoppableClock
+from monitor.orchestrate.starting import ACTIVE, seconds_of
+from monitor.orchestrate.subcall import Engine
+from monitor.pipeline import LoadedChecks, Pipeline
+from monitor.records import Event, Outcome, RunEnd, RunResume, RunStart, RunSuspend, StoredRun, StoredSubcall, now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from monitor import catalog
+    from monitor.orchestrate.workplace import Workplace
+    from monitor.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Execution:
+    """One execution of a run, the first or a resumed one."""
+
+    store: Store
+    checks: LoadedChecks
+    workplace: Workplace
+    listener: Callable[[Event], None] | None
+    decider: Decider | None
+    patience: float
+
+    async def go(self, earlier: StoredRun, step: RunStart | RunResume, found: catalog.Recipe) -> RunResult:
+        """Execute the run from ``step`` to its end; ``found`` is the recipe whose hash ``step`` records."""
+        start = earlier.start
+        stored = () if isinstance(step, RunStart) else tuple(self.store.subcalls(start.run_id))
+        chosen = parse_json(start.options)
+        concurrency = int(chosen["concurrency"])
+        options = recipe_options(found.function, chosen["options"])
+        if start.run_id in ACTIVE:
+            raise ConfigError(f"run {start.run_id} is being executed by this process already")
+        ACTIVE.add(start.run_id)
+        try:
+            return await self._from(earlier, step, found, stored, options, concurrency)
+        finally:
+            ACTIVE.discard(start.run_id)
+
+    async def _from(  # noqa: PLR0917 - what ``go`` found out
+        self,
+        earlier: StoredRun,
+        step: RunStart | RunResume,
+        found: catalog.Recipe,
+        stored: Sequence[StoredSubcall],
+        options: Mapping[str, Any],
+        concurrency: int,
+    ) -> RunResult:
+        start = earlier.start
+        before = seconds_of(earlier, stored)
+        clock = StoppableClock()
+        began = clock()
+        if isinstance(step, RunResume):
+            await self._take_over(earlier, step)
+        else:
+            await self._commit(start, step)
+        judged: list[StoredSubcall] = []
+        pipeline = Pipeline(self.store, self.checks, self.listener, judged.append)
+        people = People(pipeline, self._look, decider=self.decider, patience=self.patience, clock=clock)
+        engine = Engine(
+            run_id=start.run_id,
+            root_span=start.span_id,
+            seed=start.seed,
+            pipeline=pipeline,
+            people=people,
+            gate=asyncio.Semaphore(concurrency),
+            judged=judged,
+            stored=stored,
+            retry_failed=isinstance(step, RunResume) and step.retry_failed,
+        )
+        context = Context(
+            engine=engine,
+            workplace=self.workplace,
+            budget=Budget("run", step.limits, already=engine.spent_in(""), seconds_before=before, clock=clock),
+            recipe_name=found.name,
+            concurrency=concurrency,
+        )
+        end = await execute(engine, found.function(context, start.task, **options), context.budget, clock)
+        end = end.model_copy(update={"seconds": before + clock() - began, "at": now()})
+        await self._commit(start, end)
+        this = asyncio.current_task()
+        if isinstance(end, RunEnd) and end.outcome is Outcome.CANCELLED and this is not None and this.cancelling():
+            raise asyncio.CancelledError
+        return result_of(start, end, judged, self.store.url)
+
+    def _look(self, subcall: StoredSubcall) -> StoredSubcall:
+        """The present state of a subcall of this run."""
+        return self.store.subcall(subcall.call.run_id, subcall.call.span_id)
+
+    async def _take_over(self, earlier: StoredRun, step: RunResume) -> None:
+        """Commit the resume, unless the run went on since it was read: of two that resume it at once, one does."""
+        try:
+            await self._commit(earlier.start, step, after=earlier.last_seq)
+        except ConflictError as exc:
+            raise ConfigError(
+                f"run {earlier.start.run_id} was resumed by another process at this moment: wait for that one"
+            ) from exc
+
+    async def _commit(
+        self, start: RunStart, payload: RunStart | RunResume | RunSuspend | RunEnd, *, after: int | None = None
+    ) -> None:
+        event = Event.of(start.run_id, start.span_id, payload, after=after)
+        await self.store.append(event)
+        if self.listener:
+            try:
+                self.listener(event)
+            except Exception:  # as in the pipeline: a broken display must not cost a run its end
+                logger.exception("the listener failed on a %s event", event.kind)
