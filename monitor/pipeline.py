@@ -23,7 +23,7 @@ from monitor.records import ErrorInfo, Event, Judgement, Observation, Outcome, R
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from monitor.records import Call, Decision, RuleRef
+    from monitor.records import Call, Decision, QueuedReview, RuleRef
 
 _JUDGED_SEQ = 2  # the place of ``judged`` among a subcall's events
 logger = logging.getLogger(__name__)
@@ -157,6 +157,12 @@ class Pipeline:
         await self._store.submit(event)
         self._tell(event)
         return subcall.model_copy(update={"decisions": (*subcall.decisions, decision)})
+
+    async def queue(self, run_id: str, root_span: str, review: QueuedReview) -> None:
+        """Commit that a subcall was put before a person for later. Raises StoreError."""
+        event = Event.of(run_id, root_span, review)
+        await self._store.submit(event)
+        self._tell(event)
 
     @staticmethod
     def release(subcall: StoredSubcall) -> StoredSubcall:

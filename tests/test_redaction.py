@@ -131,7 +131,10 @@ def test_errors_and_partial_answers_are_covered_too() -> None:
     assert SECRET not in over.value.partial.model_dump_json()
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\0␛"), max_size=40), st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=5))
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0␛"), max_size=40),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=5),
+)
 def test_offsets_stay_true(text: str, pairs: list[tuple[int, int]]) -> None:
     spans = [Span(surface="output", start=a, end=b) for a, b in pairs if a < b <= len(text)]
     given = seen(output=text)

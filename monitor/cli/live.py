@@ -18,6 +18,7 @@ from monitor.records import (
     Event,
     Judgement,
     Observation,
+    QueuedReview,
     RunEnd,
     RunResume,
     RunStart,
@@ -85,6 +86,8 @@ class RunState:
                 self.run = StoredRun(start=payload)
             elif self.run and isinstance(payload, RunResume):
                 self.run = self.run.model_copy(update={"resumes": (*self.run.resumes, payload), "is_stopped": False})
+            elif self.run and isinstance(payload, QueuedReview):
+                self.run = self.run.model_copy(update={"queued": (*self.run.queued, payload)})
             elif self.run and isinstance(payload, (RunEnd, RunSuspend)):
                 self.run = self.run.model_copy(update={"stops": (*self.run.stops, payload), "is_stopped": True})
 
@@ -153,6 +156,8 @@ def _line(event: Event, subcall: StoredSubcall | None) -> str:
         return f"run {payload.run_id}: {payload.recipe} on {one_line(payload.model, 40)}"
     if isinstance(payload, RunResume):
         return f"run {event.run_id}: resumed"
+    if isinstance(payload, QueuedReview):
+        return f"  {payload.span[:8]} queued for review: {one_line(payload.why, 80)}"
     if isinstance(payload, RunSuspend):
         return f"run {event.run_id}: suspended, {len(payload.pending)} waiting for a decision; monitor pending"
     if isinstance(payload, RunEnd):

@@ -78,6 +78,7 @@ def run_json(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> dict[str, Any
         "start": run.start,
         "resumes": list(run.resumes),
         "end": run.end,
+        "queued": list(run.queued),
         "subcalls": [
             {
                 "span_id": item.call.span_id,
@@ -117,6 +118,7 @@ def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> None:
         facts.append(("note", run.end.verdict.note))
         facts.append(("error", f"{run.end.error.kind}: {run.end.error.message}" if run.end.error else ""))
         facts += [("exceeded", str(exceeded)) for exceeded in run.end.exceeded]
+    facts += [("review", f"{item.span[:8]}, score {item.score:g}: {item.why}") for item in run.queued]
     for name, value in facts:
         if value:
             console.print(Text.assemble((f"{name:<9} ", "dim"), visible(value)), soft_wrap=True)

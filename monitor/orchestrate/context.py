@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import Field, TypeAdapter, ValidationError
 
 from monitor.canonical import fingerprint
-from monitor.errors import RecipeError, SubcallFailed
+from monitor.errors import RecipeError, SubcallError, SubcallFailed
 from monitor.orchestrate.calls import Step
 from monitor.orchestrate.replies import answer_data
 from monitor.orchestrate.tools import Tool
@@ -173,6 +173,13 @@ class Context:
             for work in named:
                 if inspect.iscoroutine(work):
                     work.close()  # a coroutine that never started would warn; closing a finished one does nothing
+
+    async def queue_for_review(self, subject: Answer | SubcallError, why: str, *, score: float = 0.0) -> None:
+        """Put a subcall before a person for later: an answer, or one that ended otherwise. Nothing waits for them.
+
+        ``score`` orders the queue, the most suspicious first.
+        """
+        await self.engine.queue(subject.span_id, why, score)
 
     def nest(self, name: str, *, under: Answer | None = None, budget: Limits | None = None) -> Context:
         """A context below this one, with limits of its own that draw from this one's."""

@@ -83,6 +83,7 @@ class Execution:
             gate=asyncio.Semaphore(concurrency),
             judged=judged,
             stored=stored,
+            queued={review.span for review in earlier.queued},
             retry_failed=isinstance(step, RunResume) and step.retry_failed,
         )
         context = Context(

@@ -12,10 +12,10 @@ import asyncio
 import hashlib
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from monitor.canonical import fingerprint, guard_text
+from monitor.canonical import escape_text, fingerprint, guard_text
 from monitor.errors import BudgetExceeded, Halted, ProviderError, RecipeError, Terminated
 from monitor.orchestrate.attempts import Settled, next_step
 from monitor.orchestrate.budget import NOTHING, Amounts, Reservation
@@ -36,6 +36,7 @@ from monitor.records import (
     Exceeded,
     Observation,
     Outcome,
+    QueuedReview,
     StoredSubcall,
     ToolCall,
     Usage,
@@ -56,8 +57,9 @@ if TYPE_CHECKING:
 class Engine:
     """What all subcalls of one run share.
 
-    ``stored`` are the subcalls of earlier executions of the run. ``judged`` collects all that this execution asked for and
-    are judged: the pipeline adds its own, the engine those that were in the store already.
+    ``stored`` are the subcalls of earlier executions of the run, ``queued`` the spans that these put before a person.
+    ``judged`` collects all that this execution asked for and are judged: the pipeline adds its own, the engine those that
+    were in the store already.
     """
 
     run_id: str
@@ -68,6 +70,7 @@ class Engine:
     gate: asyncio.Semaphore
     judged: list[StoredSubcall]
     stored: Sequence[StoredSubcall] = ()
+    queued: set[str] = field(default_factory=set)
     retry_failed: bool = False
     halted: Halted | Terminated | None = None
     on_halt: Callable[[], object] = lambda: None
@@ -201,6 +204,13 @@ class Engine:
             at=now(),
         )
         return await self.pipeline.conclude(subcall.call, interrupted)
+
+    async def queue(self, span_id: str, why: str, score: float) -> None:
+        """Put a subcall before a person for later, once in all executions of the run."""
+        if span_id not in self.queued:
+            self.queued.add(span_id)
+            review = QueuedReview(span=span_id, why=escape_text(why), score=score, at=now())
+            await self.pipeline.queue(self.run_id, self.root_span, review)
 
     async def land(self) -> None:
         """Cut off and record what the recipe started and did not await (in this loop); from now on nothing is started."""

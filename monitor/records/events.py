@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias
 
 from monitor.records.judging import Decision, Judgement
-from monitor.records.runs import RunEnd, RunResume, RunStart, RunSuspend
+from monitor.records.runs import QueuedReview, RunEnd, RunResume, RunStart, RunSuspend
 from monitor.records.trace import Call, Observation, Usage
 from monitor.records.words import AWAITING_HUMAN, Choice, Frozen, Outcome
 
 EventKind: TypeAlias = Literal[
-    "started", "observed", "judged", "decided", "run_started", "run_resumed", "run_suspended", "run_ended"
+    "started", "observed", "judged", "decided", "run_started", "run_resumed", "run_queued", "run_suspended", "run_ended"
 ]
-Payload: TypeAlias = Call | Observation | Judgement | Decision | RunStart | RunResume | RunSuspend | RunEnd
+Payload: TypeAlias = (
+    Call | Observation | Judgement | Decision | RunStart | RunResume | QueuedReview | RunSuspend | RunEnd
+)
 
 
 class Event(Frozen):
@@ -42,6 +44,7 @@ _KINDS: dict[type[Any], EventKind] = {
     Decision: "decided",
     RunStart: "run_started",
     RunResume: "run_resumed",
+    QueuedReview: "run_queued",
     RunSuspend: "run_suspended",
     RunEnd: "run_ended",
 }
@@ -96,12 +99,14 @@ class StoredSubcall(Frozen):
 class StoredRun(Frozen):
     """The state of a run as its events tell it.
 
-    ``stops`` are the ends and suspensions of its executions; ``is_stopped`` tells whether the last of them is also the
-    last of the run's own events, whose place is ``last_seq``.
+    ``queued`` are the subcalls that its recipe put before a person for later. ``stops`` are the ends and suspensions of its
+    executions; ``is_stopped`` tells whether the last of them is also the last of the run's own events, whose place is
+    ``last_seq``.
     """
 
     start: RunStart
     resumes: tuple[RunResume, ...] = ()
+    queued: tuple[QueuedReview, ...] = ()
     stops: tuple[RunEnd | RunSuspend, ...] = ()
     is_stopped: bool = False
     last_seq: int = 0

@@ -65,6 +65,18 @@ class RunEnd(Frozen):
     at: str = ""
 
 
+class QueuedReview(Frozen):
+    """The payload of a run's ``queued`` event: the recipe put a subcall before a person, for later; nothing waits for it.
+
+    ``score`` orders the queue, the most suspicious first; what it counts is the recipe's to say in ``why``.
+    """
+
+    span: str
+    why: Text
+    score: float = 0.0
+    at: str = ""
+
+
 class RunSuspend(Frozen):
     """The payload of a run's ``suspended`` event: it waits for people to decide, and nothing of it runs meanwhile.
 

@@ -49,6 +49,7 @@ PAYLOADS: dict[str, type[records.Payload]] = {
     "decided": records.Decision,
     "run_started": records.RunStart,
     "run_resumed": records.RunResume,
+    "run_queued": records.QueuedReview,
     "run_suspended": records.RunSuspend,
     "run_ended": records.RunEnd,
 }

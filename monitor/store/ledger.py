@@ -132,7 +132,7 @@ class Ledger:
         """
         for event in events:
             _check_ids(event)
-            if event.kind in {"run_resumed", "run_suspended", "run_ended"}:
+            if event.kind in {"run_resumed", "run_queued", "run_suspended", "run_ended"}:
                 self._append_later_run_event(event)
             elif event.kind == "run_started":
                 if not self._insert(_IF_NEW_RUN, event, 0, event.run_id):

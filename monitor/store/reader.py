@@ -16,6 +16,7 @@ from monitor.records import (
     Decision,
     Judgement,
     Observation,
+    QueuedReview,
     RunEnd,
     RunResume,
     RunStart,
@@ -204,6 +205,7 @@ def _run_of(payloads: Sequence[Any]) -> StoredRun:
     return StoredRun(
         start=start,
         resumes=tuple(payload for payload in payloads if isinstance(payload, RunResume)),
+        queued=tuple(payload for payload in payloads if isinstance(payload, QueuedReview)),
         stops=tuple(payload for payload in payloads if isinstance(payload, (RunEnd, RunSuspend))),
         is_stopped=isinstance(payloads[-1], (RunEnd, RunSuspend)),
         last_seq=len(payloads) - 1,

@@ -11,7 +11,7 @@ from typing import ClassVar
 from sqlalchemy import Index, LargeBinary, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-RUN_KINDS = "kind IN ('run_started', 'run_resumed', 'run_suspended', 'run_ended')"
+RUN_KINDS = "kind IN ('run_started', 'run_resumed', 'run_queued', 'run_suspended', 'run_ended')"
 """SQL for "an event of the run itself". SQLite uses the partial index only where a query has these very words."""
 
 

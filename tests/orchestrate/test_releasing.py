@@ -56,3 +56,24 @@ def test_what_is_left_unchecked_is_held_to_its_budget_all_the_same(desk: Desk, p
     assert child.judgement is not None
     assert child.judgement.verdict.catches == ("usage_over_reservation",)
     assert result.verdict.value is VerdictValue.FLAG
+
+
+def test_a_recipe_puts_a_subcall_before_a_person(desk: Desk) -> None:
+    result = desk.run("queued", ScriptedModel(echo), "task", policies=[])
+    assert result.outcome is Outcome.OK
+    _, second = desk.subcalls()
+    with Store.open(desk.db) as store:
+        (review,) = store.run(result.run_id).queued
+        kinds = [event.kind for event in store.events(result.run_id)]
+    assert (review.span, review.why, review.score) == (second.call.span_id, "it may be ␛0000 wrong", 0.75)
+    assert kinds.count("run_queued") == 1
+
+
+def test_a_resumed_run_queues_nothing_twice(desk: Desk) -> None:
+    model = ScriptedModel(echo)
+    run = desk.run("queued_then_fails", model, "task", policies=[])
+    assert run.outcome is Outcome.FAILED
+    again = monitor.resume_sync(run.run_id, model=model, db=desk.db)
+    assert again.outcome is Outcome.FAILED
+    with Store.open(desk.db) as store:
+        assert len(store.run(run.run_id).queued) == 1

@@ -41,3 +41,18 @@ async def planned(ctx: Context, task: str, count: int = 3) -> str:
     plan = await ctx.call("clerk", task=f"{task}: plan")
     answers = await ctx.map("clerk", [{"task": f"{task} {n}"} for n in range(count)], under=plan, checked=False)
     return " ".join(answer.text for answer in answers)
+
+
+async def queued(ctx: Context, task: str) -> str:
+    """Two calls; the second is put before a person."""
+    first = await ctx.call("clerk", task=f"{task} 1")
+    second = await ctx.call("clerk", task=f"{task} 2")
+    await ctx.queue_for_review(second, "it may be \x00 wrong", score=0.75)
+    await ctx.queue_for_review(second, "twice is once")
+    return first.text
+
+
+async def queued_then_fails(ctx: Context, task: str) -> str:
+    """One call, put before a person; then the recipe breaks."""
+    await ctx.queue_for_review(await ctx.call("clerk", task=task), "look at it")
+    raise ValueError("broken")

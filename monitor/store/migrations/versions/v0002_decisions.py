@@ -1,4 +1,4 @@
-"""Decisions of people: runs that are suspended, subcalls that wait, and the view ``decisions``."""
+"""People: runs that are suspended, subcalls that wait or are queued, and the views ``decisions`` and ``review_queue``."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ down_revision: str | Sequence[str] | None = "0001"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-_RUN_KINDS = "kind IN ('run_started', 'run_resumed', 'run_suspended', 'run_ended')"
+_RUN_KINDS = "kind IN ('run_started', 'run_resumed', 'run_queued', 'run_suspended', 'run_ended')"
 
 _SUBCALLS = """
 CREATE VIEW subcalls AS
@@ -73,7 +73,7 @@ _RUNS = """
 CREATE VIEW runs AS
 WITH last AS (
   SELECT run_id, max(leaf_index) AS leaf_index, sum(kind = 'run_resumed') AS resumes
-  FROM events WHERE kind IN ('run_started', 'run_resumed', 'run_suspended', 'run_ended') GROUP BY run_id
+  FROM events WHERE kind IN ('run_started', 'run_resumed', 'run_queued', 'run_suspended', 'run_ended') GROUP BY run_id
 )
 SELECT
   s.run_id,
@@ -100,7 +100,7 @@ JOIN last ON last.run_id = s.run_id
 JOIN events AS e ON e.leaf_index = last.leaf_index
 LEFT JOIN texts AS task ON task.commitment = json_extract(s.canonical, '$.body.task."$text"')
 LEFT JOIN texts AS answer ON answer.commitment = json_extract(e.canonical, '$.body.answer."$text"')
-WHERE s.kind = 'run_started' AND s.kind IN ('run_started', 'run_resumed', 'run_suspended', 'run_ended')
+WHERE s.kind = 'run_started' AND s.kind IN ('run_started', 'run_resumed', 'run_queued', 'run_suspended', 'run_ended')
 """
 
 _DECISIONS = """
@@ -126,6 +126,20 @@ LEFT JOIN texts AS output ON output.commitment = json_extract(d.canonical, '$.bo
 WHERE d.kind = 'decided'
 """
 
+_REVIEW_QUEUE = """
+CREATE VIEW review_queue AS
+SELECT
+  q.run_id,
+  json_extract(q.canonical, '$.body.span') AS span_id,
+  json_extract(q.canonical, '$.body.score') AS score,
+  why.body AS why,
+  q.at AS queued_at,
+  q.leaf_index
+FROM events AS q
+LEFT JOIN texts AS why ON why.commitment = json_extract(q.canonical, '$.body.why."$text"')
+WHERE q.kind = 'run_queued'
+"""
+
 
 def upgrade() -> None:
     """Take the schema to version 0002."""
@@ -133,6 +147,6 @@ def upgrade() -> None:
     op.create_index("events_of_runs", "events", ["run_id", "leaf_index"], sqlite_where=sa.text(_RUN_KINDS))
     for view in ("subcalls", "runs"):
         op.execute(sa.text(f"DROP VIEW {view}"))
-    for statement in (_SUBCALLS, _RUNS, _DECISIONS):
+    for statement in (_SUBCALLS, _RUNS, _DECISIONS, _REVIEW_QUEUE):
         op.execute(sa.text(statement.replace(":", r"\:")))
     op.execute("PRAGMA user_version = 2")
