@@ -98,7 +98,7 @@ def release(subcall: StoredSubcall) -> StoredSubcall:
         if seen.error and judgement.action in verdict.BLOCKING:
             # The message is text from outside, and a check says that nobody may have it.
             problem = f"{seen.error.kind}: its message was withheld: {_because(judgement)}"
-        error = SubcallFailed(f"{who} failed: {problem}", **where)
+        error = SubcallFailed(f"{who} failed: {problem}", kind=seen.error.kind if seen.error else "", **where)
     raise error
 
 

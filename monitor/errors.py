@@ -20,6 +20,7 @@
         │   └── Halted            a check stopped the whole run
         ├── Rejected              a human said no
         ├── SubcallFailed         the model, its provider or a tool failed; or the answer was malformed
+        │   └── Undecided         it was asked several times, and no answer was decided on
         └── SubcallCancelled      it was cancelled before it had an answer
 
 A message says what was expected, what was found and what to do. No message ever carries a key: text that came from
@@ -198,7 +199,18 @@ class AwaitingHuman(SubcallError):  # noqa: N818 - a state of the design
 
 
 class SubcallFailed(SubcallError):  # noqa: N818 - an outcome of the design
-    """The model, its provider or a tool failed, or no attempt gave a well-formed answer."""
+    """The model, its provider or a tool failed, or no attempt gave a well-formed answer.
+
+    ``kind`` is that of the record's error (``malformed_output``, ``rate_limit``, ``tool`` …), empty where there is none.
+    """
+
+    def __init__(self, message: str, *, kind: str = "", run_id: str = "", span_id: str = "") -> None:
+        self.kind = kind
+        super().__init__(message, run_id=run_id, span_id=span_id)
+
+
+class Undecided(SubcallFailed):
+    """The same thing was asked several times, as often as was allowed, and no answer was decided on."""
 
 
 class SubcallCancelled(SubcallError):  # noqa: N818 - an outcome of the design

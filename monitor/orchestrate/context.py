@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from monitor.canonical import fingerprint
 from monitor.errors import RecipeError, SubcallError, SubcallFailed
+from monitor.models.base import ModelRequest
 from monitor.orchestrate.calls import Step
 from monitor.orchestrate.replies import answer_data
 from monitor.orchestrate.tools import Tool
@@ -45,6 +46,15 @@ class Answer(Frozen):
     run_id: str
     span_id: str
     depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallSize:
+    """What a call would take, in tokens: its input at most, its longest answer, and the model's context if it is known."""
+
+    input_tokens: int
+    output_tokens: int
+    context_tokens: int | None
 
 
 class Workplace(Protocol):
@@ -105,10 +115,7 @@ class Context:
             raise RecipeError(
                 f"role {chosen.name} was handed {', '.join(unlisted)}, not in its tools: add it to {chosen.path}"
             )
-        try:
-            messages = chosen.messages(inputs)
-        except ValueError as exc:
-            raise RecipeError(str(exc)) from exc
+        messages = _messages(chosen, inputs)
         name = fingerprint(self.scope, "call", chosen.name, client.name, [m.content for m in messages])
         scope = f"{self.scope}/{chosen.name}:{self.engine.name_step(name)}"
         depth = (under.depth if under else self.depth) + 1
@@ -147,6 +154,20 @@ class Context:
         """
         calls = [lambda item=item: self.call(role, under=under, **call_options, **item) for item in items]
         return await self.gather(calls, concurrency=concurrency)
+
+    async def measure(self, role: str, *, model: str | ModelClient | None = None, **inputs: Any) -> CallSize:
+        """What a call of ``role`` with ``inputs`` would take: exact by the model's own tokenizer, else bounded by bytes.
+
+        Nothing is called, stored or charged. Raises ProviderError where the prompt cannot be counted, and ConfigError as
+        ``call`` does.
+        """
+        chosen = self.workplace.role(role)
+        client = self.workplace.client(model if model is not None else chosen.model)
+        request = ModelRequest(
+            messages=_messages(chosen, inputs), max_output_tokens=chosen.max_output_tokens, output_schema=chosen.output
+        )
+        bound = await client.bound_input(request)
+        return CallSize(bound.tokens, chosen.max_output_tokens, client.context_tokens)
 
     async def gather(
         self, calls: Sequence[Callable[[], Awaitable[Any]]], *, concurrency: int | None = None
@@ -225,6 +246,13 @@ class Context:
                     text = f"failed: {exc}"
             told.append(Message(role="tool", content=text, tool_call_id=tool_call.id))
         return told
+
+
+def _messages(role: Role, inputs: Mapping[str, Any]) -> tuple[Message, ...]:
+    try:
+        return role.messages(dict(inputs))
+    except ValueError as exc:
+        raise RecipeError(str(exc)) from exc
 
 
 async def contained(work: Awaitable[Any]) -> Any:
