@@ -12,8 +12,9 @@ import re2
 from packaging.requirements import Requirement
 
 from monitor import Context, errors, policy
-from monitor.catalog import find, names
+from monitor.catalog import find, load_recipe, names
 from monitor.orchestrate.roles import Role, load_role
+from monitor.orchestrate.voting import expected_samples, right_probability
 from monitor.records import Action, Limits, Outcome, VerdictValue
 from monitor.settings import Settings
 from monitor.store.codec import PAYLOADS
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FROM_THE_FILE = {"prompt", "path", "sha256"}
+RECIPES = sorted(path.stem for path in (ROOT / "docs" / "recipes").glob("*.md"))
+"""The recipes that have a page of their own."""
 
 
 def page(name: str) -> str:
@@ -103,10 +106,39 @@ def test_the_cost_of_amplify_is_its_formula() -> None:
 
 
 def test_what_is_shipped_is_what_is_said() -> None:
-    assert names("recipe") == ["amplify", "answer"]
+    assert sorted(row[0] for row in rows(page("docs/recipes.md"), "recipe")) == names("recipe")
     rules = policy.load([find("policy", "core")]).refs
     for name in ("README.md", "CHANGELOG.md"):
         assert f"{len(rules)} rules" in page(name)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_option_of_a_recipe_is_on_its_page(name: str) -> None:
+    table = rows(page(f"docs/recipes/{name}.md"), "option")
+    said = {option: row[1] for row in table for option in row[0].split(", ")}
+    parameters = list(inspect.signature(load_recipe(name).function).parameters.values())[2:]
+    assert said.keys() == {parameter.name for parameter in parameters}
+    for parameter in parameters:
+        default = parameter.default
+        if default is inspect.Parameter.empty:
+            assert said[parameter.name] == "required"
+        elif default in {None, ""}:
+            assert said[parameter.name] in {"none", "the model's"}
+        else:
+            assert said[parameter.name] == str(default).lower()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_pages_of_recipes_say_what_they_must(name: str) -> None:
+    text = page(f"docs/recipes/{name}.md")
+    for heading in ("When it helps", "What it costs", "What the monitor sees, and what it does not"):
+        assert f"\n## {heading}\n" in text
+
+
+def test_the_cost_of_a_vote_is_its_formula() -> None:
+    for p, k, samples, right in rows(page("docs/recipes/vote.md"), "p"):
+        assert f"{expected_samples(float(p), int(k)):.2f}" == samples
+        assert f"{right_probability(float(p), int(k)) ** 1023:.4f}" == right
 
 
 def required() -> Iterable[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import monitor
+from monitor import catalog
 from monitor.settings import Settings
 from monitor.store import Store
 
@@ -37,7 +38,7 @@ class Desk:
         self, recipe: str, model: ScriptedModel | str, task: str = "the task", **arguments: Any
     ) -> RunResult:
         """As ``run``, in a loop that is there already."""
-        reference = recipe if "/" in recipe or recipe in {"answer", "amplify"} else f"{OFFICE}:{recipe}"
+        reference = recipe if "/" in recipe or recipe in catalog.names("recipe") else f"{OFFICE}:{recipe}"
         arguments.setdefault("settings", Settings(db=self.db))
         return await monitor.run(reference, task, model=model, db=self.db, **arguments)
 
