@@ -59,7 +59,7 @@ async def first_to_lead(
     """Ask ``role`` the same, each time with another seed, until one answer leads every other one by ``k``.
 
     As many samples are asked side by side as are needed at the least, so none is asked that a vote taken one by one would
-    not have asked. Each is a subcall of its own, judged before it counts.
+    not have asked; and none where too few are left to decide. Each is a subcall of its own, judged before it counts.
 
     Args:
         ctx: Where the samples are asked.
@@ -76,7 +76,7 @@ async def first_to_lead(
         inputs: What the role is handed.
 
     Raises:
-        Undecided: no answer led by ``k`` within ``max_samples``.
+        Undecided: no answer can lead by ``k`` within ``max_samples``. The message has counts, and no answer.
         RecipeError: the role cannot be voted with, or ``k`` or ``max_samples`` make no sense.
         SubcallError: a sample ended otherwise than malformed or too long. One that a check withheld ends the vote: to ask
             again until nothing is found would select for what the checks do not see.
@@ -84,12 +84,9 @@ async def first_to_lead(
     _refuse(ctx.workplace.role(role), k, max_samples, compare)
     votes: defaultdict[str, list[Answer]] = defaultdict(list)
     asked = discarded = 0
-    while asked < max_samples:
-        ahead = _lead([len(answers) for answers in votes.values()])
-        samples = [
-            ctx.call(role, under=under, model=model, **inputs) for _ in range(min(k - ahead, max_samples - asked))
-        ]
-        asked += len(samples)
+    while asked + (needed := k - _lead([len(answers) for answers in votes.values()])) <= max_samples:
+        samples = [ctx.call(role, under=under, model=model, **inputs) for _ in range(needed)]
+        asked += needed
         for answer in await _answers(ctx, samples):
             if answer is None or (max_chars is not None and _length(answer) > max_chars) or not accept(answer):
                 discarded += 1
@@ -100,8 +97,8 @@ async def first_to_lead(
             return Vote(leading[0][0], tuple(len(answers) for answers in leading), asked, discarded)
     counts = sorted((len(answers) for answers in votes.values()), reverse=True)
     raise Undecided(
-        f"no answer of {role} led by {k} within {max_samples} samples: the most frequent ones were given "
-        f"{' and '.join(map(str, counts[:2])) or 0} times, {discarded} samples were discarded"
+        f"no answer of {role} can lead by {k} within {max_samples} samples: of {asked}, the most frequent answers were "
+        f"given {' and '.join(map(str, counts[:2])) or 0} times, and {discarded} were discarded"
     )
 
 
