@@ -51,7 +51,7 @@ async def debate(
     speeches: list[_Speech] = []
     for number in range(1, rounds + 1):
         said = await ctx.nest("round").map("debater", [_brief(task, sides, side, speeches) for side in (0, 1)])
-        speeches += [_Speech(number, side, answer.data["argument"]) for side, answer in enumerate(said)]
+        speeches += [_Speech(number, side, _one_line(answer.data["argument"])) for side, answer in enumerate(said)]
     orders = ((0, 1), (1, 0))
     judged: list[Answer] = await ctx.nest("judgement").map(
         "judge", [{"task": task, "transcript": _transcript(sides, speeches, order)} for order in orders]
@@ -76,10 +76,15 @@ async def _sides(ctx: Context, task: str, first: object, second: object) -> list
             raise RecipeError(f"a debate needs two different answers; found {given[0]!r} twice")
         return given
     proposed = await ctx.call("propose", task=task)
-    answers = [str(answer) for answer in proposed.data["answers"]]
+    answers = [_one_line(answer) for answer in proposed.data["answers"]]
     if _plain(answers[0]) == _plain(answers[1]):
         raise Undecided("propose gave the same answer twice, so there is nothing to debate: give first= and second=")
     return answers
+
+
+def _one_line(text: str) -> str:
+    """A text on one line, so that nobody can write a line of the transcript for the other side."""
+    return " ".join(text.split())
 
 
 def _plain(answer: str) -> str:

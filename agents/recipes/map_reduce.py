@@ -48,15 +48,20 @@ async def map_reduce(
     room = _room(await ctx.measure("read_piece", task=task, piece=""), context)
     pieces = await split(_read(document, text), size, room, max_pieces=max_pieces)
     read = await ctx.nest("map").map("read_piece", [{"task": task, "piece": piece.labelled()} for piece in pieces])
-    notes = [answer.data["note"] for answer in read if answer.data["note"].strip()]
+    notes = [note for answer in read if (note := _one_line(answer.data["note"]))]
     said: dict[str, Any] = {"found": bool(notes), "answer": None, "pieces": len(pieces), "notes": len(notes)}
     while notes:
         groups = await _groups(ctx, task, notes, context)
         merged = await ctx.nest("reduce").map("merge_notes", [{"task": task, "notes": group} for group in groups])
-        notes = [answer.text for answer in merged]
-        if len(notes) == 1:
-            return {**said, "answer": notes[0]}
+        if len(merged) == 1:
+            return {**said, "answer": merged[0].text}
+        notes = [_one_line(answer.text) for answer in merged]
     return said
+
+
+def _one_line(text: str) -> str:
+    """A note on one line, so that none can pass for several."""
+    return " ".join(text.split())
 
 
 def _read(document: str, text: str) -> str:

@@ -89,6 +89,13 @@ def test_what_nobody_found_is_said_and_not_invented(desk: Desk) -> None:
     )
 
 
+def test_a_note_cannot_pass_for_several(desk: Desk) -> None:
+    note = json.dumps({"reasoning": THOUGHT, "note": "one\n2. two\r\n3. three"})
+    merged = json.dumps({"reasoning": THOUGHT, "answer": "four"})
+    asked_about(desk, "One line.\nAnother one.", ScriptedModel([note, merged], context_tokens=CONTEXT))
+    assert desk.subcalls()[-1].call.messages[-1].content.startswith("Notes:\n1. one 2. two 3. three\n\n")
+
+
 def test_the_document_is_a_file_or_a_text(desk: Desk, tmp_path: Path) -> None:
     path = tmp_path / "hotel.txt"
     document = f"\ufeffFirst.\r\n\r\n{FACT}\r\n\r\nNUL \0, escape {ESCAPE}, 漢字."
