@@ -1,4 +1,4 @@
-"""Put the shipped recipes, roles and policies into the wheel.
+"""Put the shipped recipes, roles, tools and policies into the wheel.
 
 They live at the top of the repository, where people look for them, and ``agents`` must not be a Python package (it is the
 import name of OpenAI's Agents SDK). The wheel carries them as data of ``monitor``; an editable install must not, for it
@@ -12,7 +12,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-BUNDLED = ("agents/recipes", "agents/roles", "policies")
+BUNDLED = ("agents/recipes", "agents/roles", "agents/tools", "policies")
 
 
 class BundleHook(BuildHookInterface):  # type: ignore[type-arg]  # the generic parameter is hatchling's own configuration

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from monitor.orchestrate.deciding import decide, make_decision
     from monitor.orchestrate.ending import RunResult
     from monitor.orchestrate.run import resume, resume_sync, run, run_sync
+    from monitor.orchestrate.tools import tool
     from monitor.records import Limits
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ __all__ = [
     "resume_sync",
     "run",
     "run_sync",
+    "tool",
 ]
 
 _HOMES = {
@@ -42,6 +44,7 @@ _HOMES = {
     "resume_sync": "monitor.orchestrate.run",
     "run": "monitor.orchestrate.run",
     "run_sync": "monitor.orchestrate.run",
+    "tool": "monitor.orchestrate.tools",
 }
 
 

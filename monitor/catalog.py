@@ -1,8 +1,8 @@
-"""A name or a path becomes a recipe, a role or a policy pack.
+"""A name or a path becomes a recipe, a role, a tool or a policy pack.
 
 A name is looked up among the files that came with the package (``monitor/_bundled/…`` in an installed wheel, the folders at
-the top of the repository in a checkout). A path is taken as it is. Recipes are Python files that are run to be loaded:
-whoever may name a recipe may run code, so a name never comes from a model.
+the top of the repository in a checkout). A path is taken as it is. Recipes and tools are Python files that are run to be
+loaded: whoever may name one may run code, so a name never comes from a model.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import CodeType, ModuleType, TracebackType
 
-__all__ = ["Kind", "Recipe", "find", "load_recipe", "names"]
+__all__ = ["Kind", "Recipe", "ToolFile", "find", "load_recipe", "load_tool", "names", "shipped", "source_of"]
 
-Kind: TypeAlias = Literal["recipe", "role", "policy"]
+Kind: TypeAlias = Literal["recipe", "role", "tool", "policy"]
 
 _PACKAGE = Path(__file__).resolve().parent
 _FOLDERS: dict[Kind, tuple[str, str]] = {
     "recipe": ("agents/recipes", ".py"),
     "role": ("agents/roles", ".md"),
+    "tool": ("agents/tools", ".py"),
     "policy": ("policies", ".yaml"),
 }
 
@@ -52,7 +53,17 @@ class Recipe:
     ref: str
 
 
-def _shipped(kind: Kind) -> Path:
+@dataclass(frozen=True, slots=True)
+class ToolFile:
+    """A loaded tool: the function that is named like its file. ``sha256`` is that of the very bytes that were run."""
+
+    name: str
+    function: Callable[..., Any]
+    path: Path
+    sha256: str
+
+
+def shipped(kind: Kind) -> Path:
     """The folder of the shipped files: bundled in the wheel, else the checkout's own."""
     folder = _FOLDERS[kind][0]
     bundled = _PACKAGE / "_bundled" / folder
@@ -61,7 +72,7 @@ def _shipped(kind: Kind) -> Path:
 
 def names(kind: Kind) -> list[str]:
     """Return the names of all shipped files of ``kind``, sorted."""
-    return sorted(path.stem for path in _shipped(kind).glob(f"*{_FOLDERS[kind][1]}"))
+    return sorted(path.stem for path in shipped(kind).glob(f"*{_FOLDERS[kind][1]}"))
 
 
 def find(kind: Kind, name_or_path: str, *, near: Path | None = None) -> Path:
@@ -71,7 +82,8 @@ def find(kind: Kind, name_or_path: str, *, near: Path | None = None) -> Path:
         kind: What is looked for.
         name_or_path: A shipped name, or a path: whatever has a ``/`` or ends in the suffix of its kind.
         near: A recipe's folder. A role of its own comes before the shipped one of that name: ``near/roles/NAME.md``,
-            then ``near/../roles/NAME.md``, then ``near/NAME.md``; paths are relative to it if there is such a file.
+            then ``near/../roles/NAME.md``, then ``near/NAME.md``; a tool likewise, but for the last. Paths are relative
+            to it if there is such a file.
 
     Raises:
         CatalogError: no such file; names the nearest known names.
@@ -80,9 +92,11 @@ def find(kind: Kind, name_or_path: str, *, near: Path | None = None) -> Path:
     if "/" in name_or_path or name_or_path.endswith((suffix, ".yml")):
         return _find_path(kind, name_or_path, near)
     file_name = f"{name_or_path}{suffix}"
-    candidates = [_shipped(kind) / file_name]
+    candidates = [shipped(kind) / file_name]
     if near is not None:
-        candidates[:0] = [near / "roles" / file_name, near.parent / "roles" / file_name, near / file_name]
+        beside = f"{kind}s"
+        own = [near / beside / file_name, near.parent / beside / file_name, near / file_name]
+        candidates[:0] = own[:2] if kind == "tool" else own  # a recipe may have the name of a tool
     for path in candidates:
         if path.is_file():
             return path.resolve()
@@ -114,42 +128,71 @@ def load_recipe(ref: str) -> Recipe:
     path = find("recipe", place)
     function_name = function_name or path.stem
     source = path.read_bytes()
-    module = _run(path, source)
+    module = _run("recipe", path, source)
     function = getattr(module, function_name, None)
     if function is None:
         raise RecipeError(_missing(module, function_name), path)
     if not inspect.iscoroutinefunction(function):
         raise RecipeError(f"{function_name!r} must be an async function: write `async def {function_name}(...)`", path)
     own_name = function_name == path.stem
-    shipped = path.parent == _shipped("recipe").resolve()
+    is_shipped = path.parent == shipped("recipe").resolve()
     return Recipe(
         name=path.stem if own_name else f"{path.stem}:{function_name}",
         function=function,
         path=path,
         sha256=hashlib.sha256(source).hexdigest(),
         doc=inspect.getdoc(function) or inspect.getdoc(module) or "",
-        ref=(path.stem if shipped else str(path)) + ("" if own_name else f":{function_name}"),
+        ref=(path.stem if is_shipped else str(path)) + ("" if own_name else f":{function_name}"),
     )
 
 
-class _RecipeLoader(SourceFileLoader):
-    """Runs exactly the bytes that were hashed, and leaves no cache of compiled code beside the recipe."""
+def load_tool(name_or_path: str, *, near: Path | None = None) -> ToolFile:
+    """Load the tool of that name or path: the function that is named like its file.
+
+    Raises:
+        CatalogError: no such file.
+        RecipeError: the file cannot be run (the line is named), or lacks the function.
+    """
+    path = find("tool", name_or_path, near=near)
+    source = path.read_bytes()
+    function = getattr(_run("tool", path, source), path.stem, None)
+    if not inspect.isfunction(function):
+        raise RecipeError(f"expected a function named like the file: `def {path.stem}(...)`", path)
+    return ToolFile(path.stem, function, path, hashlib.sha256(source).hexdigest())
+
+
+def source_of(module: ModuleType) -> tuple[Path, str]:
+    """The file of a module and its text: the very text that was run, where this module ran it.
+
+    Raises:
+        CatalogError: there is no such file.
+    """
+    file, loader = getattr(module, "__file__", None), getattr(module, "__loader__", None)
+    try:
+        source = loader.source if isinstance(loader, _FileLoader) else Path(file or "").read_bytes()
+        return Path(file or "").absolute(), importlib.util.decode_source(source)
+    except (OSError, SyntaxError, UnicodeDecodeError) as exc:
+        raise CatalogError(f"the file of {module.__name__} cannot be read: {exc}") from exc
+
+
+class _FileLoader(SourceFileLoader):
+    """Runs exactly the bytes that were hashed, and leaves no cache of compiled code beside the file."""
 
     def __init__(self, fullname: str, path: str, source: bytes) -> None:
         super().__init__(fullname, path)
-        self._source = source
+        self.source = source
 
     def get_code(self, fullname: str) -> CodeType | None:
-        return self.source_to_code(self._source, self.get_filename(fullname))
+        return self.source_to_code(self.source, self.get_filename(fullname))
 
 
-def _run(path: Path, source: bytes) -> ModuleType:
-    """Run a recipe file once for each content, as a module whose name no other file can take."""
+def _run(kind: Kind, path: Path, source: bytes) -> ModuleType:
+    """Run a recipe's or tool's file once for each content, as a module whose name no other file can take."""
     unique = hashlib.sha256(str(path).encode() + b"\0" + source).hexdigest()[:16]
-    module_name = f"monitor_recipe_{path.stem}_{unique}"
+    module_name = f"monitor_{kind}_{path.stem}_{unique}"
     if module_name in sys.modules:
         return sys.modules[module_name]
-    loader = _RecipeLoader(module_name, str(path), source)
+    loader = _FileLoader(module_name, str(path), source)
     spec = importlib.util.spec_from_file_location(module_name, path, loader=loader)
     assert spec is not None, "a loader was given"
     module = importlib.util.module_from_spec(spec)

@@ -2,9 +2,9 @@
 
     MonitorError
     ├── ConfigError               something the user wrote or set is wrong
-    │   ├── CatalogError          no such recipe, role or policy pack
+    │   ├── CatalogError          no such recipe, role, tool or policy pack
     │   ├── RoleError             a role file is wrong (file:line)
-    │   ├── RecipeError           a recipe cannot be loaded, or broke the rules of a recipe
+    │   ├── RecipeError           a recipe or a tool cannot be loaded, or broke the rules of one
     │   ├── PolicyError           a policy file is wrong (all of its faults at once, file:line:column)
     │   └── MissingExtraError     an optional part is not installed
     ├── ModelError                a model could not answer
@@ -48,7 +48,7 @@ class ConfigError(MonitorError):
 
 
 class CatalogError(ConfigError):
-    """No recipe, role or policy pack of that name; the message names the nearest ones."""
+    """No recipe, role, tool or policy pack of that name; the message names the nearest ones."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class PolicyError(FileFaultsError):
 
 
 class RecipeError(ConfigError):
-    """A recipe cannot be loaded, or it did something that a recipe may not do."""
+    """A recipe or a tool cannot be loaded or used so, or a recipe did something that it may not do."""
 
     def __init__(self, message: str, path: Path | None = None) -> None:
         self.path = path

@@ -13,7 +13,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -22,7 +22,17 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from monitor.errors import ConfigError
 from monitor.records import Frozen, Limits
 
-__all__ = ["CONFIG_NAME", "EmbeddedSettings", "Settings", "find_config", "nearest", "unknown_variables"]
+__all__ = [
+    "CONFIG_NAME",
+    "EmbeddedSettings",
+    "Settings",
+    "ToolIsolation",
+    "find_config",
+    "nearest",
+    "unknown_variables",
+]
+
+ToolIsolation: TypeAlias = Literal["landlock", "process", "none"]
 
 CONFIG_NAME = "monitor.toml"
 _ENV_PREFIX = "MONITOR_"
@@ -121,6 +131,9 @@ class Settings(BaseSettings):
         default=Limits(calls=64, depth=6, seconds=600), description="the limits of a run; `none` lifts one"
     )
     concurrency: int = Field(default=2, ge=1, le=256, description="subcalls in flight at once")
+    tool_isolation: ToolIsolation = Field(
+        default="landlock", description="what confines the tools of untrusted roles: `landlock`, `process` or `none`"
+    )
     cache: Path | None = Field(default=None, description="folder of the embedded model's weights")
     busy_seconds: float = Field(default=30.0, gt=0, le=3600, description="how long to wait for a locked database")
     models: dict[str, Annotated[dict[str, Any], BeforeValidator(_hide_keys)]] = Field(

@@ -77,6 +77,7 @@ def examine(**flags: object) -> Iterator[Part]:
         yield from _guarded("sqlite", lambda: _sqlite(chosen))
         yield from _guarded("database", lambda: _database(chosen))
         yield from _guarded("policies", lambda: _policies(chosen))
+        yield from _guarded("tools", lambda: _tools(chosen))
     embedded = settings is None or settings.model == "embedded"
     yield from _guarded("weights", lambda: _weights(needed=embedded))
     yield _extra("embedded", "xllamacpp", "the embedded model", needed=embedded)
@@ -156,6 +157,27 @@ def _policies(settings: Settings) -> Part:
         detail = f"{names}: {len(failed)} tests fail, in {', '.join(sorted(set(failed)))}"
         return Part("policies", "broken", detail, f"monitor policy test {' '.join(settings.policies)}", needed=True)
     return Part("policies", "ok", f"{names}: {len(rules.rules)} rules, {len(results)} tests pass", needed=True)
+
+
+def _tools(settings: Settings) -> Part:
+    """What confines the tools of untrusted roles, tried on one that does nothing."""
+    import asyncio
+
+    from monitor.orchestrate.confinement import problem_of
+
+    isolation = settings.tool_isolation
+    mend = 'set tool_isolation = "landlock" in monitor.toml'
+    if isolation == "none":
+        return Part("tools", "off", "tool_isolation none: tools of untrusted roles run in this process", mend)
+    problem = asyncio.run(problem_of(isolation))
+    if problem:
+        weaker = 'set tool_isolation = "process" in monitor.toml: a process of its own without that protection'
+        detail = f"tool_isolation {isolation}, and tools of untrusted roles will fail: {problem}"
+        return Part("tools", "off", detail, weaker if isolation == "landlock" else "")
+    if isolation == "process":
+        detail = "tool_isolation process: tools of untrusted roles can open what this user can open, the store among it"
+        return Part("tools", "off", detail, mend)
+    return Part("tools", "ok", "tools of untrusted roles are confined by Landlock and seccomp")
 
 
 def _weights(*, needed: bool) -> Part:

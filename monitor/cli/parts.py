@@ -1,4 +1,4 @@
-"""``monitor recipes``, ``monitor roles`` and ``monitor version``: what is there."""
+"""``monitor recipes``, ``monitor roles``, ``monitor tools`` and ``monitor version``: what is there."""
 
 import platform
 import sys
@@ -13,9 +13,9 @@ import monitor
 from monitor.cli.console import emit_json, stdout
 from monitor.cli.options import Json
 from monitor.cli.safe import one_line
-from monitor.errors import RecipeError, RoleError
+from monitor.errors import ConfigError, RecipeError, RoleError
 
-__all__ = ["recipes", "register", "roles", "version"]
+__all__ = ["recipes", "register", "roles", "tools", "version"]
 
 Paths = Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Files of your own, besides the shipped ones.")]
 
@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(recipes)
     app.command()(roles)
+    app.command()(tools)
     app.command()(version)
 
 
@@ -65,6 +66,42 @@ def roles(files: Paths = None, *, json_output: Json = False) -> None:
         _print_table(
             ("role", "trust", "about"), [(item["name"], item["trust"] or "", item["about"]) for item in listed]
         )
+
+
+def tools(files: Paths = None, *, json_output: Json = False) -> None:
+    """List the tools that a recipe can hand to a role by name."""
+    from monitor import catalog
+    from monitor.orchestrate.tools import signature_of
+
+    listed: list[dict[str, Any]] = []
+    for name in [*catalog.names("tool"), *(files or ())]:
+        path = catalog.find("tool", name)
+        entry: dict[str, Any]
+        try:
+            found = catalog.load_tool(name)
+            signature = signature_of(found.function)
+            spec = signature.spec
+            entry = {
+                "name": spec.name,
+                "about": spec.description,
+                "parameters": spec.parameters,
+                "sha256": found.sha256,
+            }
+            entry["options"] = [
+                {"name": option, "required": option in signature.required, "path": option in signature.paths}
+                for option in signature.options
+            ]
+        except ConfigError as exc:
+            entry = {"name": path.stem, "about": f"broken: {exc}", "parameters": None, "sha256": None, "options": []}
+        listed.append({**entry, "path": path})
+    if json_output:
+        emit_json("monitor.tools/1", {"tools": listed})
+    else:
+        rows: list[tuple[str, ...]] = [
+            (item["name"], ", ".join(option["name"] for option in item["options"]), item["about"].partition("\n\n")[0])
+            for item in listed
+        ]
+        _print_table(("tool", "options", "about"), rows)
 
 
 def version(*, json_output: Json = False) -> None:

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["db_flag", "register", "resume", "run"]
 
+Isolation = Annotated[
+    str | None,
+    typer.Option(
+        "--tool-isolation", metavar="HOW", help="What confines tools of untrusted roles: landlock, process or none."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
 Ask = Annotated[
     bool | None,
@@ -68,6 +74,7 @@ def run(
         typer.Option("--set", metavar="NAME=VALUE", help="An option of the recipe; may be given again."),
     ] = None,
     concurrency: Annotated[int | None, typer.Option("--concurrency", "-c", help="Subcalls in flight at once.")] = None,
+    tool_isolation: Isolation = None,
     config: Config = None,
     json_output: Json = False,
     quiet: Quiet = False,
@@ -89,6 +96,7 @@ def run(
         policies=() if no_policy else policy,
         budget=parse_budget(budget),
         concurrency=concurrency,
+        tool_isolation=tool_isolation,
     )
     options = parse_options(option)
     text = sys.stdin.read() if task == "-" else task

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from monitor.canonical import parse_json
 from monitor.cli.console import emit_json, stdout
 from monitor.cli.detail import evidence_lines, print_subcall
 from monitor.cli.options import Config, Db, Json, load_settings
@@ -15,7 +16,7 @@ from monitor.cli.runs import RunRef, find_run
 from monitor.cli.safe import one_line, visible
 from monitor.cli.tree import draw, notable, run_label, state_text, verdict_text
 from monitor.errors import ConfigError
-from monitor.records import AWAITING_HUMAN, StoredRun, StoredSubcall
+from monitor.records import AWAITING_HUMAN, RunStart, StoredRun, StoredSubcall
 
 __all__ = ["list_runs", "register", "run_json", "show"]
 
@@ -101,6 +102,12 @@ def run_json(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> dict[str, Any
     }
 
 
+def _isolation_note(start: RunStart) -> str:
+    """Said of a run whose untrusted roles' tools had less around them than they could."""
+    isolation = parse_json(start.options or "{}").get("tool_isolation", "landlock")
+    return "" if isolation == "landlock" else f"tool_isolation {isolation}: tools of untrusted roles were not confined"
+
+
 def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> None:
     console, start = stdout(), run.start
     console.print(draw(run_label(run), subcalls))
@@ -108,6 +115,7 @@ def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> None:
     facts = [("run", start.run_id), ("started", start.at), ("model", start.model), ("recipe", start.recipe)]
     facts += [
         ("policies", ", ".join(start.policies) or "none"),
+        ("tools", _isolation_note(start)),
         ("resumed", f"{len(run.resumes)} times" if run.resumes else ""),
     ]
     if run.state == "started":

@@ -18,7 +18,6 @@ from monitor.errors import RecipeError, SubcallError, SubcallFailed
 from monitor.models.base import ModelRequest
 from monitor.orchestrate.calls import Step
 from monitor.orchestrate.replies import answer_data
-from monitor.orchestrate.tools import Tool
 from monitor.records import Frozen, Limits, Message, Outcome, Reasoning, StoredSubcall, Verdict
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from monitor.orchestrate.budget import Budget
     from monitor.orchestrate.roles import Role
     from monitor.orchestrate.subcall import Engine
+    from monitor.orchestrate.tools import Tool, ToolChoice
 
 MAX_TOOL_ROUNDS = 16
 
@@ -64,6 +64,10 @@ class Workplace(Protocol):
         """The role of that name or path. Raises CatalogError, RoleError."""
         ...
 
+    def tools(self, choices: Sequence[ToolChoice], role: Role) -> tuple[Tool, ...]:
+        """The tools that are handed to a role. Raises CatalogError, RecipeError."""
+        ...
+
     def client(self, model: str | ModelClient | None) -> ModelClient:
         """The client of a model's name; None is the run's model. Raises ConfigError."""
         ...
@@ -93,28 +97,25 @@ class Context:
         under: Answer | None = None,
         model: str | ModelClient | None = None,
         budget: Limits | None = None,
-        tools: Sequence[Callable[..., Any]] = (),
+        tools: Sequence[ToolChoice] = (),
         checked: bool = True,
         **inputs: Any,
     ) -> Awaitable[Answer]:
         """Call a role once, with ``inputs`` and nothing else in its sight; await the result for the answer.
 
         ``under`` hangs the subcall below an earlier answer in the tree. ``budget`` adds limits to the role's own. ``tools``
-        are functions that the role may use; each must be in the role's list. With ``checked=False`` no check looks at the
-        subcall or its tool calls: it is stored, its verdict is ``unmeasured``, and the run's says so. The step is named
-        here, not when it is awaited, so that the same program names the same steps in every execution.
+        are what the role may use: names, functions, or either with its options bound by ``monitor.tool``; each must be in
+        the role's list. With ``checked=False`` no check looks at the subcall or its tool calls: it is stored, its verdict
+        is ``unmeasured``, and the run's says so. The step is named here, not when it is awaited, so that the same program
+        names the same steps in every execution.
 
         Raises (when awaited):
             SubcallError: it ended without an answer: BudgetExceeded, Blocked, SubcallFailed …
-            ConfigError: no such role or model, an input is missing, a tool is not in the role's list.
+            ConfigError: no such role, model or tool, an input is missing, a tool is not in the role's list.
         """
         chosen = self.workplace.role(role)
         client = self.workplace.client(model if model is not None else chosen.model)
-        allowed = tuple(Tool.of(tool) for tool in tools)
-        if unlisted := sorted({tool.spec.name for tool in allowed} - set(chosen.tools)):
-            raise RecipeError(
-                f"role {chosen.name} was handed {', '.join(unlisted)}, not in its tools: add it to {chosen.path}"
-            )
+        allowed = self.workplace.tools(tools, chosen)
         messages = _messages(chosen, inputs)
         name = fingerprint(self.scope, "call", chosen.name, client.name, [m.content for m in messages])
         scope = f"{self.scope}/{chosen.name}:{self.engine.name_step(name)}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import monitor
 from monitor import catalog
-from monitor.canonical import canonical_text, escape_text
+from monitor.canonical import escape_text
 from monitor.orchestrate.context import recipe_options
 from monitor.orchestrate.ending import RunResult, result_of
 from monitor.orchestrate.execution import Execution
@@ -22,8 +22,10 @@ from monitor.orchestrate.starting import (
     anchored,
     merged,
     name,
+    options_text,
     refuse_if_alive,
     refuse_unpriced,
+    toolbox,
 )
 from monitor.orchestrate.workplace import Workplace
 from monitor.pipeline import load_checks
@@ -111,14 +113,14 @@ async def run(
         limits=merged(settings.budget, budget),
         policies=checks.packs,
         rules=checks.rules,
-        options=canonical_text({"options": dict(options or {}), "concurrency": concurrency or settings.concurrency}),
+        options=options_text(options or {}, concurrency or settings.concurrency, settings),
         host=me.host,
         pid=me.pid,
         process_started=me.started,
         version=monitor.__version__,
         at=now(),
     )
-    workplace = Workplace(settings, model, found.path.parent)
+    workplace = Workplace(settings, model, found.path.parent, toolbox(settings, db or settings.db, start))
     try:
         refuse_unpriced(start.limits, workplace.client(None))
         with Store.open(db or settings.db, busy_seconds=settings.busy_seconds) as store:
@@ -181,7 +183,8 @@ async def resume(
             version=monitor.__version__,
             at=now(),
         )
-        workplace = Workplace(settings, model if model is not None else earlier.start.model, found.path.parent)
+        tools = toolbox(settings, db or settings.db, earlier.start)
+        workplace = Workplace(settings, model if model is not None else earlier.start.model, found.path.parent, tools)
         try:
             refuse_unpriced(limits, workplace.client(None))
             execution = Execution(store, checks, workplace, listener, decider, patience)

@@ -1,21 +1,31 @@
-"""What is looked at before a run starts or resumes: its limits, its price, its time so far, and who else drives it."""
+"""What is looked at before a run starts or resumes: its limits, its price, its time so far, what its tools may not read,
+and who else drives it.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from monitor import catalog
+from monitor.canonical import canonical_text, parse_json
 from monitor.errors import ConfigError
+from monitor.orchestrate.confinement import Toolbox, stronger
 from monitor.orchestrate.process import is_alive, owner_of, this_process
+from monitor.store.location import parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from monitor.models.base import ModelClient
-    from monitor.records import Limits, StoredRun, StoredSubcall
+    from monitor.records import Limits, RunStart, StoredRun, StoredSubcall
+    from monitor.settings import Settings
 
 SCRIPTED = "scripted:"
+
+_SIDE_FILES = ("-wal", "-shm", "-journal")
+"""What SQLite writes beside a database, see https://sqlite.org/tempfiles.html."""
 
 ACTIVE: set[str] = set()
 """The runs that this process is executing now."""
@@ -77,3 +87,22 @@ def anchored(model: str | ModelClient) -> str | ModelClient:
 def name(model: str | ModelClient) -> str:
     """The model's name as the record has it."""
     return model if isinstance(model, str) else model.name
+
+
+def options_text(options: Mapping[str, Any], concurrency: int, settings: Settings) -> str:
+    """What a run was started with, as its record has it: the recipe's options, and how it is executed."""
+    said = {"options": dict(options), "concurrency": concurrency, "tool_isolation": settings.tool_isolation}
+    return canonical_text(said)
+
+
+def toolbox(settings: Settings, db: str, start: RunStart) -> Toolbox:
+    """The tools of a run: those of untrusted roles read neither its store nor any policy nor the settings.
+
+    They have at least as much around them as the run's record says.
+    """
+    recorded = parse_json(start.options).get("tool_isolation", settings.tool_isolation)
+    store = parse_url(db).resolve()
+    hidden = [store, *(store.with_name(store.name + tail) for tail in _SIDE_FILES)]
+    hidden += [catalog.shipped("policy").resolve(), *(catalog.find("policy", pack) for pack in start.policies)]
+    hidden += [settings.config_file.resolve()] if settings.config_file else []
+    return Toolbox(stronger(settings.tool_isolation, recorded), frozenset(hidden))

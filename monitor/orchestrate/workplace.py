@@ -1,4 +1,4 @@
-"""Where a run gets its parts from: roles and recipes by name or path, model clients by name, rules by pack."""
+"""Where a run gets its parts from: roles, recipes and tools by name or path, model clients by name, rules by pack."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from monitor.models.alias import EmbeddedOptions, read_aliases
 from monitor.orchestrate.roles import load_role
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from monitor.models.base import ModelClient
+    from monitor.orchestrate.confinement import Toolbox
     from monitor.orchestrate.roles import Role
+    from monitor.orchestrate.tools import Tool, ToolChoice
     from monitor.settings import Settings
 
 
@@ -24,8 +26,9 @@ class Workplace:
     same role from the beginning of the run to its end.
     """
 
-    def __init__(self, settings: Settings, model: str | ModelClient, recipe_folder: Path) -> None:
+    def __init__(self, settings: Settings, model: str | ModelClient, recipe_folder: Path, toolbox: Toolbox) -> None:
         self._settings = settings
+        self._toolbox = toolbox
         self._near = recipe_folder
         self._model = model
         self._clients: dict[str, ModelClient] = {}
@@ -37,6 +40,10 @@ class Workplace:
         if place not in self._roles:
             self._roles[place] = load_role(catalog.find("role", name, near=self._near))
         return self._roles[place]
+
+    def tools(self, choices: Sequence[ToolChoice], role: Role) -> tuple[Tool, ...]:
+        """The tools that are handed to a role, confined where it is untrusted. Raises CatalogError, RecipeError."""
+        return self._toolbox.tools(choices, role, self._near)
 
     def client(self, model: str | ModelClient | None) -> ModelClient:
         """The client of a model's name, or the run's. Raises ConfigError for a name that cannot be resolved."""

@@ -742,9 +742,11 @@ def test_a_listener_that_fails_costs_the_run_nothing(desk: Desk) -> None:
         assert store.runs()[0].state == "ok"
 
 
-def test_a_tool_that_hangs_keeps_nobody_from_leaving(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trust", ["trusted", "untrusted"])
+def test_a_tool_that_hangs_keeps_nobody_from_leaving(tmp_path: Path, trust: str) -> None:
+    """In this process, and in one of its own."""
     (tmp_path / "clerk.md").write_text(
-        "---\nname: clerk\ndescription: d\ntools: [hang]\nbudget: {seconds: 1}\n---\nUse tools.\n"
+        f"---\nname: clerk\ndescription: d\ntrust: {trust}\ntools: [hang]\nbudget: {{seconds: 1}}\n---\nUse tools.\n"
     )
     (tmp_path / "mine.py").write_text(
         "import time\n\ndef hang() -> str:\n    time.sleep(60)\n    return 'late'\n\n"
@@ -760,7 +762,9 @@ def test_a_tool_that_leaves_the_process_fails_and_leaks_no_key(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("THEIR_API_KEY", "planted-key-12345")
-    (tmp_path / "clerk.md").write_text("---\nname: clerk\ndescription: d\ntools: [out, tell]\n---\nUse tools.\n")
+    (tmp_path / "clerk.md").write_text(
+        "---\nname: clerk\ndescription: d\ntrust: trusted\ntools: [out, tell]\n---\nUse tools.\n"
+    )
     (tmp_path / "mine.py").write_text(
         "import os\nimport sys\n\ndef out() -> str:\n    sys.exit(0)\n\n"
         "async def tell() -> str:\n    raise ValueError(os.environ['THEIR_API_KEY'])\n\n"
