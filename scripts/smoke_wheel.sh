@@ -40,6 +40,7 @@ monitor --help >/dev/null
 monitor version
 monitor recipes --json >/dev/null
 monitor roles --json >/dev/null
+monitor tools --json >/dev/null
 
 say "doctor"
 MONITOR_MODEL=scripted:replies.yaml monitor doctor --json >doctor.json || { cat doctor.json; fail "doctor found a needed part missing"; }
@@ -61,4 +62,17 @@ PY
 monitor show latest >shown.txt
 grep -q "answer" shown.txt || fail "show did not show the run"
 monitor list --json >/dev/null
+
+say "a tool in a process of its own"
+cp "$root/tests/packaging/sums.py" "$root/tests/packaging/sums.md" "$root/tests/packaging/sums.yaml" .
+monitor run ./sums.py "What is 6 times 7?" --model scripted:sums.yaml --quiet >sums.txt
+grep -q "done" sums.txt || fail "the recipe with a tool did not end well"
+monitor show latest --json >sums.json
+python - <<'PY'
+import json
+from pathlib import Path
+
+states = [subcall["state"] for subcall in json.loads(Path("sums.json").read_text())["subcalls"]]
+assert states in (["ok", "ok", "ok"], ["ok", "failed", "ok"]), states  # failed: a kernel without Landlock
+PY
 say "all is well"

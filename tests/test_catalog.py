@@ -42,7 +42,7 @@ def write(name: str, text: str) -> Path:
     return path.absolute()
 
 
-@pytest.mark.parametrize("kind", ["recipe", "role", "policy"])
+@pytest.mark.parametrize("kind", ["recipe", "role", "tool", "policy"])
 def test_every_shipped_name_is_found(kind: catalog.Kind) -> None:
     known = catalog.names(kind)
     assert known == sorted(known)
@@ -94,6 +94,16 @@ def test_roles_near_the_recipe_come_before_the_shipped_ones() -> None:
         path = write(f"{folder}/{name}.md", "")
         assert catalog.find("role", name, near=near) == path
     assert catalog.find("role", f"./{name}.md", near=near) == near / f"{name}.md"
+
+
+def test_tools_near_the_recipe_come_before_the_shipped_ones_and_a_recipe_is_no_tool() -> None:
+    near = Path("mine/recipes").absolute()
+    write("mine/recipes/calculate.py", GOOD)
+    assert catalog.find("tool", "calculate", near=near) == catalog.find("tool", "calculate")
+    for folder in ("mine/tools", "mine/recipes/tools"):
+        path = write(f"{folder}/calculate.py", "def calculate() -> str:\n    return 'mine'\n")
+        assert catalog.find("tool", "calculate", near=near) == path
+        assert catalog.load_tool("calculate", near=near).path == path
 
 
 def test_a_recipe_by_path_has_the_name_of_its_file() -> None:

@@ -186,7 +186,9 @@ def is_plain(hint: Any) -> bool:
         return all(is_plain(part) for part in get_args(hint))
     if origin is not None:  # Literal among others
         return all(isinstance(part, (str, int, bool, type(None))) for part in get_args(hint))
-    return isinstance(hint, type) and hasattr(hint, "__required_keys__")  # a TypedDict
+    if not hasattr(hint, "__required_keys__"):  # of a TypedDict
+        return False
+    return all(is_plain(part) for part in get_type_hints(hint).values())
 
 
 def _checked(signature: Signature, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def test_all_is_well(monitor: Monitor) -> None:
         "sqlite",
         "database",
         "policies",
+        "tools",
         "weights",
         "openai",
         "torch",
@@ -102,3 +103,27 @@ def test_a_broken_policy(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("MONITOR_POLICIES", "[]")
     done = monitor("doctor", "--json")
     assert (done.code, parts(done)["policies"]["state"]) == (0, "off")
+
+
+def test_what_confines_tools_is_tried_and_said(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = parts(monitor("doctor", "--json"))["tools"]
+    assert tools["state"] == "ok" or "will fail" in tools["detail"]
+    for isolation, says in [("process", "can open what this user can open"), ("none", "run in this process")]:
+        monkeypatch.setenv("MONITOR_TOOL_ISOLATION", isolation)
+        done = monitor("doctor", "--json")
+        tools = parts(done)["tools"]
+        assert (done.code, tools["state"], says in tools["detail"]) == (0, "off", True)
+        assert "landlock" in tools["mend"]
+
+
+def test_a_machine_without_landlock_is_told_what_to_set(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    from monitor.orchestrate import confinement
+
+    async def lacking(_: str) -> str:
+        return "this kernel has no Landlock, or it is switched off (Function not implemented)"
+
+    monkeypatch.setattr(confinement, "problem_of", lacking)
+    tools = parts(monitor("doctor", "--json"))["tools"]
+    assert (tools["state"], tools["needed"]) == ("off", False)
+    assert "tools of untrusted roles will fail: this kernel has no Landlock" in tools["detail"]
+    assert 'tool_isolation = "process"' in tools["mend"]

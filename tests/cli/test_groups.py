@@ -146,3 +146,25 @@ def test_roles(monitor: Monitor) -> None:
 def test_version(monitor: Monitor) -> None:
     assert monitor("version").out.startswith(f"monitor {package.__version__} (Python 3.")
     assert monitor("version", "--json").json["version"] == package.__version__
+
+
+def test_tools_are_listed_with_their_options_and_own_ones_beside(monitor: Monitor) -> None:
+    Path("mine.py").write_text('def mine(x: int) -> int:\n    """Mine."""\n    return x\n', encoding="utf-8")
+    Path("bad.py").write_text("def other(): ...\n", encoding="utf-8")
+    listed = {tool["name"]: tool for tool in monitor("tools", "./mine.py", "./bad.py", "--json").json["tools"]}
+    assert listed.keys() == {"bad", "calculate", "mine", "read_file", "search_corpus"}
+    assert listed["read_file"]["options"] == [{"name": "folder", "required": True, "path": True}]
+    assert listed["mine"]["parameters"]["properties"] == {"x": {"title": "X", "type": "integer"}}
+    assert "expected a function named like the file" in listed["bad"]["about"]
+    assert "folder" in monitor("tools").out
+
+
+def test_weaker_isolation_of_a_run_is_shown(monitor: Monitor) -> None:
+    reply = "{reasoning: It is so and all know it, answer: y}"
+    Path("replies.yaml").write_text(f"steps: [{{text: {reply}}}]\n", encoding="utf-8")
+    run = ("run", "answer", "x", "--model", "scripted:replies.yaml", "--quiet")
+    assert monitor(*run).code == 0
+    assert "tool_isolation" not in monitor("show", "latest").out
+    assert monitor(*run, "--tool-isolation", "process").code == 0
+    assert "tool_isolation process: tools of untrusted roles were not confined" in monitor("show", "latest").out
+    assert monitor(*run, "--tool-isolation", "strong").code == 2
