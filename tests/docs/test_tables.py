@@ -12,8 +12,10 @@ import re2
 from packaging.requirements import Requirement
 
 from monitor import Context, errors, policy
-from monitor.catalog import find, load_recipe, names
+from monitor.catalog import find, load_recipe, load_tool, names
+from monitor.orchestrate.isolation import limits as isolation_limits
 from monitor.orchestrate.roles import Role, load_role
+from monitor.orchestrate.tools import signature_of
 from monitor.orchestrate.voting import expected_samples, right_probability
 from monitor.records import Action, Limits, Outcome, VerdictValue
 from monitor.settings import Settings
@@ -139,6 +141,31 @@ def test_the_cost_of_a_vote_is_its_formula() -> None:
     for p, k, samples, right in rows(page("docs/recipes/vote.md"), "p"):
         assert f"{expected_samples(float(p), int(k)):.2f}" == samples
         assert f"{right_probability(float(p), int(k)) ** 1023:.4f}" == right
+
+
+def test_the_shipped_tools_are_described_with_their_options_and_bounds() -> None:
+    said = {name: (options, bounds) for name, options, _, bounds in rows(page("docs/tools.md"), "tool")}
+    assert sorted(said) == names("tool")
+    for name, (options, bounds) in said.items():
+        function = load_tool(name).function
+        assert options == (", ".join(signature_of(function).options) or "none")
+        limits = {
+            "read_file": ("MAX_BYTES", "MAX_ENTRIES"),
+            "calculate": ("MAX_CHARS", "MAX_BITS"),
+            "search_corpus": ("MAX_FILES", "MAX_RESULTS"),
+        }
+        for limit in limits[name]:
+            assert f"{function.__globals__[limit]:,} " in bounds, limit
+
+
+def test_the_limits_of_an_isolated_tool_are_those_of_the_code() -> None:
+    text = page("docs/tools.md")
+    assert (
+        f"{isolation_limits.CPU_SECONDS} seconds of processor time, {isolation_limits.SECONDS} seconds in all" in text
+    )
+    sizes = (isolation_limits.MEMORY_BYTES >> 20, isolation_limits.OPEN_FILES, isolation_limits.FILE_BYTES >> 20)
+    assert "{} MB, {} open files, files of {} MB".format(*sizes) in text
+    assert f"of {isolation_limits.ANSWER_BYTES >> 20} MiB at most" in text
 
 
 def required() -> Iterable[str]:

@@ -82,6 +82,8 @@ class _Child:
                 return _read(line) if line is not None else Told("error", cause or _cause(status, complaints))
         except OSError as exc:
             return Told("error", f"the process for it cannot be started: {exc}")
+        except (TypeError, ValueError, RecursionError) as exc:
+            return Told("error", f"its arguments cannot be handed over: {exc}")
         finally:
             self._end()
             _remove(scratch)

@@ -74,6 +74,7 @@ _X86_64 = {
         "clone": 56,
         "kill": 62,
         "tgkill": 234,
+        "prctl": 157,
         "prlimit64": 302,
         "socketpair": 53,
         "open": 2,
@@ -135,7 +136,15 @@ _AARCH64 = {
         "chroot": 51,
         "open_by_handle_at": 265,
     },
-    "by argument": {"clone": 220, "kill": 129, "tgkill": 131, "prlimit64": 261, "socketpair": 199, "openat": 56},
+    "by argument": {
+        "clone": 220,
+        "kill": 129,
+        "tgkill": 131,
+        "prctl": 167,
+        "prlimit64": 261,
+        "socketpair": 199,
+        "openat": 56,
+    },
 }
 _EVERYWHERE = {
     "pidfd_send_signal": 424,
@@ -205,6 +214,8 @@ def program(machine: str, own_pid: int) -> list[Instruction]:
     lines += _when(special["kill"], [_argument(0), *only_self])
     lines += _when(special["tgkill"], [_argument(0), *only_self])
     lines += _when(special["prlimit64"], [_argument(0), (_EQUALS, 2, 0, 0), *only_self])
+    stays_mortal = [(_EQUALS, 0, 1, kernel.PR_SET_PDEATHSIG), (_RETURN, 0, 0, _REFUSE), (_RETURN, 0, 0, _ALLOW)]
+    lines += _when(special["prctl"], [_argument(0), *stays_mortal])
     # A pair of datagram sockets could be turned to an address afterwards; a pair of streams leads nowhere else.
     streams = [
         (_AND, 0, 0, _SOCK_TYPES),

@@ -179,6 +179,7 @@ def test_the_filter_looks_at_arguments(machine: str) -> None:
         assert (outcome(machine, number[name], PID, 9), outcome(machine, number[name], 1, 9)) == (ALLOW, EPERM)
         assert {outcome(machine, number[name], pid, 9) for pid in (0, 2**64 - 1, 2**32 - PID)} == {EPERM}
     assert [outcome(machine, number["prlimit64"], pid) for pid in (0, PID, 1)] == [ALLOW, ALLOW, EPERM]
+    assert [outcome(machine, number["prctl"], option) for option in (1, 15, 38)] == [EPERM, ALLOW, ALLOW]
     stream, datagram = socket.SOCK_STREAM | 0o2000000, socket.SOCK_DGRAM
     assert [outcome(machine, number["socketpair"], 1, kind) for kind in (stream, datagram)] == [ALLOW, EPERM]
     for name in {"open", "openat"} & number.keys():

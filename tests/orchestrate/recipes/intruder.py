@@ -98,6 +98,7 @@ def stay(path: str) -> str:
     """Ignore every signal that can be ignored, and never answer."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGXCPU):
         signal.signal(number, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)  # nor to be killed with its parent
     with Path(path).open("w") as file:
         file.write(str(os.getpid()))
     while True:
