@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import sys
-from dataclasses import dataclass
 
 PR_SET_PDEATHSIG = 1
 PR_SET_SECCOMP = 22
@@ -15,19 +13,13 @@ _CAPSET = {"x86_64": 126, "aarch64": 91}
 _CAPABILITY_VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: two words for each of the three sets
 
 
-@dataclass(frozen=True, slots=True)
 class UnsupportedError(Exception):
-    """This machine cannot confine a tool; ``lacks`` says what is not there."""
-
-    lacks: str
-
-    def __str__(self) -> str:
-        return self.lacks
+    """This machine cannot confine a tool; the message says what is not there."""
 
 
 def machine() -> str:
     """``x86_64`` or ``aarch64``. Raises UnsupportedError for any other machine, system or word size."""
-    name = platform.machine()
+    name = os.uname().machine
     if not sys.platform.startswith("linux") or name not in _CAPSET or sys.maxsize < 2**32:
         raise UnsupportedError(f"it needs Linux on x86_64 or aarch64, and this is {sys.platform} on {name}")
     return name

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from monitor.orchestrate.isolation.child import Request
 
 _CHILD = Path(__file__).with_name("child.py")
-_PYTHON = (sys.executable, "-I", "-S", "-B", "-X", "utf8", str(_CHILD))
+_PYTHON = (sys.executable, "-I", "-S", "-X", "utf8", str(_CHILD))
 _PASSED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """All that is left of the environment: without it some builds of Python do not start."""
 _CHUNK = 1 << 16
