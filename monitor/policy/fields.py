@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 from monitor.policy.logic import Truth
 from monitor.records import LimitName, Outcome, ReasoningState, Trust
@@ -34,16 +34,14 @@ class FieldType(StrEnum):
     BOOLEAN = "true/false"
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """A text and where it is stored (see ``records.Span``); ``surface`` is "" for a text that evidence cannot point to."""
 
     surface: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What a field holds in one record. ``gap`` says that something is missing, and ``cause`` what.
 
     ``present`` answers ``exists``: there is something there, readable or not.
@@ -68,7 +66,11 @@ class Field:
 
 
 def _texts(*passages: Passage) -> Reading:
-    return Reading(passages=passages, present=any(passage.text for passage in passages))
+    present = False
+    for passage in passages:  # a loop, for this is made for several fields of every record
+        if passage.text:
+            present = True
+    return Reading(passages, present=present)
 
 
 def _missing(cause: str, *, present: bool = False) -> Reading:
@@ -99,12 +101,13 @@ def _history(record: Record) -> Iterator[Passage]:
             yield Passage(f"messages[{index}].tool_calls[{number}].arguments", asked.arguments)
 
 
-def _of_role(role: str) -> Callable[[Record], Reading]:
-    def read(record: Record) -> Reading:
-        messages = enumerate(record.call.messages)
-        return _texts(*(Passage(f"messages[{i}].content", m.content) for i, m in messages if m.role == role))
+def _messages_of(role: str, record: Record) -> list[Passage]:
+    messages = enumerate(record.call.messages)
+    return [Passage(f"messages[{i}].content", m.content) for i, m in messages if m.role == role]
 
-    return read
+
+def _of_role(role: str) -> Callable[[Record], Reading]:
+    return lambda record: _texts(*_messages_of(role, record))
 
 
 def _reasoning(record: Record) -> Reading:
@@ -135,15 +138,14 @@ def _raw(record: Record) -> Reading:
 
 
 def _data(record: Record) -> Reading:
-    passages = [*_of_role("user")(record).passages, *_tool_results(record)]
-    return _texts(*passages)
+    return _texts(*_messages_of("user", record), *_tool_results(record))
 
 
 def _written(record: Record) -> Reading:
     if record.call.kind == "tool":
         return _missing("a tool's result was not written by a model")
     reasoning = _reasoning(record)
-    passages = (*reasoning.passages, *_output(record).passages, *_tool_arguments(record))
+    passages = (*reasoning.passages, Passage("output", record.observation.output), *_tool_arguments(record))
     if reasoning.gap is Truth.UNKNOWN:
         return _unknown(reasoning.cause, *passages)
     return _texts(*passages)
@@ -184,7 +186,7 @@ def _tool_results(record: Record) -> Iterator[Passage]:
         yield Passage("output", record.observation.output)
         if record.observation.error is not None:  # the text of a tool that failed reaches the model as well
             yield Passage("error", record.observation.error.message)
-    yield from _of_role("tool")(record).passages
+    yield from _messages_of("tool", record)
 
 
 def _tool_refusals(record: Record) -> Iterator[Passage]:

@@ -7,7 +7,8 @@ Evaluating is pure: the same rules say the same of the same record, in the order
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.policy import condition as conditions
 from monitor.policy import examples
@@ -17,7 +18,7 @@ from monitor.policy.matching import MAX_SPANS, PatternEngine
 from monitor.records import Action, Finding, Level, RuleRef, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence, Set
+    from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
     from monitor.policy.clauses import Clause, Readings
     from monitor.policy.detection import Detection, Selection
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from monitor.policy.matching import Offsets
     from monitor.policy.schema import RuleFile
     from monitor.records import Record, Span
+
+
+_SAYS = (Truth.MATCH, Truth.NO_MATCH, Truth.UNKNOWN, Truth.ABSENT)
+"""All that a clause can say of a record."""
+
+_MAX_FACTS = 4
+"""How many clauses about anything but texts a rule may have, to be tried in every combination when it is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +123,20 @@ class PolicySet:
         self._wanted = wanted
         self._engine = PatternEngine(pattern for patterns in wanted.values() for pattern in sorted(patterns))
         self._made: dict[tuple[str, Status, str], Finding] = {}
-        self._quiet = {rule.name: quiet for rule in self.rules if (quiet := _Quiet.of(rule.detection))}
+        self._short_ways = [(rule, _Quiet.of(rule.detection), rule.finding(Status.NO_MATCH)) for rule in self.rules]
 
     def findings(self, record: Record) -> tuple[Finding, ...]:
         """One finding for each rule, in the order of the rules."""
         readings = _RecordReadings(record, self._wanted, self._engine)
-        return tuple(self._finding(rule, readings) for rule in self.rules)
+        whole, heard = readings.whole_and_heard()
+        return tuple(
+            [
+                no_match
+                if quiet and quiet.fields <= whole and quiet.patterns.isdisjoint(heard)
+                else self._finding(rule, readings)
+                for rule, quiet, no_match in self._short_ways
+            ]
+        )
 
     def run_tests(self) -> list[RuleTestResult]:
         """Run every test inside the rules, each against its own rule."""
@@ -143,9 +159,6 @@ class PolicySet:
 
     def _finding(self, rule: Rule, readings: _RecordReadings) -> Finding:
         try:
-            quiet = self._quiet.get(rule.name)
-            if quiet and quiet.holds(readings):
-                return self._without_evidence(rule, Status.NO_MATCH, "")
             status, cause, evidence = _evaluate(rule.detection, readings)
         except Exception as exc:  # noqa: BLE001 - here a crash becomes a recorded unknown
             return rule.finding(Status.UNKNOWN, cause=type(exc).__name__)
@@ -161,13 +174,12 @@ class PolicySet:
         return self._made[key]
 
 
-@dataclass(frozen=True, slots=True)
-class _Quiet:
-    """The short way to the usual answer: a rule about texts only, which says ``no_match`` when none of its patterns is
-    anywhere and nothing is missing. Most rules on most records end here.
+class _Quiet(NamedTuple):
+    """The short way to the usual answer, for a rule that says ``no_match`` wherever none of its patterns is anywhere and
+    nothing is missing, whatever else is true of the record. Most rules on most records end here.
     """
 
-    fields: tuple[Field, ...]
+    fields: frozenset[Field]
     patterns: frozenset[str]
 
     @classmethod
@@ -175,19 +187,15 @@ class _Quiet:
         """The short way for this detection, or None where it has none."""
         clauses = [clause for selection in detection.selections.values() for clause in selection.clauses]
         texts = [clause for clause in clauses if isinstance(clause, TextClause)]
-        if len(texts) < len(clauses):
+        facts = [clause for clause in clauses if not isinstance(clause, TextClause)]
+        if len(facts) > _MAX_FACTS:
             return None
-        if conditions.evaluate(detection.condition, lambda _: Truth.NO_MATCH) is not Truth.NO_MATCH:
-            return None
-        fields = dict.fromkeys(clause.field for clause in texts)
-        return cls(tuple(fields), frozenset().union(*(clause.patterns for clause in texts)))
-
-    def holds(self, readings: Readings) -> bool:
-        """Whether every clause of the rule says ``no_match``."""
-        for field in self.fields:
-            if readings.read(field).gap or not self.patterns.isdisjoint(readings.hits(field)):
-                return False
-        return True
+        for truths in product(_SAYS, repeat=len(facts)):
+            if _says(detection, _supposing(facts, truths)) is not Truth.NO_MATCH:
+                return None
+        return cls(
+            frozenset(clause.field for clause in texts), frozenset().union(*(clause.patterns for clause in texts))
+        )
 
 
 class _RecordReadings:
@@ -212,6 +220,19 @@ class _RecordReadings:
             reading = self._read[field] = field.read(self._record)
         return reading
 
+    def whole_and_heard(self) -> tuple[Set[Field], Set[str]]:
+        """The searched fields in which nothing is missing, and every pattern that matches in any of them."""
+        whole: set[Field] = set()
+        heard: set[str] = set()
+        for field, reading in self._read.items():
+            if reading.gap is None:
+                try:
+                    heard |= self.hits(field)
+                except Exception:  # noqa: BLE001, S112 - not whole, so each rule that reads it fails by itself
+                    continue
+                whole.add(field)
+        return whole, heard
+
     def hits(self, field: Field) -> Set[str]:
         """The patterns that match in any text of the field, of those that any rule wants there."""
         hits = self._hits.get(field)
@@ -233,19 +254,30 @@ def _text_clauses(rule: Rule) -> Iterable[TextClause]:
         yield from (clause for clause in selection.clauses if isinstance(clause, TextClause))
 
 
-def _truth(selection: Selection, readings: Readings) -> Truth:
-    options = [_holds(clauses, readings) for clauses in selection.alternatives]
+def _says(detection: Detection, truth_of: Callable[[Clause], Truth]) -> Truth:
+    """What the condition makes of what each clause says."""
+    return conditions.evaluate(detection.condition, lambda name: _truth(detection.selections[name], truth_of))
+
+
+def _supposing(clauses: Sequence[Clause], truths: Sequence[Truth]) -> Callable[[Clause], Truth]:
+    """That these clauses say these things, and all others ``no_match``."""
+    said = {id(clause): truth for clause, truth in zip(clauses, truths, strict=True)}
+    return lambda clause: said.get(id(clause), Truth.NO_MATCH)
+
+
+def _truth(selection: Selection, truth_of: Callable[[Clause], Truth]) -> Truth:
+    options = [_holds(clauses, truth_of) for clauses in selection.alternatives]
     return options[0] if len(options) == 1 else disjoin(options)
 
 
-def _holds(clauses: Sequence[Clause], readings: Readings) -> Truth:
-    truths = [clause.truth(readings) for clause in clauses]
+def _holds(clauses: Sequence[Clause], truth_of: Callable[[Clause], Truth]) -> Truth:
+    truths = [truth_of(clause) for clause in clauses]
     return truths[0] if len(truths) == 1 else conjoin(truths)
 
 
 def _evaluate(detection: Detection, readings: Readings) -> tuple[Status, str, Sequence[Span]]:
     """(status, cause, evidence) of one rule."""
-    truth = conditions.evaluate(detection.condition, lambda name: _truth(detection.selections[name], readings))
+    truth = _says(detection, lambda clause: clause.truth(readings))
     if truth is Truth.NO_MATCH:
         return Status.NO_MATCH, "", ()
     if truth is Truth.MATCH:
@@ -261,7 +293,7 @@ def _evidence(detection: Detection, readings: Readings) -> list[Span]:
         clause
         for selection in selections
         for alternative in selection.alternatives
-        if _holds(alternative, readings) is Truth.MATCH
+        if _holds(alternative, lambda clause: clause.truth(readings)) is Truth.MATCH
         for clause in alternative
     ]
     return [span for clause in clauses for span in clause.evidence(readings)[:MAX_SPANS]]

@@ -21,6 +21,7 @@ from tests.policy.test_condition import trees
 from tests.policy.test_logic import AND, OR, VALUES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.policy.conftest import LoadDetection, Write
@@ -239,17 +240,60 @@ def test_the_engine_says_what_the_obvious_one_says(
     assert found.status is obvious(tree, words, short).status
 
 
+FACTS: dict[str, tuple[str, Callable[[dict[str, Any]], bool]]] = {
+    "a": ("trust: untrusted", lambda short: short.get("trust", "untrusted") == "untrusted"),
+    "b": ("output|contains: hide", lambda short: "hide" in short["output"].lower()),
+    "sel_1": ("budget_left.calls|lt: 3", lambda short: short["budget_left.calls"] < 3),
+    "sel_2": ("output|contains: größe", lambda short: "größe" in short["output"].lower()),
+    "_hidden": ("outcome: failed", lambda short: short.get("outcome") == "failed"),
+}
+
+
+@given(
+    trees,
+    st.fixed_dictionaries(
+        {"output": short_texts},
+        optional={
+            "trust": st.sampled_from(["trusted", "untrusted"]),
+            "budget_left.calls": st.integers(1, 5),
+            "outcome": st.sampled_from(["ok", "failed"]),
+        },
+    ),
+)
+@settings(deadline=None, max_examples=60)
+def test_rules_about_texts_and_facts_say_what_the_obvious_engine_says(
+    folder: Path, tree: conditions.Condition, short: dict[str, Any]
+) -> None:
+    """The short way past rules whose texts are nowhere never changes what they say."""
+
+    def holds(name: str) -> Truth:
+        if name == "sel_1" and "budget_left.calls" not in short:
+            return Truth.ABSENT
+        return Truth.MATCH if FACTS[name][1](short) else Truth.NO_MATCH
+
+    path = folder / "facts.yaml"
+    lines = [f"{name}: {{{line}}}" for name, (line, _) in FACTS.items()]
+    path.write_text(pack("\n".join([*lines, f"condition: {conditions.render(tree)}"])), encoding="utf-8")
+    (found,) = policy.load([path]).findings(examples.build(short))
+    assert found.status is by_tables(tree, holds).status
+
+
 def obvious(tree: conditions.Condition, words: dict[str, str], short: dict[str, Any]) -> Truth:
     """The language as the guide tells it, without any engine."""
+    return by_tables(tree, lambda name: obvious_clause(FIELDS_OF[name], words[name], short))
+
+
+def by_tables(tree: conditions.Condition, truth_of: Callable[[str], Truth]) -> Truth:
+    """A condition by the guide's tables, given what each selection says."""
     if isinstance(tree, conditions.Ref):
-        return obvious_clause(FIELDS_OF[tree.name], words[tree.name], short)
+        return truth_of(tree.name)
     if isinstance(tree, conditions.Not):
-        value = obvious(tree.part, words, short)
+        value = by_tables(tree.part, truth_of)
         swapped = {"match": "no_match", "no_match": "match", "not_applicable": "not (not_applicable)"}
         swapped |= {"not (not_applicable)": "not_applicable", "unknown": "unknown"}
         return Truth(swapped[value.value])
     table = AND if isinstance(tree, conditions.And) else OR
-    first, *rest = (obvious(part, words, short) for part in tree.parts)
+    first, *rest = (by_tables(part, truth_of) for part in tree.parts)
     for value in rest:
         first = table[first][VALUES.index(value)]
     return first
