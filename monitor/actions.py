@@ -20,7 +20,7 @@ from monitor.errors import (
     SubcallFailed,
     Terminated,
 )
-from monitor.records import Action, Choice, Judgement, Outcome, now
+from monitor.records import Action, Choice, Judgement, Outcome, Status, now
 from monitor.redaction import redacted
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def judge(observation: Observation, findings: Sequence[Finding], *, checked: boo
     of one) and may not release it ends as ``blocked``; one that failed or was cancelled stays what it was (and the message
     of its error is withheld: see ``release``).
     """
-    asked = {action for finding in findings if (action := verdict.effective_action(finding))}
+    spoke = [finding for finding in findings if finding.status is not Status.NO_MATCH]  # most say nothing
+    asked = {action for finding in spoke if (action := verdict.effective_action(finding))}
     action = max(asked, key=STRENGTH.index, default=Action.LOG)
     blocked = action in verdict.BLOCKING and observation.outcome in _WITHHELD_OUTCOMES
     return Judgement(

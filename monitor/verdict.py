@@ -58,8 +58,11 @@ def of_findings(findings: Sequence[Finding], *, checked: bool = True) -> Verdict
     values: list[VerdictValue] = []
     catches: list[str] = []
     outages: list[str] = []
-    not_applicable = 0
+    no_match = not_applicable = 0
     for finding in findings:
+        if finding.status is Status.NO_MATCH:
+            no_match += 1
+            continue
         if finding.status is Status.NOT_APPLICABLE:
             not_applicable += 1
             continue
@@ -69,9 +72,8 @@ def of_findings(findings: Sequence[Finding], *, checked: bool = True) -> Verdict
             outages.append(finding.name)
         elif value is not VerdictValue.PASS:
             catches.append(finding.name)
-    applicable = len(values) - len(outages)
-    if not applicable:
-        values.append(VerdictValue.UNMEASURED)
+    applicable = no_match + len(values) - len(outages)
+    values.append(VerdictValue.PASS if applicable else VerdictValue.UNMEASURED)
     return Verdict(
         value=_worst(values),
         catches=tuple(catches),
