@@ -24,20 +24,21 @@ import json
 import types
 import typing
 from collections.abc import Callable
-from enum import Enum
-from functools import lru_cache
+from enum import StrEnum
 from typing import Any, Protocol, TypeAlias, cast
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from monitor import records
-from monitor.canonical import escape_json, unescape_json
+from monitor.canonical import MAX_SAFE_INTEGER, escape_json, unescape_json
 from monitor.errors import StoreError, StoreFormatError
 from monitor.store import jcs
 
 VERSION = 1
 """The version of the canonical form, ``v`` in every event and message node."""
+
+_REMEMBERED = 4096  # how many findings' forms are kept
 
 ENVELOPE = frozenset({"run_id", "span_id", "at"})
 """Fields of payloads that live in the envelope of the event."""
@@ -98,7 +99,7 @@ def encode_event(event: records.Event, *, seq: int, at: str, shelf: Shelf) -> st
         raise StoreError(f"a {event.kind!r} event cannot carry a {kind.__name__}; make events with Event.of")
     body = _ENCODERS[kind](event.payload, shelf)
     return (
-        f'{{"at":{_encode_scalar(at, shelf)},"body":{body},"kind":"{event.kind}","run_id":"{event.run_id}",'
+        f'{{"at":{_encode_str(at, shelf)},"body":{body},"kind":"{event.kind}","run_id":"{event.run_id}",'
         f'"seq":{seq},"span_id":"{event.span_id}","v":{VERSION}}}'
     )
 
@@ -122,9 +123,28 @@ def _encode_tokens(tokens: records.TokenEvidence, shelf: Shelf) -> str:
 
 
 def _encode_scalar(value: Any, _shelf: Shelf) -> str:
+    return jcs.dumps(escape_json(value))
+
+
+def _encode_str(value: Any, shelf: Shelf) -> str:
     if type(value) is str and value.isascii() and "\0" not in value:
         return jcs.quote(value)
-    return jcs.dumps(escape_json(value))
+    return _encode_scalar(value, shelf)
+
+
+def _encode_int(value: Any, shelf: Shelf) -> str:
+    if type(value) is int and -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
+        return repr(value)
+    return _encode_scalar(value, shelf)
+
+
+def _encode_float(value: Any, shelf: Shelf) -> str:
+    if type(value) is float and 0 < abs(value) <= MAX_SAFE_INTEGER:  # nothing there that escape_json would change
+        return jcs.dumps(value)
+    return _encode_scalar(value, shelf)
+
+
+_SCALARS: dict[Any, Encoder] = {str: _encode_str, int: _encode_int, float: _encode_float, bool: _encode_scalar}
 
 
 def _encoder_of(annotation: Any) -> Encoder:
@@ -140,11 +160,13 @@ def _encoder_of(annotation: Any) -> Encoder:
         return _tuple_encoder(_encoder_of(arguments[0]))
     if origin in {typing.Union, types.UnionType}:
         (inner,) = (argument for argument in arguments if argument is not types.NoneType)
-        return _optional_encoder(_encoder_of(inner))
-    if origin is typing.Literal or annotation in {str, int, float, bool}:
-        return _encode_scalar
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return _enum_encoder(annotation)
+        return _encoder_of(inner)  # None is the default wherever it may stand: see _model_encoder
+    if origin is typing.Literal:
+        return _encode_str
+    if annotation in _SCALARS:
+        return _SCALARS[annotation]
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return lambda value, _shelf: jcs.quote(value)
     if annotation is records.Finding:
         return _remembered(_model_encoder(annotation))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -156,23 +178,21 @@ def _tuple_encoder(inner: Encoder) -> Encoder:
     return lambda values, shelf: "[" + ",".join([inner(value, shelf) for value in values]) + "]"
 
 
-def _optional_encoder(inner: Encoder) -> Encoder:
-    return lambda value, shelf: "null" if value is None else inner(value, shelf)
-
-
 def _remembered(inner: Encoder) -> Encoder:
-    """For findings: they hold no texts, and nearly all are the same few that rules without a match give every time."""
+    """For findings: they hold no texts, and nearly all are the same few objects that rules without a match give every
+    time. Each is remembered by its identity, and kept for as long, so that no other can have it.
+    """
+    forms: dict[int, tuple[object, str]] = {}
 
-    @lru_cache(maxsize=4096)
-    def form(value: Any) -> str:
-        return inner(value, _NOWHERE)
+    def encode(value: Any, shelf: Shelf) -> str:
+        known = forms.get(id(value))
+        if known is None:
+            if len(forms) >= _REMEMBERED:
+                forms.clear()
+            known = forms[id(value)] = value, inner(value, shelf)
+        return known[1]
 
-    return lambda value, _shelf: form(value)
-
-
-def _enum_encoder(enum: type[Enum]) -> Encoder:
-    forms = {member: jcs.dumps(member.value) for member in enum}
-    return lambda value, _shelf: forms[value]
+    return encode
 
 
 def _model_encoder(model: type[BaseModel], without: frozenset[str] = frozenset()) -> Encoder:
@@ -185,7 +205,11 @@ def _model_encoder(model: type[BaseModel], without: frozenset[str] = frozenset()
     fields = []
     for name in sorted(model.model_fields.keys() - without):
         encoder, default, prefix = _encoder_of(hints[name]), model.model_fields[name].default, f'"{name}":'
-        usual = "" if default is PydanticUndefined else prefix + encoder(default, _NOWHERE)
+        if types.NoneType in typing.get_args(hints[name]) and default is not None:
+            raise TypeError(f"{model.__name__}.{name} may be None, so None must be its default")
+        usual = ""
+        if default is not PydanticUndefined:
+            usual = prefix + ("null" if default is None else encoder(default, _NOWHERE))
         fields.append((name, default, usual, prefix, encoder))
 
     def encode(value: Any, shelf: Shelf) -> str:

@@ -7,6 +7,7 @@ escapes are those of RFC 8785, and because most numbers need no more than ``repr
 
 from __future__ import annotations
 
+from decimal import Decimal
 from json.encoder import encode_basestring as quote
 from typing import Any
 
@@ -17,6 +18,7 @@ __all__ = ["dumps", "quote"]
 from monitor.canonical import MAX_SAFE_INTEGER
 
 _REPR_FROM, _REPR_BELOW = 1e-4, 1e16  # between these, Python and ECMAScript both write a fraction without an exponent
+_FIXED_FROM = 1e-6  # from here to _REPR_FROM only ECMAScript does, with the same digits: the price of a call is there
 
 
 def dumps(value: Any) -> str:
@@ -41,8 +43,8 @@ def dumps(value: Any) -> str:
         return "{" + ",".join([f"{quote(key)}:{dumps(value[key])}" for key in _sorted(value)]) + "}"
     if kind is list or kind is tuple:
         return "[" + ",".join([dumps(item) for item in value]) + "]"
-    if kind is float and _REPR_FROM <= abs(value) < _REPR_BELOW and not value.is_integer():
-        return repr(value)
+    if kind is float and _FIXED_FROM <= (size := abs(value)) < _REPR_BELOW and not value.is_integer():
+        return repr(value) if size >= _REPR_FROM else format(Decimal(repr(value)), "f")
     if isinstance(value, str):
         return quote(str.__str__(value))  # a StrEnum member is its value
     return rfc8785.dumps(value).decode()

@@ -17,8 +17,11 @@ scalars = (
     | st.booleans()
     | st.integers()
     | st.floats()
+    | st.floats(-1e-3, 1e-3)
     | st.text(st.characters(codec=None, exclude_categories=()))
-    | st.sampled_from([0.1, 1.0, 1e-4, 9.999e-5, 1e-5, 1e-7, 1e15 + 0.5, 1e16, 1e21, 1e22, 5e-324, -0.0])
+    | st.sampled_from(
+        [0.1, 1.0, 1e-4, 9.999e-5, 1e-5, 1e-6, 9.999999999999999e-7, 1e-7, 1e15 + 0.5, 1e16, 1e21, 1e22, 5e-324, -0.0]
+    )
 )
 values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 
