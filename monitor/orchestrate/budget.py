@@ -22,7 +22,7 @@ from monitor.errors import BudgetExceeded, ConfigError
 from monitor.records import Exceeded, LimitName, Limits, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 PICO = 10**12
 NOTHING = Usage()
@@ -58,10 +58,17 @@ class Amounts:
             tool_calls=usage.tool_calls,
         )
 
-    def of_limit(self, name: LimitName) -> int:
-        """The amount that counts against the limit ``name``; an unknown cost counts as 0 (see ``Budget.reserve``)."""
-        value: int | None = getattr(self, name)
-        return value or 0
+    def counted(self) -> dict[LimitName, int]:
+        """What counts against each limit, where that is anything; an unknown cost does not (see ``Budget.reserve``)."""
+        amounts: dict[LimitName, int | None] = {
+            "calls": self.calls,
+            "input_tokens": self.input_tokens,
+            "cached_tokens": self.cached_tokens,
+            "output_tokens": self.output_tokens,
+            "cost": self.cost,
+            "tool_calls": self.tool_calls,
+        }
+        return {name: amount for name, amount in amounts.items() if amount}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +104,13 @@ class Budget:
         self.owner = owner
         self.limits = limits
         self.depth = depth
-        self._parent = parent
+        self._above: tuple[Budget, ...] = parent._chain() if parent else ()
+        self._limits = _counted_limits(limits)
         self._clock: Callable[[], float] = parent._clock if parent else clock
         self._began: float | None = None if parent else self._clock() - seconds_before
-        before = Amounts.of(already)
-        self._spent = {name: before.of_limit(name) for name in COUNTED}
+        self._spent = dict.fromkeys(COUNTED, 0)
+        if already is not NOTHING:
+            self._spent |= Amounts.of(already).counted()
         self._reserved = dict.fromkeys(COUNTED, 0)
         # One lock and one list of waiting calls for the whole tree.
         self._lock: threading.Lock = parent._lock if parent else threading.Lock()
@@ -120,11 +129,9 @@ class Budget:
     def _elapsed(self) -> float:
         return 0.0 if self._began is None else self._clock() - self._began
 
-    def _chain(self) -> Iterator[Budget]:
+    def _chain(self) -> tuple[Budget, ...]:
         """This account and its ancestors, the outermost first."""
-        if self._parent:
-            yield from self._parent._chain()
-        yield self
+        return (*self._above, self)
 
     @property
     def limits_cost(self) -> bool:
@@ -145,10 +152,9 @@ class Budget:
         with self._lock:
             left: dict[str, float] = {}
             for account in self._chain():
-                for name in COUNTED:
-                    if (limit := account._limit(name)) is not None:
-                        room = limit - account._spent[name] - account._reserved[name]
-                        left[name] = min(left.get(name, room), room)
+                for name, limit in account._limits.items():
+                    room = limit - account._spent[name] - account._reserved[name]
+                    left[name] = min(left.get(name, room), room)
         seconds = self.seconds_left()
         depths = [account.limits.depth + account.depth for account in self._chain() if account.limits.depth is not None]
         return Limits(
@@ -169,15 +175,10 @@ class Budget:
                 default=None,
             )
 
-    def _limit(self, name: LimitName) -> int | None:
-        if name == "cost":
-            return None if self.limits.cost is None else math.floor(Decimal(repr(self.limits.cost)) * PICO)
-        return getattr(self.limits, name)  # type: ignore[no-any-return]  # every counted limit but cost is int | None
-
     def out_of_time(self) -> tuple[Exceeded, ...]:
         """The deadlines that have passed (or, where clocks disagree by a hair, the first to come), the outermost first."""
         timed = [account for account in self._chain() if account.limits.seconds is not None]
-        passed = [item for account in timed for item, _ in account._obstacles(Amounts(), 0) if item.limit == "seconds"]
+        passed = [item for account in timed for item, _ in account._obstacles({}, 0) if item.limit == "seconds"]
         if passed or not timed:
             return tuple(passed)
         first = min(timed, key=lambda account: (account.limits.seconds or 0) - account._elapsed())
@@ -190,12 +191,13 @@ class Budget:
             return self._try_reserve(wanted, depth)
 
     def _try_reserve(self, wanted: Amounts, depth: int) -> Reservation | Refusal:
-        obstacles = [obstacle for account in self._chain() for obstacle in account._obstacles(wanted, depth)]
+        amounts = wanted.counted()
+        obstacles = [obstacle for account in self._chain() for obstacle in account._obstacles(amounts, depth)]
         if obstacles:
             return Refusal(tuple(item for item, _ in obstacles), temporary=all(passing for _, passing in obstacles))
         for account in self._chain():
-            for name in COUNTED:
-                account._reserved[name] += wanted.of_limit(name)
+            for name, amount in amounts.items():
+                account._reserved[name] += amount
         return Reservation(self, wanted)
 
     async def reserve(self, wanted: Amounts, *, depth: int = 0) -> Reservation:
@@ -211,10 +213,10 @@ class Budget:
                 "give input_price and output_price in monitor.toml ([models.NAME]) or drop the cost limit"
             )
         while True:
-            waiter = asyncio.get_running_loop().create_future()
             with self._lock:  # tried and queued under one lock, so that no settlement falls between
                 got = self._try_reserve(wanted, depth)
                 if isinstance(got, Refusal) and got.temporary:
+                    waiter = asyncio.get_running_loop().create_future()
                     self._waiting.append(waiter)
             if isinstance(got, Reservation):
                 return got
@@ -229,12 +231,11 @@ class Budget:
                     if waiter in self._waiting:
                         self._waiting.remove(waiter)
 
-    def _obstacles(self, wanted: Amounts, depth: int) -> Iterator[tuple[Exceeded, bool]]:
+    def _obstacles(self, wanted: Mapping[LimitName, int], depth: int) -> Iterator[tuple[Exceeded, bool]]:
         """The limits of this account that are in the way; each with whether it is only reserved, not spent."""
-        for name in COUNTED:
-            limit, needed = self._limit(name), wanted.of_limit(name)
-            spent, reserved = self._spent[name], self._reserved[name]
-            if limit is None or not needed or spent + reserved + needed <= limit:
+        for name, limit in self._limits.items():
+            needed, spent, reserved = wanted.get(name, 0), self._spent[name], self._reserved[name]
+            if not needed or spent + reserved + needed <= limit:
                 continue
             unit = PICO if name == "cost" else 1
             exceeded = Exceeded(
@@ -257,13 +258,22 @@ class Budget:
 
     def _settle(self, reserved: Amounts, used: Amounts) -> None:
         with self._lock:
+            freed, spent = reserved.counted(), used.counted()
             for account in self._chain():
-                for name in COUNTED:
-                    account._reserved[name] -= reserved.of_limit(name)
-                    account._spent[name] += used.of_limit(name)
+                for name, amount in freed.items():
+                    account._reserved[name] -= amount
+                for name, amount in spent.items():
+                    account._spent[name] += amount
             waiting, self._waiting[:] = list(self._waiting), []
         for waiter in waiting:
             waiter.get_loop().call_soon_threadsafe(_wake, waiter)
+
+
+def _counted_limits(limits: Limits) -> dict[LimitName, int]:
+    """The limits of ``COUNTED`` that are set, in its units; a limit on the cost is rounded down."""
+    cost = None if limits.cost is None else math.floor(Decimal(repr(limits.cost)) * PICO)
+    given: dict[LimitName, int | None] = {**{name: getattr(limits, name) for name in COUNTED}, "cost": cost}
+    return {name: limit for name, limit in given.items() if limit is not None}
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
