@@ -36,7 +36,8 @@ class Step:
 
     Scope, role, model and messages make the step's key; the same step asked again in the same scope is told apart by its
     occurrence. Keys do not depend on the order in which parallel steps happen to start, so a resumed run finds its answers
-    whatever the order was.
+    whatever the order was. ``scope`` ends in a fingerprint of what was handed at first (see ``Context.call``); ``told`` are
+    the messages since then: what the role asked of its tools, and what they answered.
     """
 
     role: Role
@@ -50,20 +51,21 @@ class Step:
     tools: tuple[Tool, ...] = ()
     recipe: str = ""
     checked: bool = True
+    told: tuple[Message, ...] = ()
 
     @property
     def key(self) -> str:
         """The step's key, but for its occurrence."""
-        handed = [
+        told = [
             (
                 message.role,
                 message.content,
                 message.tool_call_id,
                 [(tool.name, tool.arguments) for tool in message.tool_calls],
             )
-            for message in self.messages
+            for message in self.told
         ]
-        return fingerprint(self.scope, "model", self.role.name, self.role.sha256, self.client.name, handed)
+        return fingerprint(self.scope, "model", self.role.name, self.role.sha256, self.client.name, told)
 
 
 def as_attempt(call: Call, number: int, first: str | None) -> Call:
