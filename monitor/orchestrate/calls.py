@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.canonical import escape_text, fingerprint, guard_text
 from monitor.errors import ProviderError
@@ -68,11 +68,17 @@ class Step:
         return fingerprint(self.scope, "model", self.role.name, self.role.sha256, self.client.name, told)
 
 
-def as_attempt(call: Call, number: int, first: str | None) -> Call:
-    """Attempts after the first are child spans of the first one."""
-    if first is None:
-        return call.model_copy(update={"attempt": number})
-    return call.model_copy(update={"attempt": number, "span_id": new_span_id(), "parent_id": first, "retry_of": first})
+class Place(NamedTuple):
+    """Where an attempt stands in the tree. Attempts after the first are child spans of the first one, ``retry_of``."""
+
+    span_id: str
+    parent_id: str | None
+    retry_of: str | None
+
+    @classmethod
+    def of(cls, parent_id: str | None, first: str | None) -> Place:
+        """A new place below ``parent_id``, or below the first attempt where there is one."""
+        return cls(new_span_id(), first or parent_id, first)
 
 
 def unsent(error: ErrorInfo) -> Callable[[Call], Awaitable[Observation]]:

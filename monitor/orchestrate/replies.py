@@ -80,9 +80,9 @@ def observe_reply(call: Call, reply: ModelReply, schema: dict[str, Any] | None, 
 
     Here foreign text enters the record, and is escaped.
     """
-    reasoning = Reasoning(state=reply.reasoning_state, text=escape_text(reply.reasoning), source="provider")
-    if reply.reasoning_state is ReasoningState.ABSENT:
-        reasoning = Reasoning()
+    reasoning = Reasoning()
+    if reply.reasoning_state is not ReasoningState.ABSENT:
+        reasoning = Reasoning(state=reply.reasoning_state, text=escape_text(reply.reasoning), source="provider")
     text = reply.text
     if THINK_OPEN in text or THINK_CLOSE in text:
         thought, text = split_think(text)

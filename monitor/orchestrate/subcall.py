@@ -20,8 +20,8 @@ from monitor.errors import BudgetExceeded, Halted, ProviderError, RecipeError, T
 from monitor.orchestrate.attempts import Settled, next_step
 from monitor.orchestrate.budget import NOTHING, Amounts, Reservation
 from monitor.orchestrate.calls import (
+    Place,
     Step,
-    as_attempt,
     bounded_request,
     call_model,
     run_tool,
@@ -34,13 +34,13 @@ from monitor.records import (
     Call,
     ErrorInfo,
     Exceeded,
+    Limits,
     Observation,
     Outcome,
     QueuedReview,
     StoredSubcall,
     ToolCall,
     Usage,
-    new_span_id,
     now,
 )
 
@@ -129,28 +129,30 @@ class Engine:
     async def tool_step(self, step: Step, tool: Tool, tool_call: ToolCall, asked_by: StoredSubcall) -> StoredSubcall:
         """Run one allowed tool call as a subcall of its own, below the model call that asked for it."""
         key = self.name_step(fingerprint(asked_by.call.key, "tool", tool_call.name, tool_call.arguments))
-        call = Call(
-            run_id=self.run_id,
-            span_id=new_span_id(),
-            parent_id=asked_by.call.span_id,
-            key=key,
-            scope=step.scope,
-            kind="tool",
-            role=step.role.name,
-            role_hash=step.role.sha256,
-            trust=step.role.trust,
-            recipe=step.recipe,
-            depth=step.depth + 1,
-            task=tool_call.arguments,
-            tools=(tool_call.name,),
-            checked=step.checked,
-            reserved=Usage(tool_calls=1, cost=0.0),
-        )
 
         async def attempt(number: int, first: str | None, _resamples: int) -> StoredSubcall:
-            this = as_attempt(call, number, first)
+            place = Place.of(asked_by.call.span_id, first)
             return await self._through_the_door(
-                this,
+                lambda reserved, left: Call(
+                    run_id=self.run_id,
+                    **place._asdict(),
+                    key=key,
+                    scope=step.scope,
+                    attempt=number,
+                    kind="tool",
+                    role=step.role.name,
+                    role_hash=step.role.sha256,
+                    trust=step.role.trust,
+                    recipe=step.recipe,
+                    depth=step.depth + 1,
+                    task=tool_call.arguments,
+                    tools=(tool_call.name,),
+                    checked=step.checked,
+                    reserved=reserved,
+                    budget_left=left,
+                    at=now(),
+                ),
+                step.depth + 1,
                 step.budget,
                 Amounts(tool_calls=1, cost=0),
                 lambda made: run_tool(made, tool, tool_call, step.budget),
@@ -237,51 +239,66 @@ class Engine:
             self._stop_if_over()
             step.budget.begin()
             request = bounded_request(step, self._seed(key, resamples), resamples)
-            call = Call(
-                run_id=self.run_id,
-                span_id=new_span_id(),
-                parent_id=step.parent_id or self.root_span,
-                key=key,
-                scope=step.scope,
-                role=step.role.name,
-                role_hash=step.role.sha256,
-                trust=step.role.trust,
-                recipe=step.recipe,
-                model=step.client.name,
-                depth=step.depth,
-                task=step.task,
-                messages=step.messages,
-                tools=tuple(tool.spec.name for tool in step.tools),
-                output_schema=step.role.schema_text,
-                requires_reasoning=step.role.reasoning == "required",
-                checked=step.checked,
-                temperature=request.temperature,
-                seed=request.seed,
-                max_output_tokens=request.max_output_tokens,
-            )
-            call = as_attempt(call, number, first)
+            place = Place.of(step.parent_id or self.root_span, first)
+
+            def describe(reserved: Usage, left: Limits) -> Call:
+                return Call(
+                    run_id=self.run_id,
+                    **place._asdict(),
+                    key=key,
+                    scope=step.scope,
+                    attempt=number,
+                    role=step.role.name,
+                    role_hash=step.role.sha256,
+                    trust=step.role.trust,
+                    recipe=step.recipe,
+                    model=step.client.name,
+                    depth=step.depth,
+                    task=step.task,
+                    messages=step.messages,
+                    tools=tuple(tool.spec.name for tool in step.tools),
+                    output_schema=step.role.schema_text,
+                    requires_reasoning=step.role.reasoning == "required",
+                    checked=step.checked,
+                    temperature=request.temperature,
+                    seed=request.seed,
+                    max_output_tokens=request.max_output_tokens,
+                    reserved=reserved,
+                    budget_left=left,
+                    at=now(),
+                )
+
             try:
                 bound = await step.client.bound_input(request)
             except ProviderError as exc:  # a prompt that cannot be counted is not sent, and the record says so
                 error = ErrorInfo(kind=exc.kind, message=guard_text(str(exc)))
-                return await self._through_the_door(call, step.budget, Amounts(calls=1, cost=0), unsent(error))
+                return await self._through_the_door(
+                    describe, step.depth, step.budget, Amounts(calls=1, cost=0), unsent(error)
+                )
             wanted = worst_case(step.client, bound, request)
             return await self._through_the_door(
-                call, step.budget, wanted, lambda made: call_model(step, made, request, bound)
+                describe, step.depth, step.budget, wanted, lambda made: call_model(step, made, request, bound)
             )
 
     async def _through_the_door(
-        self, call: Call, budget: Budget, wanted: Amounts, work: Callable[[Call], Awaitable[Observation]]
+        self,
+        describe: Callable[[Usage, Limits], Call],
+        depth: int,
+        budget: Budget,
+        wanted: Amounts,
+        work: Callable[[Call], Awaitable[Observation]],
     ) -> StoredSubcall:
-        """Reserve, pass through the pipeline, settle. A refused reservation is recorded like any other end."""
+        """Reserve, pass through the pipeline, settle. A refused reservation is recorded like any other end.
+
+        ``describe`` makes the call, once it is known what is reserved for it and what its budgets have left.
+        """
         reservation: Reservation | None = None
         refused: tuple[Exceeded, ...] = ()
         try:
-            reservation = await budget.reserve(wanted, depth=call.depth)
+            reservation = await budget.reserve(wanted, depth=depth)
         except BudgetExceeded as exc:
             refused = exc.exceeded
         reserved = usage_of(wanted) if reservation else Usage(cost=0.0)
-        call = call.model_copy(update={"reserved": reserved, "budget_left": budget.left(), "at": now()})
         seen: list[Observation] = []
 
         async def bounded() -> Observation:
@@ -297,10 +314,11 @@ class Engine:
             return observation
 
         try:
+            call = describe(reserved, budget.left())
             return await self.pipeline.observe(call, bounded)
         finally:
             if reservation:
-                reservation.settle(seen[0].usage if seen else call.reserved)
+                reservation.settle(seen[0].usage if seen else reserved)
 
     async def _decided(self, subcall: StoredSubcall) -> StoredSubcall:
         """The subcall as it is, or with the decision that it waits for."""
