@@ -135,7 +135,9 @@ class Engine:
             return await self._through_the_door(
                 lambda reserved, left: Call(
                     run_id=self.run_id,
-                    **place._asdict(),
+                    span_id=place.span_id,
+                    parent_id=place.parent_id,
+                    retry_of=place.retry_of,
                     key=key,
                     scope=step.scope,
                     attempt=number,
@@ -244,7 +246,9 @@ class Engine:
             def describe(reserved: Usage, left: Limits) -> Call:
                 return Call(
                     run_id=self.run_id,
-                    **place._asdict(),
+                    span_id=place.span_id,
+                    parent_id=place.parent_id,
+                    retry_of=place.retry_of,
                     key=key,
                     scope=step.scope,
                     attempt=number,

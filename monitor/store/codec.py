@@ -139,7 +139,9 @@ def _encode_int(value: Any, shelf: Shelf) -> str:
 
 
 def _encode_float(value: Any, shelf: Shelf) -> str:
-    if type(value) is float and 0 < abs(value) <= MAX_SAFE_INTEGER:  # nothing there that escape_json would change
+    if type(value) is float and (
+        0 < abs(value) <= MAX_SAFE_INTEGER or str(value) == "0.0"
+    ):  # nothing there that escape_json would change
         return jcs.dumps(value)
     return _encode_scalar(value, shelf)
 

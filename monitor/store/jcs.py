@@ -43,11 +43,21 @@ def dumps(value: Any) -> str:
         return "{" + ",".join([f"{quote(key)}:{dumps(value[key])}" for key in _sorted(value)]) + "}"
     if kind is list or kind is tuple:
         return "[" + ",".join([dumps(item) for item in value]) + "]"
-    if kind is float and _FIXED_FROM <= (size := abs(value)) < _REPR_BELOW and not value.is_integer():
-        return repr(value) if size >= _REPR_FROM else format(Decimal(repr(value)), "f")
+    if kind is float and (fixed := _without_exponent(value)):
+        return fixed
     if isinstance(value, str):
         return quote(str.__str__(value))  # a StrEnum member is its value
     return rfc8785.dumps(value).decode()
+
+
+def _without_exponent(value: float) -> str:
+    """The canonical form of a number that ECMAScript writes without an exponent, "" for others (some such too)."""
+    size = abs(value)
+    if value.is_integer():
+        return repr(int(value)) if size <= MAX_SAFE_INTEGER else ""
+    if _REPR_FROM <= size < _REPR_BELOW:
+        return repr(value)
+    return format(Decimal(repr(value)), "f") if _FIXED_FROM <= size < _REPR_FROM else ""
 
 
 def _sorted(value: dict[str, Any]) -> list[str]:
