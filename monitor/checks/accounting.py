@@ -21,6 +21,8 @@ class AccountingCheck:
     def findings(self, record: Record) -> tuple[Finding, ...]:
         """One finding, or none."""
         reserved, used = record.call.reserved, record.observation.usage
+        if used.input_tokens <= reserved.input_tokens and used.output_tokens <= reserved.output_tokens:
+            return ()
         if reserved == Usage() or not record.observation.usage_reported:
             return ()  # nothing was reserved (a foreign record), or the reservation itself is what is charged
         over = [
@@ -28,8 +30,6 @@ class AccountingCheck:
             for name in ("input_tokens", "output_tokens")
             if getattr(used, name) > getattr(reserved, name)
         ]
-        if not over:
-            return ()
         return (
             Finding(
                 check="budget",

@@ -209,9 +209,10 @@ class _RecordReadings:
         self._found: dict[str, Mapping[str, Offsets]] = {}
         self._hits: dict[Field, Set[str]] = {}
         for field, patterns in wanted.items():
-            for passage in self.read(field).passages:
-                known = self._wanted_in.get(passage.text)
-                self._wanted_in[passage.text] = patterns if known is None or known is patterns else known | patterns
+            reading = self._read[field] = field.read(record)
+            for _, text in reading.passages:
+                known = self._wanted_in.get(text)
+                self._wanted_in[text] = patterns if known is None or known is patterns else known | patterns
 
     def read(self, field: Field) -> Reading:
         """What the field holds."""
@@ -221,17 +222,16 @@ class _RecordReadings:
         return reading
 
     def whole_and_heard(self) -> tuple[Set[Field], Set[str]]:
-        """The searched fields in which nothing is missing, and every pattern that matches in any of them."""
-        whole: set[Field] = set()
-        heard: set[str] = set()
-        for field, reading in self._read.items():
-            if reading.gap is None:
-                try:
-                    heard |= self.hits(field)
-                except Exception:  # noqa: BLE001, S112 - not whole, so each rule that reads it fails by itself
-                    continue
-                whole.add(field)
-        return whole, heard
+        """The searched fields in which nothing is missing, and every pattern that matches in any text.
+
+        Where a text cannot be searched nothing counts as whole: each rule that reads it then fails by itself.
+        """
+        try:
+            found = [self.found(text) for text in self._wanted_in]
+        except Exception:  # noqa: BLE001 - it is raised again for each rule that asks for that text
+            return frozenset(), frozenset()
+        whole = {field for field, reading in self._read.items() if reading.gap is None}
+        return whole, set().union(*found)
 
     def hits(self, field: Field) -> Set[str]:
         """The patterns that match in any text of the field, of those that any rule wants there."""
