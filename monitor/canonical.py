@@ -33,8 +33,6 @@ def _is_hostile(char: str) -> bool:
 
 
 def _is_encodable(text: str) -> bool:
-    if text.isascii():
-        return True
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -44,7 +42,7 @@ def _is_encodable(text: str) -> bool:
 
 def escape_text(text: str) -> str:
     """Return ``text`` without NUL and lone surrogates; ``unescape_text`` gives the same text back."""
-    if "\0" not in text and ESCAPE not in text and _is_encodable(text):
+    if "\0" not in text and (text.isascii() or (ESCAPE not in text and _is_encodable(text))):
         return text
     return "".join(f"{ESCAPE}{ord(char):04x}" if _is_hostile(char) else char for char in text)
 
@@ -55,7 +53,7 @@ def guard_text(text: str) -> str:
     For text that passes on inside the monitor: it was escaped where it came in, and escaping it again at every step would
     change it at every step.
     """
-    if "\0" not in text and _is_encodable(text):
+    if "\0" not in text and (text.isascii() or _is_encodable(text)):
         return text
     return "".join(escape_text(char) if char != ESCAPE else char for char in text)
 

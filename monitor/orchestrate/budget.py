@@ -16,7 +16,7 @@ import threading
 import time
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.errors import BudgetExceeded, ConfigError
 from monitor.records import Exceeded, LimitName, Limits, Usage
@@ -35,8 +35,7 @@ def picodollars(cost: float) -> int:
     return math.ceil(Decimal(repr(cost)) * PICO) if math.isfinite(cost) else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Amounts:
+class Amounts(NamedTuple):
     """What a call may spend or has spent, in the units of ``COUNTED`` (cost in picodollars; None is unknown)."""
 
     calls: int = 0

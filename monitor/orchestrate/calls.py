@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.canonical import escape_text, fingerprint, guard_text
@@ -30,8 +29,7 @@ MIN_OUTPUT_TOKENS = 1
 RESAMPLING_TEMPERATURE = 0.7
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step of a recipe: what is asked of whom, and from which budget.
 
     Scope, role, model and messages make the step's key; the same step asked again in the same scope is told apart by its

@@ -228,7 +228,7 @@ class Context:
             if not done.observation.tool_calls:
                 return answer_of(done, step.role)
             told = await self._use_tools(this, done)
-            this = replace(this, messages=(*this.messages, *told), told=(*this.told, *told))
+            this = this._replace(messages=(*this.messages, *told), told=(*this.told, *told))
         raise SubcallFailed(f"role {step.role.name} asked for tools {MAX_TOOL_ROUNDS} times without an answer")
 
     async def _use_tools(self, step: Step, done: StoredSubcall) -> list[Message]:
