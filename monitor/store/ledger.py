@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _SALT_BYTES = 32
 _CACHE_ENTRIES = 4096
+_SHORT = 64  # codepoints; texts up to here are remembered by themselves, longer ones by their digest
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.025  # seconds between looks at a lock that another process holds
 _LEAF_PREFIX = b"\x00"  # RFC 9162, section 2.1.1: a leaf can never be taken for an inner node
 _HEX = frozenset("0123456789abcdef")
@@ -75,6 +76,7 @@ class Ledger:
         self._execute = self._connection.execute
         self._data_version: int | None = None
         self._commitments: OrderedDict[bytes, str] = OrderedDict()
+        self._short: OrderedDict[str, str] = OrderedDict()  # such as stop reasons: the same few all the time
         self._nodes: OrderedDict[str, None] = OrderedDict()
 
     def close(self) -> None:
@@ -119,6 +121,7 @@ class Ledger:
 
     def _forget(self) -> None:
         self._commitments.clear()
+        self._short.clear()
         self._nodes.clear()
 
     # ------------------------------------------------------------------------------------------------ events
@@ -189,6 +192,9 @@ class Ledger:
         Raises:
             StoreError: the text was not escaped: it holds NUL or a lone surrogate.
         """
+        known = self._short.get(text)
+        if known is not None:
+            return known
         try:
             data = text.encode()
         except UnicodeEncodeError as exc:
@@ -202,6 +208,9 @@ class Ledger:
             commitment = self._insert_text(text, data, digest.hexdigest())
         self._commitments[key] = commitment
         _keep_recent(self._commitments, key)
+        if len(text) <= _SHORT:
+            self._short[text] = commitment
+            _keep_recent(self._short, text)
         return commitment
 
     def _insert_text(self, text: str, data: bytes, sha256: str) -> str:
