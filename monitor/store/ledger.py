@@ -1,7 +1,8 @@
 """What one write transaction does: texts, message nodes and events, in this order, on one connection.
 
 The rules of the log are enforced by the statements themselves, inside the transaction, so that they hold across
-processes: an event is inserted only where its predecessor is there, and the unique key refuses a second one.
+processes: an event is inserted only where its predecessor is there, and the unique key refuses a second one. What this
+connection has itself inserted since any other last committed need not be looked up again: see ``Ledger``.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ _IF_STEP = (
     f"{_INSERT_EVENT} EXISTS (SELECT 1 FROM events "  # noqa: S608 - constants only
     "WHERE run_id = ? AND span_id = ? AND seq = ? AND kind = ?)"
 )
+_INSERT_NEXT = (
+    "INSERT INTO events (leaf_index, run_id, span_id, seq, kind, at, canonical, leaf_hash) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _NEXT_RUN_SEQ = (
     "SELECT max(seq) + 1 FROM events WHERE run_id = ?1 AND span_id = ?2 "  # noqa: S608 - constants only
     f"AND EXISTS (SELECT 1 FROM events WHERE run_id = ?1 AND span_id = ?2 AND kind = 'run_started' AND {RUN_KINDS})"
@@ -65,8 +70,8 @@ _JUDGED = 2
 class Ledger:
     """A connection that appends. It belongs to one thread at a time.
 
-    Between ``begin`` and ``commit`` (or ``rollback``) it holds the file's write lock. What it remembers of texts and
-    nodes already stored is dropped whenever another connection has committed since, or a transaction was rolled back.
+    Between ``begin`` and ``commit`` (or ``rollback``) it holds the file's write lock. What it remembers of the events,
+    texts and nodes stored is dropped whenever another connection has committed since, or a transaction was rolled back.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,6 +83,8 @@ class Ledger:
         self._commitments: OrderedDict[bytes, str] = OrderedDict()
         self._short: OrderedDict[str, str] = OrderedDict()  # such as stop reasons: the same few all the time
         self._nodes: OrderedDict[str, None] = OrderedDict()
+        self._next_leaf: int | None = None
+        self._holding: OrderedDict[tuple[str | int, ...], None] = OrderedDict()  # statements whose conditions hold
 
     def close(self) -> None:
         """Close the connection; an open transaction is rolled back."""
@@ -122,6 +129,8 @@ class Ledger:
     def _forget(self) -> None:
         self._commitments.clear()
         self._short.clear()
+        self._next_leaf = None
+        self._holding.clear()
         self._nodes.clear()
 
     # ------------------------------------------------------------------------------------------------ events
@@ -182,7 +191,18 @@ class Ledger:
         canonical = encode_event(event, seq=seq, at=at, shelf=self)
         leaf_hash = hashlib.sha256(_LEAF_PREFIX + canonical.encode()).hexdigest()
         row = (event.run_id, event.span_id, seq, event.kind, at, canonical, leaf_hash)
-        return bool(self._execute(statement, row + condition).rowcount)
+        if self._next_leaf is not None and (statement, *condition) in self._holding:
+            self._execute(_INSERT_NEXT, (self._next_leaf, *row))
+        else:
+            cursor = self._execute(statement, row + condition)
+            if not cursor.rowcount:
+                return False
+            self._next_leaf = cursor.lastrowid
+        self._next_leaf += 1
+        for holds in ((_IF_RUN, event.run_id), (_IF_STEP, event.run_id, event.span_id, seq, event.kind)):
+            self._holding[holds] = None
+            _keep_recent(self._holding, holds)
+        return True
 
     # ----------------------------------------------------------------------------------------- texts and nodes
 
