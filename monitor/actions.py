@@ -82,7 +82,7 @@ def release(subcall: StoredSubcall) -> StoredSubcall:
         instead = {"outcome": Outcome.OK, "output": decision.output, "raw": "", "tool_calls": (), "tokens": None}
         return subcall.model_copy(update={"observation": seen.model_copy(update=instead)})
     if subcall.outcome is Outcome.OK:
-        return subcall.model_copy(update={"observation": seen})
+        return subcall if seen is subcall.observation else subcall.model_copy(update={"observation": seen})
     error: SubcallError
     if subcall.outcome is Outcome.BLOCKED:
         error = Blocked(f"the answer of {who} was withheld: {_because(judgement)}", judgement, **where)

@@ -33,7 +33,8 @@ def redacted(observation: Observation, judgement: Judgement) -> Observation:
     matched facts and not texts, where it matched in more places than its evidence lists, and where the words of the raw
     reply are not found again. Evidence in what was handed over only covers nothing: nobody gets that back.
     """
-    asking = [finding for finding in judgement.findings if verdict.effective_action(finding) is Action.REDACT]
+    spoke = [finding for finding in judgement.findings if finding.status is not Status.NO_MATCH]
+    asking = [finding for finding in spoke if verdict.effective_action(finding) is Action.REDACT]
     if not asking:
         return observation
     covers = _Covers(observation)
