@@ -21,15 +21,16 @@ from monitor.errors import (
 )
 from monitor.models.secrets import clean
 from monitor.orchestrate.context import Answer, contained
-from monitor.records import ErrorInfo, Exceeded, Finding, Frozen, Outcome, RunEnd, RunSuspend, Status, Usage, Verdict
+from monitor.records import ErrorInfo, Exceeded, Finding, Frozen, Outcome, RunEnd, RunSuspend, Usage, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Iterable
 
     from monitor.orchestrate.budget import Budget
     from monitor.orchestrate.people import StoppableClock
     from monitor.orchestrate.subcall import Engine
-    from monitor.records import RunStart, StoredSubcall
+    from monitor.orchestrate.tally import Judged
+    from monitor.records import RunStart
 
 
 class RunResult(Frozen):
@@ -99,7 +100,7 @@ async def execute(engine: Engine, recipe: Awaitable[Any], budget: Budget, clock:
 
 
 def _verdict_so_far(engine: Engine) -> Verdict:
-    return verdict.of_run([subcall.judgement.verdict for subcall in engine.judged if subcall.judgement])
+    return verdict.of_run([subcall.verdict for subcall in engine.judged])
 
 
 def _until_cut_off(budget: Budget) -> float | None:
@@ -168,15 +169,9 @@ def _message_of(ended: BaseException) -> str:
     return str(ended) if isinstance(ended, MonitorError) else f"{type(ended).__name__}: {ended}"
 
 
-def result_of(start: RunStart, end: RunEnd | RunSuspend, subcalls: Sequence[StoredSubcall], db: str) -> RunResult:
-    """The result of a run from its stored parts; ``subcalls`` are all of its judged ones."""
-    findings = tuple(
-        (subcall.call.span_id, finding)
-        for subcall in subcalls
-        if subcall.judgement
-        for finding in subcall.judgement.findings
-        if finding.status in {Status.MATCH, Status.UNKNOWN}
-    )
+def result_of(start: RunStart, end: RunEnd | RunSuspend, judged: Iterable[Judged], db: str) -> RunResult:
+    """The result of a run from its stored parts; ``judged`` are all of its judged subcalls."""
+    findings = tuple((subcall.span_id, finding) for subcall in judged for finding in subcall.findings)
     result = RunResult(
         run_id=start.run_id,
         outcome=None,

@@ -15,6 +15,7 @@ from monitor.orchestrate.ending import RunResult, execute, result_of
 from monitor.orchestrate.people import Decider, People, StoppableClock
 from monitor.orchestrate.starting import ACTIVE, seconds_of
 from monitor.orchestrate.subcall import Engine
+from monitor.orchestrate.tally import Judged
 from monitor.pipeline import LoadedChecks, Pipeline
 from monitor.records import Event, Outcome, RunEnd, RunResume, RunStart, RunSuspend, StoredRun, StoredSubcall, now
 
@@ -71,8 +72,8 @@ class Execution:
             await self._take_over(earlier, step)
         else:
             await self._commit(start, step)
-        judged: list[StoredSubcall] = []
-        pipeline = Pipeline(self.store, self.checks, self.listener, judged.append)
+        judged: list[Judged] = []
+        pipeline = Pipeline(self.store, self.checks, self.listener, lambda subcall: judged.append(Judged.of(subcall)))
         people = People(pipeline, self._look, decider=self.decider, patience=self.patience, clock=clock)
         engine = Engine(
             run_id=start.run_id,

@@ -27,6 +27,7 @@ from monitor.orchestrate.starting import (
     refuse_unpriced,
     toolbox,
 )
+from monitor.orchestrate.tally import Judged
 from monitor.orchestrate.workplace import Workplace
 from monitor.pipeline import load_checks
 from monitor.records import (
@@ -166,7 +167,9 @@ async def resume(
     with Store.open(db or settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
         earlier = store.run(run_id)
         if earlier.end and earlier.state == Outcome.OK:
-            return result_of(earlier.start, earlier.end, store.subcalls(earlier.start.run_id), store.url)
+            subcalls = store.subcalls(earlier.start.run_id)
+            judged = [Judged.of(subcall) for subcall in subcalls if subcall.judgement]
+            return result_of(earlier.start, earlier.end, judged, store.url)
         refuse_if_alive(earlier)
         checks = load_checks(earlier.start.policies)
         limits = merged(earlier.resumes[-1].limits if earlier.resumes else earlier.start.limits, budget)

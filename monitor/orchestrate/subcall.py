@@ -30,6 +30,7 @@ from monitor.orchestrate.calls import (
     usage_of,
     worst_case,
 )
+from monitor.orchestrate.tally import Judged
 from monitor.records import (
     Call,
     ErrorInfo,
@@ -68,7 +69,7 @@ class Engine:
     pipeline: Pipeline
     people: People
     gate: asyncio.Semaphore
-    judged: list[StoredSubcall]
+    judged: list[Judged]
     stored: Sequence[StoredSubcall] = ()
     queued: set[str] = field(default_factory=set)
     retry_failed: bool = False
@@ -105,7 +106,7 @@ class Engine:
 
     def spent(self) -> Usage:
         """What all executions of the run have spent or still have reserved."""
-        seen = {subcall.call.span_id for subcall in self.judged}
+        seen = {subcall.span_id for subcall in self.judged}
         rest = (subcall.charged for subcall in self.stored if subcall.call.span_id not in seen)
         return total([*(subcall.charged for subcall in self.judged), *rest])
 
@@ -196,7 +197,7 @@ class Engine:
         only started was cut off, stays charged at its reservation, and says so.
         """
         if subcall.judgement:
-            self.judged.append(subcall)
+            self.judged.append(Judged.of(subcall))
             return subcall
         if subcall.observation:
             return await self.pipeline.judge(subcall.call, subcall.observation)
@@ -228,7 +229,7 @@ class Engine:
 
     async def finish_earlier(self) -> None:
         """Bring to their end the attempts that this execution never asked for again."""
-        seen = {subcall.call.span_id for subcall in self.judged}
+        seen = {subcall.span_id for subcall in self.judged}
         for attempts in self._earlier.values():
             for subcall in attempts:
                 if subcall.call.span_id not in seen:

@@ -64,6 +64,7 @@ _IF_WAITING = (
 
 _SEQ: dict[str, int] = {"run_started": 0, "started": 0, "observed": 1, "judged": 2}
 _PREDECESSOR = {"observed": "started", "judged": "observed"}
+_FOLLOWED = frozenset(_PREDECESSOR.values())
 _JUDGED = 2
 
 
@@ -191,7 +192,8 @@ class Ledger:
         canonical = encode_event(event, seq=seq, at=at, shelf=self)
         leaf_hash = hashlib.sha256(_LEAF_PREFIX + canonical.encode()).hexdigest()
         row = (event.run_id, event.span_id, seq, event.kind, at, canonical, leaf_hash)
-        if self._next_leaf is not None and (statement, *condition) in self._holding:
+        holds = (statement, *condition)
+        if self._next_leaf is not None and holds in self._holding:
             self._execute(_INSERT_NEXT, (self._next_leaf, *row))
         else:
             cursor = self._execute(statement, row + condition)
@@ -199,10 +201,17 @@ class Ledger:
                 return False
             self._next_leaf = cursor.lastrowid
         self._next_leaf += 1
-        for holds in ((_IF_RUN, event.run_id), (_IF_STEP, event.run_id, event.span_id, seq, event.kind)):
-            self._holding[holds] = None
-            _keep_recent(self._holding, holds)
+        if statement == _IF_STEP:
+            self._holding.pop(holds, None)  # it is asked once
+        else:
+            self._remember(_IF_RUN, event.run_id)
+        if event.kind in _FOLLOWED:
+            self._remember(_IF_STEP, event.run_id, event.span_id, seq, event.kind)
         return True
+
+    def _remember(self, *holds: str | int) -> None:
+        self._holding[holds] = None
+        _keep_recent(self._holding, holds)
 
     # ----------------------------------------------------------------------------------------- texts and nodes
 

@@ -1,0 +1,33 @@
+"""What a run keeps of each subcall that is judged. Little, for there may be very many of them; the store has the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from monitor.records import Status
+
+if TYPE_CHECKING:
+    from monitor.records import Finding, StoredSubcall, Usage, Verdict
+
+
+_SPEAKING = (Status.MATCH, Status.UNKNOWN)
+
+
+class Judged(NamedTuple):
+    """What a judged subcall adds to its run. ``findings`` are those that matched or could not be evaluated."""
+
+    span_id: str
+    charged: Usage
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+
+    @classmethod
+    def of(cls, subcall: StoredSubcall) -> Judged:
+        """What to keep of a subcall, which must be judged."""
+        assert subcall.judgement is not None
+        return cls(
+            subcall.call.span_id,
+            subcall.charged,
+            subcall.judgement.verdict,
+            tuple([finding for finding in subcall.judgement.findings if finding.status in _SPEAKING]),
+        )
