@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from monitor.orchestrate.run import resume, resume_sync, run, run_sync
     from monitor.orchestrate.tools import tool
     from monitor.records import Limits
+    from monitor.verdict import suspicion
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ __all__ = [
     "resume_sync",
     "run",
     "run_sync",
+    "suspicion",
     "tool",
 ]
 
@@ -44,6 +46,7 @@ _HOMES = {
     "resume_sync": "monitor.orchestrate.run",
     "run": "monitor.orchestrate.run",
     "run_sync": "monitor.orchestrate.run",
+    "suspicion": "monitor.verdict",
     "tool": "monitor.orchestrate.tools",
 }
 

@@ -74,7 +74,7 @@ def release(subcall: StoredSubcall) -> StoredSubcall:
         raise Halted(f"{who} halted the run: {_because(judgement)}", judgement, **where)
     decision = subcall.decision
     if decision and decision.choice is Choice.TERMINATE:
-        raise Terminated(f"{decision.by} ended the run at {who}: {decision.why}", **where)
+        raise Terminated(f"{decision.by} ended the run at {who}: {decision.why}", judgement, **where)
     if subcall.awaits_human:
         raise AwaitingHuman(f"the answer of {who} waits for a person: {_because(judgement)}", **where)
     seen = redacted(seen, judgement)
@@ -91,7 +91,7 @@ def release(subcall: StoredSubcall) -> StoredSubcall:
         error = BudgetExceeded(f"{who} exceeded its budget: {limits}", seen.exceeded, partial=seen, **where)
     elif subcall.outcome is Outcome.REJECTED:
         said = f"{decision.by} rejected the answer of {who}: {decision.why}" if decision else f"{who} was rejected"
-        error = Rejected(said, **where)
+        error = Rejected(said, judgement, **where)
     elif subcall.outcome is Outcome.CANCELLED:
         error = SubcallCancelled(f"{who} was cancelled", **where)
     else:

@@ -187,7 +187,13 @@ class Halted(Blocked):
 
 
 class Rejected(SubcallError):  # noqa: N818 - an outcome of the design
-    """A human decided against the answer."""
+    """A human decided against the answer. ``judgement`` has the findings for which they were asked."""
+
+    def __init__(
+        self, message: str, judgement: Judgement | None = None, *, run_id: str = "", span_id: str = ""
+    ) -> None:
+        self.judgement = judgement
+        super().__init__(message, run_id=run_id, span_id=span_id)
 
 
 class Terminated(Rejected):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.records import Action, Finding, Status, Verdict, VerdictValue
+from monitor.records import Action, Finding, Level, Status, Verdict, VerdictValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,6 +27,16 @@ PRECEDENCE = (VerdictValue.PASS, VerdictValue.UNMEASURED, VerdictValue.FLAG, Ver
 NO_CHECKS = "no check was configured"
 NONE_APPLICABLE = "no check applied"
 NOT_CHECKED = "left unchecked by the recipe"
+SUSPICION = {
+    Level.INFORMATIONAL: 0.0,
+    Level.LOW: 1.0,
+    Level.MEDIUM: 10.0,
+    Level.HIGH: 100.0,
+    Level.CRITICAL: 1000.0,
+}
+"""What a finding that matches adds to the suspicion, by its rule's level."""
+UNKNOWN_SHARE = 0.5
+"""What a finding that could not be evaluated adds, as a share of what it would have added had it matched."""
 
 
 def effective_action(finding: Finding) -> Action | None:
@@ -118,6 +128,17 @@ def of_run(verdicts: Sequence[Verdict]) -> Verdict:
         not_applicable=sum(verdict.not_applicable for verdict in verdicts),
         note=note,
     )
+
+
+def suspicion(findings: Iterable[Finding]) -> float:
+    """How suspicious the findings on one subcall make it: 0 and up, for comparing samples of the same subcall.
+
+    The sum over its findings: one that matches adds the weight of its rule's level (``SUSPICION``: 0, 1, 10, 100, 1000),
+    one that is unknown half of that, any other nothing. A level outweighs nine matches of the level below. The weights
+    are a convention and no probabilities: 20 is not twice as likely to be bad as 10.
+    """
+    shares = {Status.MATCH: 1.0, Status.UNKNOWN: UNKNOWN_SHARE}
+    return sum(SUSPICION[finding.level] * shares.get(finding.status, 0.0) for finding in findings)
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from monitor.records import (
     ErrorInfo,
     Exceeded,
     Finding,
+    Level,
     Observation,
     Outcome,
     Record,
@@ -163,3 +164,27 @@ def test_an_ok_answer_with_a_flag_is_released() -> None:
     judged = actions.judge(RECORD.observation, [finding(Status.MATCH, Action.FLAG)])
     subcall = StoredSubcall(call=RECORD.call, observation=RECORD.observation, judgement=judged)
     assert actions.release(subcall) == subcall
+
+
+levels = st.builds(
+    lambda status, level: Finding(check="rule", name="rule", status=status, level=level),
+    st.sampled_from(Status),
+    st.sampled_from(Level),
+)
+
+
+@given(st.lists(levels), levels)
+def test_suspicion_only_grows_with_what_is_found_or_could_not_be_looked_at(seen: list[Finding], one: Finding) -> None:
+    before, after = verdict.suspicion(seen), verdict.suspicion([one, *seen])
+    counts = one.status in {Status.MATCH, Status.UNKNOWN} and one.level is not Level.INFORMATIONAL
+    assert after > before if counts else after == before
+    assert verdict.suspicion([*seen, one]) == pytest.approx(after)
+
+
+def test_suspicion_weighs_levels_and_half_an_outage() -> None:
+    def of(status: Status, level: Level) -> float:
+        return verdict.suspicion([Finding(check="rule", name="rule", status=status, level=level)])
+
+    assert [of(Status.MATCH, level) for level in Level] == [0, 1, 10, 100, 1000]
+    assert [of(Status.UNKNOWN, level) for level in Level] == [0, 0.5, 5, 50, 500]
+    assert verdict.suspicion([]) == 0

@@ -18,7 +18,7 @@ from monitor.errors import RecipeError, SubcallError, SubcallFailed
 from monitor.models.base import ModelRequest
 from monitor.orchestrate.calls import Step
 from monitor.orchestrate.replies import answer_data
-from monitor.records import Frozen, Limits, Message, Outcome, Reasoning, StoredSubcall, Verdict
+from monitor.records import Finding, Frozen, Limits, Message, Outcome, Reasoning, StoredSubcall, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -36,13 +36,15 @@ class Answer(Frozen):
     """The released answer of one subcall.
 
     ``text`` is the answer as text: the field ``answer`` of a structured answer where it has one, else all of it. ``data``
-    is the structured answer without its reasoning, {} for a role without an output schema.
+    is the structured answer without its reasoning, {} for a role without an output schema. ``findings`` are all that the
+    checks said of the subcall, ``no_match`` and ``not_applicable`` included.
     """
 
     text: str
     data: dict[str, Any] = Field(default_factory=dict)
     reasoning: Reasoning = Reasoning()
     verdict: Verdict
+    findings: tuple[Finding, ...] = ()
     run_id: str
     span_id: str
     depth: int
@@ -181,9 +183,18 @@ class Context:
         # Named in order before any of them starts: see ``call``.
         named = [call() for call in calls]
 
+        failed = False
+
         async def one(work: Awaitable[Any]) -> Any:
+            nonlocal failed
             async with gate:
-                return await contained(work)
+                if failed:  # what was waiting for this place is cancelled in a moment: it shall not start before
+                    raise asyncio.CancelledError
+                try:
+                    return await contained(work)
+                except BaseException:
+                    failed = True
+                    raise
 
         tasks = [asyncio.ensure_future(one(work)) for work in named]
         try:
@@ -278,6 +289,7 @@ def answer_of(subcall: StoredSubcall, role: Role) -> Answer:
         data=data,
         reasoning=seen.reasoning,
         verdict=judgement.verdict,
+        findings=judgement.findings,
         run_id=subcall.call.run_id,
         span_id=subcall.call.span_id,
         depth=subcall.call.depth,

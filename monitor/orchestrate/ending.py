@@ -99,8 +99,16 @@ async def execute(engine: Engine, recipe: Awaitable[Any], budget: Budget, clock:
     )
 
 
+ONLY_PLANS = "no subcall of an untrusted role was checked"
+
+
 def _verdict_so_far(engine: Engine) -> Verdict:
-    return verdict.of_run([subcall.verdict for subcall in engine.judged])
+    """The verdict on the run; where the recipe left all that untrusted roles did unchecked, its note says so."""
+    found = verdict.of_run([subcall.verdict for subcall in engine.judged])
+    untrusted = [subcall.is_checked for subcall in engine.judged if not subcall.is_trusted]
+    if untrusted and not any(untrusted):
+        return found.model_copy(update={"note": f"{found.note}; {ONLY_PLANS}" if found.note else ONLY_PLANS})
+    return found
 
 
 def _until_cut_off(budget: Budget) -> float | None:

@@ -20,6 +20,8 @@ class Judged(NamedTuple):
     charged: Usage
     verdict: Verdict
     findings: tuple[Finding, ...]
+    is_trusted: bool
+    is_checked: bool
 
     @classmethod
     def of(cls, subcall: StoredSubcall) -> Judged:
@@ -30,4 +32,6 @@ class Judged(NamedTuple):
             subcall.charged,
             subcall.judgement.verdict,
             tuple([finding for finding in subcall.judgement.findings if finding.status in _SPEAKING]),
+            subcall.call.trust == "trusted",
+            subcall.call.checked,
         )
