@@ -11,6 +11,7 @@ import pytest
 import re2
 from packaging.requirements import Requirement
 
+from bench.control import PROTOCOLS, World
 from monitor import Context, errors, policy
 from monitor.catalog import find, load_recipe, load_tool, names
 from monitor.orchestrate.isolation import limits as isolation_limits
@@ -20,6 +21,7 @@ from monitor.orchestrate.voting import expected_samples, right_probability
 from monitor.records import Action, Limits, Outcome, VerdictValue
 from monitor.settings import Settings
 from monitor.store.codec import PAYLOADS
+from monitor.verdict import SUSPICION, UNKNOWN_SHARE
 from tests.docs.pages import ROOT
 
 if TYPE_CHECKING:
@@ -166,6 +168,20 @@ def test_the_limits_of_an_isolated_tool_are_those_of_the_code() -> None:
     sizes = (isolation_limits.MEMORY_BYTES >> 20, isolation_limits.OPEN_FILES, isolation_limits.FILE_BYTES >> 20)
     assert "{} MB, {} open files, files of {} MB".format(*sizes) in text
     assert f"of {isolation_limits.ANSWER_BYTES >> 20} MiB at most" in text
+
+
+def test_the_theory_of_the_control_protocols_is_its_formulas() -> None:
+    table = rows(page("docs/measurements.md"), "protocol")
+    assert [row[0] for row in table] == [protocol.name.replace("`", "") for protocol in PROTOCOLS]
+    for row, protocol in zip(table, PROTOCOLS, strict=True):
+        theory = protocol.theory(World())
+        said = [float(cell) for cell in (row[2], row[4], row[6])]
+        assert said == [round(100 * theory.safe, 1), round(100 * theory.useful, 1), round(theory.calls, 2)]
+
+
+def test_suspicion_is_its_table() -> None:
+    said = [[cell, *map(float, weights)] for cell, *weights in rows(page("docs/recipes/resample.md"), "level")]
+    assert said == [[level, weight, weight * UNKNOWN_SHARE] for level, weight in SUSPICION.items()]
 
 
 def required() -> Iterable[str]:
