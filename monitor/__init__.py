@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from monitor.orchestrate.context import Answer, Context
+    from monitor.orchestrate.context import Context
+    from monitor.orchestrate.conversation import Answer
     from monitor.orchestrate.deciding import decide, make_decision
     from monitor.orchestrate.ending import RunResult
     from monitor.orchestrate.run import resume, resume_sync, run, run_sync
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Answer": "monitor.orchestrate.context",
+    "Answer": "monitor.orchestrate.conversation",
     "Context": "monitor.orchestrate.context",
     "Limits": "monitor.records",
     "RunResult": "monitor.orchestrate.ending",

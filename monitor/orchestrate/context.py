@@ -11,14 +11,14 @@ import inspect
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from monitor.canonical import fingerprint
-from monitor.errors import RecipeError, SubcallError, SubcallFailed
+from monitor.errors import RecipeError, SubcallError
 from monitor.models.base import ModelRequest
 from monitor.orchestrate.calls import Step
-from monitor.orchestrate.replies import answer_data
-from monitor.records import Finding, Frozen, Limits, Message, Outcome, Reasoning, StoredSubcall, Verdict
+from monitor.orchestrate.conversation import Answer, Conversation
+from monitor.records import Limits, Message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -28,26 +28,6 @@ if TYPE_CHECKING:
     from monitor.orchestrate.roles import Role
     from monitor.orchestrate.subcall import Engine
     from monitor.orchestrate.tools import Tool, ToolChoice
-
-MAX_TOOL_ROUNDS = 16
-
-
-class Answer(Frozen):
-    """The released answer of one subcall.
-
-    ``text`` is the answer as text: the field ``answer`` of a structured answer where it has one, else all of it. ``data``
-    is the structured answer without its reasoning, {} for a role without an output schema. ``findings`` are all that the
-    checks said of the subcall, ``no_match`` and ``not_applicable`` included.
-    """
-
-    text: str
-    data: dict[str, Any] = Field(default_factory=dict)
-    reasoning: Reasoning = Reasoning()
-    verdict: Verdict
-    findings: tuple[Finding, ...] = ()
-    run_id: str
-    span_id: str
-    depth: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +95,26 @@ class Context:
             SubcallError: it ended without an answer: BudgetExceeded, Blocked, SubcallFailed …
             ConfigError: no such role, model or tool, an input is missing, a tool is not in the role's list.
         """
+        conversation = self.converse(
+            role, under=under, model=model, budget=budget, tools=tools, checked=checked, **inputs
+        )
+        return conversation.to_the_end()
+
+    def converse(
+        self,
+        role: str,
+        *,
+        under: Answer | None = None,
+        model: str | ModelClient | None = None,
+        budget: Limits | None = None,
+        tools: Sequence[ToolChoice] = (),
+        checked: bool = True,
+        **inputs: Any,
+    ) -> Conversation:
+        """A call of a role whose turns are taken one by one, for a loop of your own. Parameters and errors are ``call``'s.
+
+        Nothing is asked before the first turn is taken.
+        """
         chosen = self.workplace.role(role)
         client = self.workplace.client(model if model is not None else chosen.model)
         allowed = self.workplace.tools(tools, chosen)
@@ -140,7 +140,7 @@ class Context:
             recipe=self.recipe_name,
             checked=checked,
         )
-        return self._rounds(step)
+        return Conversation(self.engine, step)
 
     async def map(
         self,
@@ -230,36 +230,6 @@ class Context:
         nested = replace(self.nest(found, under=under, budget=budget), recipe_name=found, workplace=beside)
         return function(nested, task, **recipe_options(function, options))
 
-    async def _rounds(self, step: Step) -> Answer:
-        """One call of a role: a single model step, or as many as its tools ask for."""
-        this = step
-        for _ in range(MAX_TOOL_ROUNDS):
-            done = await self.engine.model_step(this, self.engine.name_step(this.key))
-            assert done.observation is not None
-            if not done.observation.tool_calls:
-                return answer_of(done, step.role)
-            told = await self._use_tools(this, done)
-            this = this._replace(messages=(*this.messages, *told), told=(*this.told, *told))
-        raise SubcallFailed(f"role {step.role.name} asked for tools {MAX_TOOL_ROUNDS} times without an answer")
-
-    async def _use_tools(self, step: Step, done: StoredSubcall) -> list[Message]:
-        """Run the allowed tool calls of a judged subcall; returns what the model is told of all of them."""
-        assert done.observation is not None
-        asked = done.observation
-        told = [Message(role="assistant", content=asked.raw or asked.output, tool_calls=asked.tool_calls)]
-        by_name = {tool.spec.name: tool for tool in step.tools}
-        for tool_call in asked.tool_calls:
-            if tool_call.refused:
-                text = f"refused: {tool_call.refused}"
-            else:
-                try:
-                    ran = await self.engine.tool_step(step, by_name[tool_call.name], tool_call, done)
-                    text = ran.observation.output if ran.observation else ""
-                except SubcallFailed as exc:
-                    text = f"failed: {exc}"
-            told.append(Message(role="tool", content=text, tool_call_id=tool_call.id))
-        return told
-
 
 def _messages(role: Role, inputs: Mapping[str, Any]) -> tuple[Message, ...]:
     try:
@@ -274,26 +244,6 @@ async def contained(work: Awaitable[Any]) -> Any:
         return await work
     except SystemExit as exc:
         raise RecipeError(f"the recipe called sys.exit({exc.code!r}): return an answer or raise an error") from exc
-
-
-def answer_of(subcall: StoredSubcall, role: Role) -> Answer:
-    """The answer of a released subcall."""
-    seen, judgement = subcall.observation, subcall.judgement
-    assert seen is not None
-    assert judgement is not None
-    assert subcall.outcome is Outcome.OK
-    data = answer_data(seen.output, role.output)
-    answer = data.get("answer")
-    return Answer(
-        text=answer if isinstance(answer, str) else seen.output,
-        data=data,
-        reasoning=seen.reasoning,
-        verdict=judgement.verdict,
-        findings=judgement.findings,
-        run_id=subcall.call.run_id,
-        span_id=subcall.call.span_id,
-        depth=subcall.call.depth,
-    )
 
 
 def recipe_options(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from monitor.errors import (
     SubcallError,
 )
 from monitor.models.secrets import clean
-from monitor.orchestrate.context import Answer, contained
+from monitor.orchestrate.context import contained
+from monitor.orchestrate.conversation import Answer
 from monitor.records import ErrorInfo, Exceeded, Finding, Frozen, Outcome, RunEnd, RunSuspend, Usage, Verdict
 
 if TYPE_CHECKING:

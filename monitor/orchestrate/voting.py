@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from monitor.models.base import ModelClient
-    from monitor.orchestrate.context import Answer, Context
+    from monitor.orchestrate.context import Context
+    from monitor.orchestrate.conversation import Answer
     from monitor.orchestrate.roles import Role
 
 Compare: TypeAlias = Literal["data", "text"]

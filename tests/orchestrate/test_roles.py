@@ -37,7 +37,10 @@ def faults_of(path: Path) -> list[tuple[int, str]]:
 def test_the_shipped_roles_load_and_require_reasoning(name: str) -> None:
     role = load_role(catalog.find("role", name))
     assert role.name == name
-    assert role.trust == "untrusted"
+    assert role.trust == ("trusted" if name.startswith("trusted_") else "untrusted")
+    if name == "react":  # between tool calls many models write nothing: it is asked to think, and may not
+        assert (role.reasoning, role.output) == ("optional", None)
+        return
     assert role.reasoning == "required"
     assert next(iter((role.output or {})["properties"])) == "reasoning", "a model thinks before it answers"
 
