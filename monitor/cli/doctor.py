@@ -83,6 +83,7 @@ def examine(**flags: object) -> Iterator[Part]:
     yield _extra("embedded", "xllamacpp", "the embedded model", needed=embedded)
     yield _extra("models", "openai", "the embedded model and OpenAI-compatible endpoints", needed=embedded)
     yield _extra("models", "langchain", "other providers, by init_chat_model")
+    yield from _guarded("psycopg", lambda: _psycopg(settings))
     yield _torch()
 
 
@@ -126,21 +127,26 @@ def _database(settings: Settings) -> Part:
 
     facts = inspect(settings.db)
     if facts.problem:
-        return Part("database", "broken", facts.problem, needed=True)
+        mend = "monitor db upgrade" if facts.schema_version and facts.schema_version < facts.newest_schema else ""
+        return Part("database", "broken", facts.problem, mend, needed=True)
     there = f"schema {facts.schema_version}" if facts.exists else "not there yet: the first run makes it"
     writable = "writable" if facts.writable else "not writable"
-    detail = f"{facts.url}: {there}, {writable}"
+    pending = f", {facts.pending_leaves} events without a leaf yet" if facts.pending_leaves else ""
+    server = f", PostgreSQL {facts.engine_version}" if facts.engine == "postgresql" else ""
+    warnings = "".join(f"; {warning}" for warning in facts.warnings) if server else ""
+    detail = f"{facts.url}: {there}, {writable}{pending}{server}{warnings}"
     return Part("database", "ok" if facts.writable else "broken", detail, needed=True)
 
 
 def _sqlite(settings: Settings) -> Part:
     """The SQLite library: versions before 3.51.3 can, rarely, corrupt a database in WAL mode."""
-    from monitor.store import inspect
+    from monitor.store.location import is_postgres
+    from monitor.store.sqlite.connection import library_is_safe, library_version
 
-    facts = inspect(settings.db)
-    if facts.sqlite_safe:
-        return Part("sqlite", "ok", facts.sqlite_version, needed=True)
-    detail = f"{facts.sqlite_version}: below 3.51.3, whose repair of a rare corruption in WAL mode is wanted"
+    needed = not is_postgres(settings.db)
+    if library_is_safe():
+        return Part("sqlite", "ok", library_version(), needed=needed)
+    detail = f"{library_version()}: below 3.51.3, whose repair of a rare corruption in WAL mode is wanted"
     return Part("sqlite", "off", detail, "pip install pysqlite3")
 
 
@@ -197,6 +203,14 @@ def _extra(extra: str, package: str, what: str, *, needed: bool = False) -> Part
     if importlib.util.find_spec(package) is None:
         return Part(package, "off", f"not installed; needed for {what}", mend, needed)
     return Part(package, "ok", importlib.metadata.version(package), needed=needed)
+
+
+def _psycopg(settings: Settings | None) -> Part:
+    """The driver of PostgreSQL, needed where the database is on a server."""
+    from monitor.store.location import is_postgres
+
+    needed = settings is not None and is_postgres(settings.db)
+    return _extra("postgres", "psycopg", "a store that a team shares, on a PostgreSQL server", needed=needed)
 
 
 def _torch() -> Part:

@@ -1,7 +1,9 @@
 """The append-only event store: every thought is here before anyone may use it. See ``docs/design/store.md``."""
 
 from monitor.store.event_store import Store
-from monitor.store.facts import StoreFacts, inspect
+from monitor.store.facts import StoreFacts
+from monitor.store.location import without_password
+from monitor.store.opening import inspect
 from monitor.store.reader import StoredEvent
 
-__all__ = ["Store", "StoreFacts", "StoredEvent", "inspect"]
+__all__ = ["Store", "StoreFacts", "StoredEvent", "inspect", "without_password"]

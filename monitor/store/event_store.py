@@ -5,10 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Self
 
-from monitor.store import schema
-from monitor.store.location import parse_url
+from monitor.store.opening import locate
 from monitor.store.reader import Reader, StoredEvent
-from monitor.store.sqlite import connect_reader, driver, library_warnings, translate
 from monitor.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -17,44 +15,45 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from monitor.records import Event, StoredRun, StoredSubcall
+    from monitor.store.backend import Backend
 
 
 class Store:
-    """An append-only store of events in one SQLite file, which several processes may use at once.
+    """An append-only store of events, which several processes may use at once: a SQLite file, or a PostgreSQL database.
 
     Whatever an append has returned for is on the disk. Reads answer from one consistent snapshot. A store that is not
     closed is closed when it is forgotten or the interpreter ends; nothing that was accepted is lost either way.
     """
 
-    def __init__(self, path: Path, *, busy_seconds: float) -> None:
-        """Use the prepared database at ``path``; callers use ``open``."""
-        self._path = path
-        self._busy_seconds = busy_seconds
-        self._reader = Reader(path, busy_seconds=busy_seconds)
-        writer = Writer(path, busy_seconds=busy_seconds)
+    def __init__(self, backend: Backend) -> None:
+        """Use the prepared database of ``backend``; callers use ``open``."""
+        self._backend = backend
+        self._reader = Reader(backend)
+        writer = Writer(backend)
         self._submit = writer.submit
         self._append_sync = writer.append_sync
-        self._stop = weakref.finalize(self, writer.stop)
+        self._stop = weakref.finalize(self, _stop, writer, backend)
 
     @classmethod
     def open(cls, url: str, *, busy_seconds: float = 30.0, create: bool = True) -> Self:
-        """Open the store at ``url``, making or upgrading the database where needed.
+        """Open the store at ``url``, making the database's tables, or upgrading a file, where needed.
 
         A file that may only be read opens too: reading works, and an append says why it does not.
 
         Args:
-            url: ``sqlite:///path/monitor.db`` or a plain path.
-            busy_seconds: how long to wait for another process's lock before giving up.
-            create: whether to make a database where there is none.
+            url: a plain path, ``sqlite:///path/monitor.db`` or ``postgresql+psycopg://user@host/database``.
+            busy_seconds: how long to wait for another process's lock, or to reach a server again, before giving up.
+            create: whether to make a store where there is none. A PostgreSQL database itself must be there.
 
         Raises:
-            ConfigError: the URL is not one that this version can store in.
-            StoreFormatError: the file is no monitor database, or a newer version wrote it; it is left as it was.
-            StoreUnavailableError: it is missing (and ``create`` is false), locked, or cannot be read.
+            ConfigError: the URL is not one that this version can store in, or its driver is not installed.
+            StoreFormatError: it is no monitor database, a newer version wrote it (it is left as it was), or it is a
+                PostgreSQL database with an older schema, which `monitor db upgrade` upgrades.
+            StoreUnavailableError: it is missing (and ``create`` is false), locked, or cannot be reached or read.
         """
-        path = parse_url(url)
-        schema.prepare(path, create=create, busy_seconds=busy_seconds)
-        return cls(path, busy_seconds=busy_seconds)
+        backend = locate(url, busy_seconds=busy_seconds)
+        backend.prepare(create=create)
+        return cls(backend)
 
     # -------------------------------------------------------------------------------------------------- writing
 
@@ -65,9 +64,10 @@ class Store:
 
         Raises:
             ConflictError: one of them is in the log already.
-            StoreUnavailableError: the file is locked, full, read-only or gone.
+            StoreUnavailableError: the database is locked, full, read-only or gone.
             StoreError: one of them has no place in the log (no run, no step before it), or the store was closed.
-                Whichever it is, none of ``events`` was written.
+                Whichever it is, none of ``events`` was written; the one exception, a server that was lost during the
+                commit and not found again, says so.
         """
         if events:
             await self._submit(events)
@@ -114,33 +114,38 @@ class Store:
     # --------------------------------------------------------------------------------------------------- itself
 
     @property
-    def path(self) -> Path:
-        """The absolute path of the file."""
-        return self._path
+    def path(self) -> Path | None:
+        """The absolute path of the file; None where it is a server's database."""
+        return self._backend.path
 
     @property
     def url(self) -> str:
-        """The URL that opens this store from anywhere on this machine."""
-        return f"sqlite:///{self._path}"
+        """The URL of this store, to show; a password in it is ``***``. Without one, it opens the store from anywhere."""
+        return self._backend.url
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the user should know of the SQLite library in use; empty when all is well."""
-        return library_warnings()
+        """What the user should know of the database software in use; empty when all is well."""
+        return self._backend.warnings()
 
     def schema_version(self) -> int:
-        """Return the version of the schema in the file. Raises StoreError if the file cannot be read."""
-        try:
-            connection = connect_reader(self._path, busy_seconds=self._busy_seconds)
-            try:
-                return schema.version_of(connection)
-            finally:
-                connection.close()
-        except driver().Error as exc:
-            raise translate(exc, self._path, busy_seconds=self._busy_seconds) from exc
+        """Return the version of the schema of the database. Raises StoreError if it cannot be read."""
+        return self._backend.schema_version()
+
+    def sequence(self) -> int:
+        """Give every committed event that has no leaf yet its place in the Merkle log; return how many there were.
+
+        On PostgreSQL this also happens by itself after each commit. In a SQLite file every event has its leaf from the
+        moment it is committed. Raises StoreError.
+        """
+        return self._backend.sequence()
+
+    def pending_leaves(self) -> int:
+        """Return how many committed events have no place in the Merkle log yet. Raises StoreError."""
+        return self._backend.pending_leaves()
 
     def close(self) -> None:
-        """Write what was accepted, then let go of the file. Safe to call twice."""
+        """Write what was accepted, then let go of the database. Safe to call twice."""
         self._stop()
         self._reader.close()
 
@@ -154,3 +159,8 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
+
+
+def _stop(writer: Writer, backend: Backend) -> None:
+    writer.stop()
+    backend.close()

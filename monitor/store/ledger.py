@@ -1,8 +1,8 @@
 """What one write transaction does: texts, message nodes and events, in this order, on one connection.
 
 The rules of the log are enforced by the statements themselves, inside the transaction, so that they hold across
-processes: an event is inserted only where its predecessor is there, and the unique key refuses a second one. What this
-connection has itself inserted since any other last committed need not be looked up again: see ``Ledger``.
+processes: an event is inserted only where its predecessor is there, and the unique key refuses a second one. The rules
+are the same in every database; how a transaction begins and ends is for the subclass of each.
 """
 
 from __future__ import annotations
@@ -10,134 +10,154 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from monitor import records
 from monitor.errors import ConflictError, StoreError
 from monitor.store.codec import encode_event
-from monitor.store.location import FileIdentity
-from monitor.store.sqlite import connect, driver, is_busy
 from monitor.store.tables import RUN_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
 
-_SALT_BYTES = 32
+SALT_BYTES = 32
 _CACHE_ENTRIES = 4096
 _SHORT = 64  # codepoints; texts up to here are remembered by themselves, longer ones by their digest
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.025  # seconds between looks at a lock that another process holds
 _LEAF_PREFIX = b"\x00"  # RFC 9162, section 2.1.1: a leaf can never be taken for an inner node
 _HEX = frozenset("0123456789abcdef")
 
-_INSERT_TEXT = "INSERT INTO texts (commitment, sha256, salt, body) VALUES (?, ?, ?, ?) ON CONFLICT (sha256) DO NOTHING"
-_FIND_TEXT = "SELECT commitment FROM texts WHERE sha256 = ?"
-_INSERT_NODE = "INSERT INTO message_nodes (node_hash, parent_hash, payload) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-_INSERT_EVENT = (
-    "INSERT INTO events (leaf_index, run_id, span_id, seq, kind, at, canonical, leaf_hash) "
-    "SELECT (SELECT coalesce(max(leaf_index) + 1, 0) FROM events), ?, ?, ?, ?, ?, ?, ? WHERE"
-)
-_IF_NEW_RUN = f"{_INSERT_EVENT} NOT EXISTS (SELECT 1 FROM events WHERE run_id = ?)"  # noqa: S608 - constants only
-_IF_RUN = (
-    f"{_INSERT_EVENT} EXISTS (SELECT 1 FROM events "  # noqa: S608 - constants only
-    f"WHERE run_id = ? AND kind = 'run_started' AND {RUN_KINDS})"
-)
-_IF_STEP = (
-    f"{_INSERT_EVENT} EXISTS (SELECT 1 FROM events "  # noqa: S608 - constants only
-    "WHERE run_id = ? AND span_id = ? AND seq = ? AND kind = ?)"
-)
-_INSERT_NEXT = (
-    "INSERT INTO events (leaf_index, run_id, span_id, seq, kind, at, canonical, leaf_hash) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_NEXT_RUN_SEQ = (
-    "SELECT max(seq) + 1 FROM events WHERE run_id = ?1 AND span_id = ?2 "  # noqa: S608 - constants only
-    f"AND EXISTS (SELECT 1 FROM events WHERE run_id = ?1 AND span_id = ?2 AND kind = 'run_started' AND {RUN_KINDS})"
-)
 
-_IF_WAITING = (
-    f"{_INSERT_EVENT} EXISTS (SELECT 1 FROM events "  # noqa: S608 - constants only
-    "WHERE run_id = ? AND span_id = ? AND seq = ? AND kind IN ('judged', 'decided'))"
-)
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A row that an append wrote. Its hash is of the event's random salts too: nobody else's row has the same."""
+
+    run_id: str
+    span_id: str
+    seq: int
+    leaf_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A transaction that a lost connection left behind, and the server's process that executed it.
+
+    ``committing`` tells whether its commit had been sent: then it is not known whether it was committed.
+    """
+
+    transaction: str
+    process: int
+    committing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """The SQL of a ledger. Each insertion of an event takes the event's columns, then those of its condition."""
+
+    insert_text: str
+    find_text: str
+    insert_node: str
+    if_new_run: str
+    if_run: str
+    if_step: str
+    if_waiting: str
+    next_run_seq: str
+
+    @classmethod
+    def of(cls, insert_event: str, mark: str) -> Statements:
+        """Make the statements around ``insert_event`` (up to its WHERE); ``mark`` stands for a parameter."""
+        is_run = f"kind = 'run_started' AND {RUN_KINDS}"
+        there = f"{insert_event} EXISTS (SELECT 1 FROM events WHERE run_id = {mark}"
+        columns = ", ".join([mark] * 4)
+        return cls(
+            insert_text=f"INSERT INTO texts (commitment, sha256, salt, body) VALUES ({columns}) "
+            "ON CONFLICT (sha256) DO NOTHING",
+            find_text=f"SELECT commitment FROM texts WHERE sha256 = {mark}",  # noqa: S608 - constants only
+            insert_node="INSERT INTO message_nodes (node_hash, parent_hash, payload) "
+            f"VALUES ({mark}, {mark}, {mark}) ON CONFLICT DO NOTHING",
+            if_new_run=f"{insert_event} NOT EXISTS (SELECT 1 FROM events WHERE run_id = {mark})",
+            if_run=f"{there} AND {is_run})",
+            if_step=f"{there} AND span_id = {mark} AND seq = {mark} AND kind = {mark})",
+            if_waiting=f"{there} AND span_id = {mark} AND seq = {mark} AND kind IN ('judged', 'decided'))",
+            next_run_seq=f"SELECT max(seq) + 1 FROM events WHERE run_id = {mark} AND span_id = {mark} AND EXISTS ("  # noqa: S608 - constants only
+            f"SELECT 1 FROM events WHERE run_id = {mark} AND span_id = {mark} AND {is_run})",
+        )
+
 
 _SEQ: dict[str, int] = {"run_started": 0, "started": 0, "observed": 1, "judged": 2}
 _PREDECESSOR = {"observed": "started", "judged": "observed"}
-_FOLLOWED = frozenset(_PREDECESSOR.values())
+FOLLOWED = frozenset(_PREDECESSOR.values())
 _JUDGED = 2
 
 
-class Ledger:
+class Ledger(ABC):
     """A connection that appends. It belongs to one thread at a time.
 
-    Between ``begin`` and ``commit`` (or ``rollback``) it holds the file's write lock. What it remembers of the events,
-    texts and nodes stored is dropped whenever another connection has committed since, or a transaction was rolled back.
+    What happens between ``begin`` and ``commit`` (or ``rollback``) is one transaction.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open ``path``, which must be a prepared store. Raises the driver's errors and StoreUnavailableError."""
-        self._file = FileIdentity.of(path)
-        self._connection: Any = connect(path, mode="rw", busy_seconds=0)
-        self._execute = self._connection.execute
-        self._data_version: int | None = None
+    def __init__(self, statements: Statements, execute: Any, integrity_error: type[Exception]) -> None:
+        """Use ``execute`` (SQL, parameters -> cursor), which raises ``integrity_error`` where a key is taken."""
+        self._sql = statements
+        self._execute = execute
+        self._integrity_error = integrity_error
         self._commitments: OrderedDict[bytes, str] = OrderedDict()
         self._short: OrderedDict[str, str] = OrderedDict()  # such as stop reasons: the same few all the time
         self._nodes: OrderedDict[str, None] = OrderedDict()
-        self._next_leaf: int | None = None
-        self._holding: OrderedDict[tuple[str | int, ...], None] = OrderedDict()  # statements whose conditions hold
 
+    @abstractmethod
     def close(self) -> None:
         """Close the connection; an open transaction is rolled back."""
-        self._connection.close()
 
     # ------------------------------------------------------------------------------------------ transactions
 
+    @abstractmethod
     def begin(self, *, patience: float) -> None:
-        """Take the write lock, waiting up to ``patience`` seconds for another process. Raises the driver's errors."""
-        deadline = time.monotonic() + patience
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                self._execute("BEGIN IMMEDIATE")
-                break
-            except driver().OperationalError as exc:
-                left = deadline - time.monotonic()
-                if not is_busy(exc) or left <= 0:
-                    raise
-                time.sleep(min(pause, left))
-                pause = min(2 * pause, _LONGEST_PAUSE)
-        (data_version,) = self._execute("PRAGMA data_version").fetchone()
-        if data_version != self._data_version:
-            self._forget()
-            self._data_version = data_version
+        """Begin a transaction, waiting up to ``patience`` seconds where another process is in the way.
 
-    def commit(self) -> None:
-        """Make everything since ``begin`` durable.
-
-        Raises:
-            StoreUnavailableError: the file was moved away; and the driver's errors. Either way nothing was written.
+        Raises the driver's errors.
         """
-        self._file.verify()
-        self._execute("COMMIT")
 
+    @abstractmethod
+    def commit(self) -> None:
+        """Make everything since ``begin`` durable. Raises the driver's errors and StoreUnavailableError."""
+
+    @abstractmethod
     def rollback(self) -> None:
-        """Undo everything since ``begin``."""
-        self._forget()
-        if self._connection.in_transaction:
-            self._execute("ROLLBACK")
+        """Undo everything since ``begin``. Raises the driver's errors."""
+
+    def expect(self, events: Iterable[records.Event]) -> None:  # noqa: B027 - most databases need not know
+        """Be told, right after ``begin``, of all events that will be appended before ``commit``."""
+
+    @property
+    def unfinished(self) -> Unfinished | None:
+        """The transaction that was begun and has not ended; also after the connection was lost."""
+        return None
+
+    def settle(self, lost: Unfinished, *, deadline: float) -> None:  # noqa: B027 - only a server has any
+        """Wait until a transaction that a lost connection left behind has ended one way or the other.
+
+        Raises the driver's errors.
+        """
+
+    def holds(self, written: Sequence[Written]) -> bool:  # noqa: ARG002 - as above
+        """Whether these very rows are in the log: then the transaction that wrote them was committed."""
+        return False
+
+    def _hold_run(self, run_id: str) -> None:  # noqa: B027 - a database with one writer at a time holds it anyway
+        """Keep other writers from adding to the run's own events until the transaction ends."""
 
     def _forget(self) -> None:
         self._commitments.clear()
         self._short.clear()
-        self._next_leaf = None
-        self._holding.clear()
         self._nodes.clear()
 
     # ------------------------------------------------------------------------------------------------ events
 
-    def append(self, events: Iterable[records.Event]) -> None:
-        """Add ``events`` to the open transaction.
+    def append(self, events: Iterable[records.Event]) -> tuple[Written, ...]:
+        """Add ``events`` to the open transaction; return the rows where they must be found again after a lost connection.
 
         Raises:
             ConflictError: one of them is in the log already.
@@ -148,15 +168,16 @@ class Ledger:
             if event.kind in {"run_resumed", "run_queued", "run_suspended", "run_ended"}:
                 self._append_later_run_event(event)
             elif event.kind == "run_started":
-                if not self._insert(_IF_NEW_RUN, event, 0, event.run_id):
+                if not self._insert(self._sql.if_new_run, event, 0, event.run_id):
                     raise ConflictError(f"run {event.run_id} is in the store already; a new run needs a new id")
             elif event.kind == "started":
-                if not self._insert(_IF_RUN, event, 0, event.run_id):
+                if not self._insert(self._sql.if_run, event, 0, event.run_id):
                     raise StoreError(f"run {event.run_id} is not in the store: its run_started event must come first")
             elif event.kind == "decided":
                 self._append_decision(event)
             else:
                 self._append_step(event)
+        return ()
 
     def _append_step(self, event: records.Event) -> None:
         """Append ``observed`` or ``judged``, each only on top of the step before it."""
@@ -164,54 +185,41 @@ class Ledger:
         if before is None:
             raise StoreError(f"no rule says where a {event.kind!r} event belongs; this version cannot store it")
         seq = _SEQ[event.kind]
-        if not self._insert(_IF_STEP, event, seq, event.run_id, event.span_id, seq - 1, before):
+        if not self._insert(self._sql.if_step, event, seq, event.run_id, event.span_id, seq - 1, before):
             raise StoreError(f"subcall {event.run_id}/{event.span_id} cannot be {event.kind}: it is not {before} yet")
 
     def _append_decision(self, event: records.Event) -> None:
         """Append ``decided`` right after the step that the decider saw; of two deciders, the second finds it taken."""
         seen = _JUDGED if event.after is None else event.after
-        try:
-            done = self._insert(_IF_WAITING, event, seen + 1, event.run_id, event.span_id, seen)
-        except driver().IntegrityError as exc:
-            raise ConflictError(f"subcall {event.run_id}/{event.span_id} was decided already") from exc
-        if not done:
+        if not self._insert(self._sql.if_waiting, event, seen + 1, event.run_id, event.span_id, seen):
             raise StoreError(f"subcall {event.run_id}/{event.span_id} cannot be decided: it is not judged yet")
 
     def _append_later_run_event(self, event: records.Event) -> None:
-        (seq,) = self._execute(_NEXT_RUN_SEQ, (event.run_id, event.span_id)).fetchone()
+        self._hold_run(event.run_id)
+        place = (event.run_id, event.span_id)
+        (seq,) = self._execute(self._sql.next_run_seq, place + place).fetchone()
         if seq is not None and event.after is not None and event.after + 1 != seq:
             raise ConflictError(f"run {event.run_id} went on meanwhile: {event.kind} comes too late")
-        if seq is None or not self._insert(_IF_RUN, event, seq, event.run_id):
+        if seq is None or not self._insert(self._sql.if_run, event, seq, event.run_id):
             raise StoreError(
                 f"run {event.run_id} did not start as span {event.span_id}: nothing to add {event.kind} to"
             )
 
     def _insert(self, statement: str, event: records.Event, seq: int, *condition: str | int) -> bool:
-        """Insert the event if the statement's condition holds; say whether it did."""
+        """Insert the event if the statement's condition holds; say whether it did. Raises ConflictError."""
         at = event.payload.at or records.now()
         canonical = encode_event(event, seq=seq, at=at, shelf=self)
-        leaf_hash = hashlib.sha256(_LEAF_PREFIX + canonical.encode()).hexdigest()
-        row = (event.run_id, event.span_id, seq, event.kind, at, canonical, leaf_hash)
-        holds = (statement, *condition)
-        if self._next_leaf is not None and holds in self._holding:
-            self._execute(_INSERT_NEXT, (self._next_leaf, *row))
-        else:
-            cursor = self._execute(statement, row + condition)
-            if not cursor.rowcount:
-                return False
-            self._next_leaf = cursor.lastrowid
-        self._next_leaf += 1
-        if statement == _IF_STEP:
-            self._holding.pop(holds, None)  # it is asked once
-        else:
-            self._remember(_IF_RUN, event.run_id)
-        if event.kind in _FOLLOWED:
-            self._remember(_IF_STEP, event.run_id, event.span_id, seq, event.kind)
-        return True
+        row = (event.run_id, event.span_id, seq, event.kind, at, canonical, leaf_hash_of(canonical))
+        try:
+            return self._add(statement, row, condition)
+        except self._integrity_error as exc:
+            taken = "was decided" if event.kind == "decided" else f"is {event.kind}"
+            raise ConflictError(
+                f"subcall {event.run_id}/{event.span_id} {taken} already: another process took the same step first"
+            ) from exc
 
-    def _remember(self, *holds: str | int) -> None:
-        self._holding[holds] = None
-        _keep_recent(self._holding, holds)
+    def _add(self, statement: str, row: tuple[str | int, ...], condition: tuple[str | int, ...]) -> bool:
+        return bool(self._execute(statement, row + condition).rowcount)
 
     # ----------------------------------------------------------------------------------------- texts and nodes
 
@@ -224,42 +232,58 @@ class Ledger:
         known = self._short.get(text)
         if known is not None:
             return known
-        try:
-            data = text.encode()
-        except UnicodeEncodeError as exc:
-            raise StoreError("a text holds a lone surrogate; texts pass canonical.escape_text first") from exc
-        if b"\0" in data:
-            raise StoreError("a text holds NUL; texts pass canonical.escape_text first")
+        data = checked(text)
         digest = hashlib.sha256(data)
         key = digest.digest()
         commitment = self._commitments.get(key)
         if commitment is None:
             commitment = self._insert_text(text, data, digest.hexdigest())
         self._commitments[key] = commitment
-        _keep_recent(self._commitments, key)
+        keep_recent(self._commitments, key)
         if len(text) <= _SHORT:
             self._short[text] = commitment
-            _keep_recent(self._short, text)
+            keep_recent(self._short, text)
         return commitment
 
     def _insert_text(self, text: str, data: bytes, sha256: str) -> str:
-        salt = os.urandom(_SALT_BYTES)
-        commitment = hmac.digest(salt, data, "sha256").hex()
-        if not self._execute(_INSERT_TEXT, (commitment, sha256, salt, text)).rowcount:
-            (commitment,) = self._execute(_FIND_TEXT, (sha256,)).fetchone()
+        commitment, salt = commit_to(data)
+        if not self._execute(self._sql.insert_text, (commitment, sha256, salt, text)).rowcount:
+            (commitment,) = self._execute(self._sql.find_text, (sha256,)).fetchone()
         return commitment
 
     def put_node(self, parent: str | None, payload: str) -> str:
         """Store a message node unless it is there, and return its hash."""
         node_hash = hashlib.sha256(payload.encode()).hexdigest()
         if node_hash not in self._nodes:
-            self._execute(_INSERT_NODE, (node_hash, parent, payload))
+            self._execute(self._sql.insert_node, (node_hash, parent, payload))
             self._nodes[node_hash] = None
-        _keep_recent(self._nodes, node_hash)
+        keep_recent(self._nodes, node_hash)
         return node_hash
 
 
-def _keep_recent(cache: OrderedDict[Any, Any], key: Any) -> None:
+def checked(text: str) -> bytes:
+    """Return ``text`` as UTF-8. Raises StoreError if it was not escaped: it holds NUL or a lone surrogate."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as exc:
+        raise StoreError("a text holds a lone surrogate; texts pass canonical.escape_text first") from exc
+    if b"\0" in data:
+        raise StoreError("a text holds NUL; texts pass canonical.escape_text first")
+    return data
+
+
+def commit_to(data: bytes) -> tuple[str, bytes]:
+    """Return a commitment to a text and the new random salt that it was made under."""
+    salt = os.urandom(SALT_BYTES)
+    return hmac.digest(salt, data, "sha256").hex(), salt
+
+
+def leaf_hash_of(canonical: str) -> str:
+    """Return the hash of an event's leaf, in hex: SHA-256(0x00 || canonical)."""
+    return hashlib.sha256(_LEAF_PREFIX + canonical.encode()).hexdigest()
+
+
+def keep_recent(cache: OrderedDict[Any, Any], key: Any) -> None:
     """Make ``key`` the most recently used entry and drop the least recently used beyond the limit."""
     cache.move_to_end(key)
     if len(cache) > _CACHE_ENTRIES:

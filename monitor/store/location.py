@@ -9,6 +9,31 @@ from pathlib import Path
 from monitor.errors import ConfigError, StoreUnavailableError
 
 _SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql:", "postgresql+psycopg:", "postgres:")
+
+
+def is_postgres(url: str) -> bool:
+    """Whether ``url`` names a database on a PostgreSQL server."""
+    return url.startswith(_POSTGRES)
+
+
+def without_password(url: str) -> str:
+    """Return ``url`` as it may be shown: ``***`` stands for a password, wherever in the URL it is.
+
+    It errs on the side of hiding: what is no well-formed URL may lose more than its password.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or url.startswith(_SQLITE):
+        return url
+    before, at, after = rest.rpartition("@")
+    user, colon, _ = before.partition(":")
+    rest = (f"{user}:***" if colon else before) + at + after
+    address, question, query = rest.partition("?")
+    parts = [
+        f"{name}=***" if "password" in name.lower() else f"{name}{equals}{value}"
+        for name, equals, value in (part.partition("=") for part in query.split("&"))
+    ]
+    return f"{scheme}://{address}{question}{'&'.join(parts)}"
 
 
 def parse_url(url: str) -> Path:
@@ -20,13 +45,11 @@ def parse_url(url: str) -> Path:
     Raises:
         ConfigError: for another database, or for one in memory, which would forget every trace.
     """
-    if url.startswith(("postgresql:", "postgresql+", "postgres:")):
-        raise ConfigError(
-            "this version stores in SQLite only, and the database is a PostgreSQL URL; "
-            "write a path or sqlite:///path/monitor.db (PostgreSQL comes in a later version)"
-        )
     if "://" in url and not url.startswith(_SQLITE):
-        raise ConfigError(f"expected a path or sqlite:///path/monitor.db, found {url!r}")
+        raise ConfigError(
+            "expected a path, sqlite:///path/monitor.db or postgresql+psycopg://user@host/database, "
+            f"found {without_password(url)!r}"
+        )
     text = url.removeprefix(_SQLITE)
     if not text or text == ":memory:" or "\0" in text:
         raise ConfigError(f"a store needs a file of its own, found {url!r}; write a path or sqlite:///path/monitor.db")

@@ -1,172 +1,61 @@
-"""The schema's version: looked up on every opening, and brought up to date by Alembic only where it is behind.
+"""The schema's version, and the one history of migrations that both databases go through.
 
-The file says whose it is before anything is done to it, so that a stranger's file is left as it is. Alembic takes time
-to import; a store that is up to date, which is nearly every one, never loads it.
+Alembic takes time to import; a store that is up to date, which is nearly every one, never loads it.
 """
 
 from __future__ import annotations
 
-import time
-from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from monitor.errors import StoreFormatError, StoreUnavailableError
-from monitor.store.sqlite import connect, connect_reader, driver, is_busy, is_not_a_database, translate
+from monitor.errors import StoreFormatError
 
-APPLICATION_ID = 0x664D6F6E
-"""``fMon`` at byte 68 of the file: the SQLite way to say whose database this is."""
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from sqlalchemy import Connection
 
 SCHEMA_VERSION = 2
 """The newest schema this code knows: the number of its last migration."""
 
-_LEFT_ALONE = "it was left as it is; name another file"
-_RETRY_SECONDS = 0.01
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
-class FileKind(Enum):
-    """What is at a path, as far as its header tells."""
-
-    MISSING = "missing"
-    EMPTY = "empty"
-    OURS = "ours"
-
-
-def identify(path: Path) -> FileKind:
-    """Say what is at ``path`` without changing it.
-
-    SQLite itself does the reading: to close a file of one's own cancels every POSIX lock that this process holds on it,
-    also those of another connection to the same database. An immutable connection takes no lock and makes no file.
-
-    Raises:
-        StoreFormatError: it is no monitor database.
-        StoreUnavailableError: it cannot be read.
-    """
-    try:
-        if path.stat().st_size == 0:
-            return FileKind.EMPTY
-        connection = connect(path, mode="immutable", busy_seconds=0)
-        try:
-            (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-        finally:
-            connection.close()
-    except FileNotFoundError:
-        return FileKind.MISSING
-    except OSError as exc:
-        raise StoreUnavailableError(f"{path}: cannot be read ({exc.strerror}); name a file that can") from exc
-    except driver().Error as exc:
-        if is_not_a_database(exc):
-            raise StoreFormatError(
-                f"{path}: expected a monitor database, found a file that is no SQLite database; {_LEFT_ALONE}"
-            ) from exc
-        raise translate(exc, path) from exc
-    if application_id != APPLICATION_ID:
-        raise StoreFormatError(f"{path}: expected a monitor database, found some other program's; {_LEFT_ALONE}")
-    return FileKind.OURS
-
-
-def prepare(path: Path, *, create: bool, busy_seconds: float) -> None:
-    """Make sure that ``path`` is a monitor database of this very schema: create or upgrade it where needed.
-
-    Raises:
-        StoreFormatError: the file is not ours, or newer than this code.
-        StoreUnavailableError: it is missing and ``create`` is false, or it cannot be written although it must be.
-    """
-    kind = identify(path)
-    if kind is not FileKind.OURS:
-        if not create:
-            raise StoreUnavailableError(f"{path}: there is no store here yet; `monitor run` makes one, or name another")
-        _create_file(path, busy_seconds)
-    try:
-        version = read_version(path, busy_seconds=busy_seconds)
-    except driver().Error as exc:
-        raise translate(exc, path, busy_seconds=busy_seconds) from exc
-    refuse_newer(path, version)
-    if version < SCHEMA_VERSION:
-        _migrate(path, busy_seconds)
-
-
-def refuse_newer(path: Path, version: int) -> None:
-    """Raise StoreFormatError if the schema ``version`` of ``path`` is newer than this code knows."""
+def refuse_newer(place: str, version: int) -> None:
+    """Raise StoreFormatError if the schema ``version`` at ``place`` is newer than this code knows."""
     if version > SCHEMA_VERSION:
         raise StoreFormatError(
-            f"{path}: written by a newer monitor (schema {version}; this one knows up to {SCHEMA_VERSION}); "
-            "upgrade with: pip install -U factored-monitor. The file was left as it is"
+            f"{place}: written by a newer monitor (schema {version}; this one knows up to {SCHEMA_VERSION}); "
+            "upgrade with: pip install -U factored-monitor. It was left as it was"
         )
 
 
-def read_version(path: Path, *, busy_seconds: float) -> int:
-    """Return the schema version of a monitor database, 0 before its first migration. Raises the driver's errors."""
-    connection = connect_reader(path, busy_seconds=busy_seconds)
-    try:
-        return version_of(connection)
-    finally:
-        connection.close()
+def number_of(revision: object) -> int:
+    """The version that a note of Alembic's stands for; one that is no number is newer than all that are."""
+    return int(text) if (text := str(revision)).isdecimal() else SCHEMA_VERSION + 1
 
 
-def version_of(connection: Any) -> int:
-    """The schema version that an open DB-API connection sees: Alembic's own note, or the header's if that is larger."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
-        for (revision,) in connection.execute("SELECT version_num FROM alembic_version"):
-            version = max(version, int(revision) if str(revision).isdecimal() else SCHEMA_VERSION + 1)
-    return int(version)
-
-
-def _create_file(path: Path, busy_seconds: float) -> None:
-    """Make an empty database that says whose it is, in WAL mode. Several processes may do this at once."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise StoreUnavailableError(f"{path.parent}: cannot be made ({exc.strerror}); name another place") from exc
-    try:
-        connection = connect(path, mode="rwc", busy_seconds=busy_seconds)
-        try:
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            _enter_wal(connection, deadline=time.monotonic() + busy_seconds)
-        finally:
-            connection.close()
-    except driver().Error as exc:
-        raise translate(exc, path, busy_seconds=busy_seconds) from exc
-
-
-def _enter_wal(connection: Any, *, deadline: float) -> None:
-    """Switch to write-ahead logging, waiting for other openers: for this one step SQLite does not wait by itself."""
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except driver().OperationalError as exc:
-            if not is_busy(exc) or time.monotonic() > deadline:
-                raise
-            time.sleep(_RETRY_SECONDS)
-        else:
-            return
-
-
-def _migrate(path: Path, busy_seconds: float) -> None:
-    """Run the missing migrations in one write transaction; a process that waited for another finds none missing."""
+def migrate(connection: Connection, *, version_table: str = "alembic_version", target: str = "head") -> None:
+    """Run the missing migrations on ``connection``, which is inside a write transaction. Raises the driver's errors."""
     from alembic import command  # noqa: PLC0415 - slow to import and needed only here
-    from alembic.config import Config  # noqa: PLC0415 - as above
-    from sqlalchemy import create_engine, event, exc  # noqa: PLC0415 - as above
-    from sqlalchemy.pool import NullPool  # noqa: PLC0415 - as above
 
-    engine = create_engine(
-        "sqlite://",
-        module=driver(),
-        creator=lambda: connect(path, mode="rw", busy_seconds=busy_seconds),
-        poolclass=NullPool,
-    )
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    config = _config()
+    config.attributes["connection"] = connection
+    config.attributes["version_table"] = version_table
+    command.upgrade(config, target)
+
+
+def missing(version: int) -> list[str]:
+    """Return what the migrations after ``version`` do, one line each, in their order."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
+
+    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    after = [script for script in scripts if number_of(script.revision) > version]
+    return [f"{script.revision}: {script.doc}" for script in reversed(after)]
+
+
+def _config() -> Config:
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    try:
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    except exc.DBAPIError as failure:
-        raise translate(failure.orig or failure, path, busy_seconds=busy_seconds) from failure
-    except driver().Error as failure:
-        raise translate(failure, path, busy_seconds=busy_seconds) from failure
-    finally:
-        engine.dispose()
+    return config

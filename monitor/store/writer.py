@@ -8,6 +8,10 @@ process: those requests go to the thread too. What several tasks ask for in one 
 the thread as one group; once that has happened, the next turns gather before they write, until one has a single request.
 
 Each member of a group succeeds or fails alone: where a group fails, its members are written again one by one.
+
+A server's connection can be lost, even between a commit and the answer to it. Then the writer connects anew, until the
+time is up; it looks for the very rows that it wrote, waits until the lost transaction has ended, and writes only what is
+not there. So each event is stored once, or the caller is told that it is not known.
 """
 
 from __future__ import annotations
@@ -25,18 +29,18 @@ from typing import TYPE_CHECKING
 
 from monitor.errors import StoreError, StoreUnavailableError
 from monitor.records import Call, Judgement, Observation
-from monitor.store.ledger import Ledger
-from monitor.store.sqlite import breaks_connection, driver, is_busy, translate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from monitor.records import Event
+    from monitor.store.backend import Backend
+    from monitor.store.ledger import Ledger, Written
 
 _GROUP_LIMIT = 256
 _INLINE_SECONDS = 0.002
 _INLINE_CHARACTERS = 64 * 1024
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between attempts to reach a server
 _CALMING = 0.8  # how much of the slowest recent write is remembered from one write to the next
 _log = logging.getLogger(__name__)
 
@@ -48,6 +52,7 @@ class _Request:
     events: Sequence[Event]
     waiter: asyncio.Future[None] | Future[None]
     failure: Exception | None = None
+    written: tuple[Written, ...] = ()
 
 
 @dataclass(slots=True)
@@ -60,11 +65,13 @@ class _Turn:
 
 
 class Writer:
-    """Appends events to the file at ``path``; usable from any number of event loops and threads until ``stop``."""
+    """Appends events to a database; usable from any number of event loops and threads until ``stop``."""
 
-    def __init__(self, path: Path, *, busy_seconds: float) -> None:
-        self._path = path
-        self._busy_seconds = busy_seconds
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._place = backend.place
+        self._busy_seconds = backend.busy_seconds
+        self._writes_inline = backend.writes_inline
         self._queue: SimpleQueue[_Request | None] = SimpleQueue()
         self._turns: dict[asyncio.AbstractEventLoop, _Turn] = {}
         self._crowded = False  # whether the last turn had requests of several tasks
@@ -89,7 +96,7 @@ class Writer:
         request = _Request(events, waiter)
         with self._gate:
             self._check_open()
-            if self._pace > _INLINE_SECONDS or not _is_light(events):
+            if not self._writes_inline or self._pace > _INLINE_SECONDS or not _is_light(events):
                 self._enqueue([request])
                 return waiter
             task = asyncio.current_task()
@@ -134,7 +141,7 @@ class Writer:
         if os.getpid() != self._process:
             raise StoreError("this store was opened before a fork; open it anew in the child process")
         if self._stopped:
-            raise StoreError(f"{self._path}: this store was closed; open it again to append")
+            raise StoreError(f"{self._place}: this store was closed; open it again to append")
 
     def _enqueue(self, requests: Sequence[_Request]) -> None:
         """Hand requests to the thread, which starts with the first of them. The caller holds the gate."""
@@ -157,7 +164,7 @@ class Writer:
 
     def _write_here(self, request: _Request) -> bool:
         """Write in the caller's own thread if that is possible at once; say whether it was done."""
-        if not self._queue.empty() or not self._turn.acquire(blocking=False):
+        if not self._writes_inline or not self._queue.empty() or not self._turn.acquire(blocking=False):
             return False
         try:
             self._check_open()
@@ -210,37 +217,100 @@ class Writer:
             ledger.begin(patience=patience)
         except Exception as exc:  # noqa: BLE001 - the boundary: each caller gets the failure
             self._recover(exc)
-            if not patience and is_busy(exc):
+            if not patience and self._backend.is_busy(exc):
                 return False
-            for request in group:
-                request.failure = self._translated(exc)
+            if self._backend.is_lost(exc):
+                self._write_again(group, exc, None)
+            else:
+                self._fail(group, exc)
             return True
         started = time.perf_counter()
         try:
-            for request in group:
-                ledger.append(request.events)
+            self._append(ledger, group)
             ledger.commit()
         except Exception as exc:  # noqa: BLE001 - as above
             self._recover(exc)
-            if len(group) == 1:
-                group[0].failure = self._translated(exc)
+            if self._backend.is_lost(exc):
+                self._write_again(group, exc, ledger)
             else:
-                for request in group:
-                    self._write([request], patience=self._busy_seconds)
+                self._write_alone(group, exc)
         self._pace = max(time.perf_counter() - started, self._pace * _CALMING)
         return True
 
+    def _append(self, ledger: Ledger, group: Sequence[_Request]) -> None:
+        ledger.expect(event for request in group for event in request.events)
+        for request in group:
+            request.written = ledger.append(request.events)
+
+    def _write_alone(self, group: Sequence[_Request], failure: Exception) -> None:
+        """Write each member of a group that failed in a transaction of its own."""
+        if len(group) == 1:
+            self._fail(group, failure)
+            return
+        for request in group:
+            self._write([request], patience=self._busy_seconds)
+
+    def _write_again(self, group: Sequence[_Request], failure: Exception, lost: Ledger | None) -> None:
+        """Write ``group`` whose connection was lost, on a new one: what is there already is done.
+
+        Args:
+            group: the requests.
+            failure: what ended the connection.
+            lost: the ledger that was writing, if the group had got so far.
+        """
+        deadline = time.monotonic() + self._busy_seconds
+        pause = _FIRST_PAUSE
+        missing = list(group)
+        unfinished = lost.unfinished if lost else None
+        while True:
+            ledger: Ledger | None = None
+            try:
+                ledger = self._connected()
+                if unfinished:
+                    ledger.settle(unfinished, deadline=deadline)
+                ledger.begin(patience=max(0.0, deadline - time.monotonic()))
+                if unfinished and unfinished.committing:
+                    missing = [request for request in missing if not ledger.holds(request.written)]
+                unfinished = None  # it has ended, and what it has not written is missing
+                self._append(ledger, missing)
+                ledger.commit()
+            except Exception as exc:  # noqa: BLE001 - the boundary: each caller gets the failure
+                self._recover(exc)
+                if not self._backend.is_lost(exc):
+                    self._write_alone(missing, exc)
+                    return
+                failure = exc
+                unfinished = unfinished or (ledger.unfinished if ledger else None)
+            else:
+                return
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self._fail(missing, failure, in_doubt=unfinished is not None and unfinished.committing)
+                return
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _fail(self, group: Sequence[_Request], failure: Exception, *, in_doubt: bool = False) -> None:
+        for request in group:
+            request.failure = self._translated(failure)
+            if in_doubt:
+                request.failure = StoreUnavailableError(
+                    f"{self._place}: the connection was lost during the commit, and could not be made again within "
+                    f"{self._busy_seconds:g} s: whether the events are stored is not known. Nothing was released"
+                )
+                request.failure.__cause__ = failure
+
     def _connected(self) -> Ledger:
         if self._ledger is None:
-            self._ledger = Ledger(self._path)
+            self._ledger = self._backend.connect()
         return self._ledger
 
     def _disconnect(self) -> None:
         if self._ledger is not None:
             try:
                 self._ledger.close()
-            except driver().Error as exc:
-                _log.warning("%s: closing the store: %s", self._path, exc)
+            except self._backend.errors as exc:
+                _log.warning("%s: closing the store: %s", self._place, exc)
             self._ledger = None
 
     def _recover(self, failure: Exception) -> None:
@@ -249,21 +319,21 @@ class Writer:
             return
         try:
             self._ledger.rollback()
-        except driver().Error:
+        except self._backend.errors:
             self._disconnect()
             return
         moved = isinstance(failure, StoreUnavailableError)
-        if moved or (isinstance(failure, driver().Error) and breaks_connection(failure)):
+        if moved or (isinstance(failure, self._backend.errors) and self._backend.breaks_connection(failure)):
             self._disconnect()
 
     def _translated(self, failure: Exception) -> Exception:
         """The store's error for a failure: a new one each time, for several tasks may raise it."""
-        if isinstance(failure, driver().Error):
-            error: Exception = translate(failure, self._path, busy_seconds=self._busy_seconds)
+        if isinstance(failure, self._backend.errors):
+            error: Exception = self._backend.translate(failure)
         elif isinstance(failure, StoreError):
             error = type(failure)(*failure.args)
         else:
-            error = StoreError(f"{self._path}: nothing was written: {type(failure).__name__}: {failure}")
+            error = StoreError(f"{self._place}: nothing was written: {type(failure).__name__}: {failure}")
         error.__cause__ = failure
         return error
 

@@ -1,4 +1,4 @@
-"""Alembic's entry point. The connection, already inside a write transaction, comes from ``monitor.store.schema``."""
+"""Alembic's entry point. The connection, already inside a write transaction, comes through ``monitor.store.schema``."""
 
 from alembic import context
 from sqlmodel import SQLModel
@@ -8,6 +8,7 @@ import monitor.store.tables  # noqa: F401 - fills SQLModel.metadata, which autog
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=SQLModel.metadata,
+    version_table=context.config.attributes["version_table"],
     transactional_ddl=True,
 )
 with context.begin_transaction():

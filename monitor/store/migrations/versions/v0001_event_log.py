@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
+from monitor.store.migrations import postgres
+
 revision = "0001"
 down_revision: str | Sequence[str] | None = None
 branch_labels: str | Sequence[str] | None = None
@@ -131,6 +133,10 @@ WHERE j.kind = 'judged'
 
 def upgrade() -> None:
     """Take the schema to version 0001."""
+    if op.get_bind().dialect.name == "postgresql":
+        for statement in postgres.EVENT_LOG:
+            op.execute(sa.text(statement.replace(":", r"\:")))
+        return
     op.create_table(
         "events",
         sa.Column("leaf_index", sa.Integer(), autoincrement=False, nullable=False),

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
+from monitor.store.migrations import postgres
+
 revision = "0002"
 down_revision: str | Sequence[str] | None = "0001"
 branch_labels: str | Sequence[str] | None = None
@@ -143,6 +145,10 @@ WHERE q.kind = 'run_queued'
 
 def upgrade() -> None:
     """Take the schema to version 0002."""
+    if op.get_bind().dialect.name == "postgresql":
+        for statement in postgres.DECISIONS:
+            op.execute(sa.text(statement.replace(":", r"\:")))
+        return
     op.drop_index("events_of_runs", "events")
     op.create_index("events_of_runs", "events", ["run_id", "leaf_index"], sqlite_where=sa.text(_RUN_KINDS))
     for view in ("subcalls", "runs"):
