@@ -1,12 +1,18 @@
 """What every test stands on: no connection leaves this machine, and nobody's own settings or files take part.
 
+The whole suite runs on PostgreSQL too: with ``MONITOR_DB=postgresql+psycopg://`` the tests start a server themselves, with
+a URL that names a host they use that one (and make and drop databases in it). Then every test that asks for a database
+(``new_database``, or a fixture that stands on it) gets one there; those marked ``sqlite`` are about SQLite's own file.
+
 The network guard is an audit hook, which sees every connection that Python makes, from any thread and through any
 library. It refuses the connection and remembers it, so that the test fails even where the library swallows the refusal.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -15,8 +21,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from tests.servers import Server
+
+POSTGRES = os.environ.get("MONITOR_DB", "") if os.environ.get("MONITOR_DB", "").startswith("postgres") else ""
 REAL_CACHE = (
     os.environ.get("MONITOR_CACHE")
     or f"{os.environ.get('XDG_CACHE_HOME') or Path('~/.cache').expanduser()}/factored-monitor"
@@ -81,3 +90,43 @@ def _clean_settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
 def _ours() -> list[str]:
     return [name for name in os.environ if name.startswith("MONITOR_")]
+
+
+# ----------------------------------------------------------------------------------------------------------- databases
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On PostgreSQL, skip what is about SQLite's own file."""
+    for item in items:
+        marker = item.get_closest_marker("sqlite")
+        if POSTGRES and marker:
+            item.add_marker(pytest.mark.skip(reason=f"only for SQLite: {marker.args[0]}"))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server, started when the first test asks for it."""
+    from tests.servers import OwnServer, Server
+
+    started = Server(POSTGRES) if POSTGRES.partition("://")[2] else OwnServer()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Make the address of another database that is nobody else's: a path, or a URL of a database on the server."""
+    if not POSTGRES:
+        numbers = itertools.count()
+        yield lambda: str(tmp_path / f"monitor{next(numbers) or ''}.db")
+        return
+    server: Server = request.getfixturevalue("server")
+    with contextlib.ExitStack() as databases:
+        yield lambda: server.url(databases.enter_context(server.database()))
+
+
+@pytest.fixture
+def default_database(new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On PostgreSQL, let commands and runs that name no database use one of the server's."""
+    if POSTGRES:
+        monkeypatch.setenv("MONITOR_DB", new_database())

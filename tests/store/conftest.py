@@ -9,16 +9,16 @@ import pytest
 from monitor.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Path:
-    return tmp_path / "monitor.db"
+def db(new_database: Callable[[], str]) -> str:
+    """The address of an empty store: a path, or a URL where the suite runs on PostgreSQL."""
+    return new_database()
 
 
 @pytest.fixture
-def store(db: Path) -> Iterator[Store]:
-    with Store.open(str(db), busy_seconds=0.2) as opened:
+def store(db: str) -> Iterator[Store]:
+    with Store.open(db, busy_seconds=0.2) as opened:
         yield opened

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.errors import ConflictError, StoreError
 from monitor.records import Choice, Outcome
-from monitor.store.sqlite import driver
+from tests.store.databases import Database
 from tests.store.events import asking, decided, judged, observed, run_ended, run_started, run_suspended, started, trio
 
 if TYPE_CHECKING:
@@ -48,17 +48,14 @@ def test_a_decision_settles_what_waits(store: Store) -> None:
         ("escalate", "awaiting_human"),
     ],
 )
-def test_the_views_say_what_the_records_say(store: Store, choice: str, state: str) -> None:
+def test_the_views_say_what_the_records_say(store: Store, db: str, choice: str, state: str) -> None:
     run, call = waiting(store)
     store.append_sync(decided(call, choice=Choice(choice), output="43" if choice == "modify" else ""))
     assert store.subcall(run.run_id, call.span_id).state == state
-    connection = driver().connect(f"file:{store.path}?mode=ro", uri=True)
-    assert connection.execute("SELECT state, decision FROM subcalls").fetchall() == [(state, choice)]
-    shown = connection.execute(
-        "SELECT choice, why, decided_by, output, via, waited_seconds >= 0 FROM decisions"
-    ).fetchall()
+    with Database(db) as database:
+        assert database.rows("SELECT state, decision FROM subcalls") == [(state, choice)]
+        shown = database.rows("SELECT choice, why, decided_by, output, via, waited_seconds >= 0 FROM decisions")
     assert shown == [(choice, "it is fine", "ann", "43" if choice == "modify" else None, "command", 1)]
-    connection.close()
 
 
 def test_of_two_who_decide_at_once_one_wins(store: Store) -> None:
@@ -80,14 +77,13 @@ def test_nothing_is_decided_that_is_not_judged(store: Store) -> None:
     store.append_sync(judged(call))
 
 
-def test_a_suspended_run_waits_and_goes_on(store: Store) -> None:
+def test_a_suspended_run_waits_and_goes_on(store: Store, db: str) -> None:
     run, call = waiting(store)
     store.append_sync(run_suspended(run, call))
     suspended = store.run(run.run_id)
     assert (suspended.state, suspended.end, suspended.stops[-1].seconds) == ("awaiting_human", None, 1.5)
-    connection = driver().connect(f"file:{store.path}?mode=ro", uri=True)
-    assert connection.execute("SELECT state, seconds, ended_at FROM runs").fetchall() == [("awaiting_human", 1.5, None)]
-    connection.close()
+    with Database(db) as database:
+        assert database.rows("SELECT state, seconds, ended_at FROM runs") == [("awaiting_human", 1.5, None)]
     store.append_sync(run_ended(run))
     assert store.run(run.run_id).state == "ok"
 

@@ -20,6 +20,8 @@ from tests.store.processes import run_python, start_python
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.sqlite("its file, and everything that can be wrong with one")
+
 HOLD_LOCK = """
 import sys
 from pathlib import Path
@@ -286,7 +288,7 @@ with Store.open(sys.argv[1]) as store:
     store.append_sync(run, *trio(run.run_id))
     assert len(store.subcalls(run.run_id)) == 1
     old = sqlite3.sqlite_version_info < (3, 51, 3)
-    assert bool(store.warnings) == old == (not inspect(store.url).sqlite_safe)
+    assert bool(store.warnings) == old == bool(inspect(store.url).warnings)
     assert all("pip install pysqlite3" in warning for warning in store.warnings)
 """
     run_python(script, db)
