@@ -74,14 +74,14 @@ class Statements:
         return cls(
             insert_text=f"INSERT INTO texts (commitment, sha256, salt, body) VALUES ({columns}) "
             "ON CONFLICT (sha256) DO NOTHING",
-            find_text=f"SELECT commitment FROM texts WHERE sha256 = {mark}",  # noqa: S608 - constants only
+            find_text=f"SELECT commitment FROM texts WHERE sha256 = {mark}",
             insert_node="INSERT INTO message_nodes (node_hash, parent_hash, payload) "
             f"VALUES ({mark}, {mark}, {mark}) ON CONFLICT DO NOTHING",
             if_new_run=f"{insert_event} NOT EXISTS (SELECT 1 FROM events WHERE run_id = {mark})",
             if_run=f"{there} AND {is_run})",
             if_step=f"{there} AND span_id = {mark} AND seq = {mark} AND kind = {mark})",
             if_waiting=f"{there} AND span_id = {mark} AND seq = {mark} AND kind IN ('judged', 'decided'))",
-            next_run_seq=f"SELECT max(seq) + 1 FROM events WHERE run_id = {mark} AND span_id = {mark} AND EXISTS ("  # noqa: S608 - constants only
+            next_run_seq=f"SELECT max(seq) + 1 FROM events WHERE run_id = {mark} AND span_id = {mark} AND EXISTS ("
             f"SELECT 1 FROM events WHERE run_id = {mark} AND span_id = {mark} AND {is_run})",
         )
 
@@ -142,7 +142,7 @@ class Ledger(ABC):
         Raises the driver's errors.
         """
 
-    def holds(self, written: Sequence[Written]) -> bool:  # noqa: ARG002 - as above
+    def holds(self, written: Sequence[Written]) -> bool:
         """Whether these very rows are in the log: then the transaction that wrote them was committed."""
         return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,7 +56,10 @@ class Result:
 
 @pytest.fixture
 def monitor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    default_database: None,
 ) -> Callable[..., Result]:
     """Call the command in a folder of its own."""
     monkeypatch.chdir(tmp_path)
@@ -135,9 +139,9 @@ def events() -> list[Event]:
 
 
 @pytest.fixture
-def stored(tmp_path: Path) -> str:
-    """A real store with the run of ``events``; its path."""
-    path = str(tmp_path / "monitor.db")
-    with Store.open(path) as store:
+def stored(tmp_path: Path, default_database: None) -> str:
+    """A real store with the run of ``events``, where commands look by default; its address."""
+    address = os.environ.get("MONITOR_DB", str(tmp_path / "monitor.db"))
+    with Store.open(address) as store:
         store.append_sync(*events())
-    return path
+    return address

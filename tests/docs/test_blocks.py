@@ -44,6 +44,7 @@ def write_roles(page: Path, folder: Path) -> None:
         (folder / "roles" / f"{role_name(block)}.md").write_text(block.text, encoding="utf-8")
 
 
+@pytest.mark.sqlite("the pages read monitor.db")
 @pytest.mark.parametrize("block", here("python", ""), ids=str)
 def test_programs_run(block: Block, audited: Path) -> None:
     """Each by itself, in a folder with a database, with a scripted model by default."""
@@ -76,6 +77,7 @@ def test_packs_load_and_pass_their_tests(block: Block, folder: Path) -> None:
     assert [result.test for result in results if not result.passed] == []
 
 
+@pytest.mark.sqlite("the pages ask monitor.db")
 @pytest.mark.parametrize("block", blocks("sql"), ids=str)
 def test_sql_answers(block: Block, audited: Path) -> None:
     """Asked of a real run by Python's own SQLite, as an auditor's shell would; it finds something."""

@@ -10,6 +10,7 @@ import pytest
 
 import monitor
 from monitor import catalog
+from monitor.errors import StoreUnavailableError
 from monitor.settings import Settings
 from monitor.store import Store
 
@@ -27,8 +28,8 @@ OFFICE = str(RECIPES / "office.py")
 class Desk:
     """One database, and runs on it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.db = str(folder / "monitor.db")
+    def __init__(self, db: str) -> None:
+        self.db = db
 
     def run(self, recipe: str, model: ScriptedModel | str, task: str = "the task", **arguments: Any) -> RunResult:
         """Run a recipe (``single`` and the like are the test recipes)."""
@@ -47,6 +48,14 @@ class Desk:
         models = {"stub": {"model": "stub", "base_url": base_url, "context_tokens": 4096, **alias}}
         return {"model": "stub", "settings": Settings(db=self.db, models=models)}
 
+    def stores_nothing(self) -> bool:
+        """Whether no run was ever stored."""
+        try:
+            with Store.open(self.db, create=False) as store:
+                return not store.runs()
+        except StoreUnavailableError:  # there is no file
+            return True
+
     def subcalls(self, run_id: str | None = None) -> list[StoredSubcall]:
         """The subcalls of a run, by default of the newest."""
         with Store.open(self.db) as store:
@@ -54,8 +63,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def desk(new_database: Callable[[], str]) -> Desk:
+    return Desk(new_database())
 
 
 @pytest.fixture

@@ -25,11 +25,13 @@ from monitor.errors import ConfigError
 from monitor.orchestrate.calls import total
 from monitor.records import Outcome, StoredSubcall
 from monitor.store import Store
+from monitor.store.location import is_postgres
 from tests.orchestrate import killed
+from tests.store.databases import Database
 from tests.stubs.schema_filler import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 KILLS = 50
 ROOT = Path(__file__).parents[2]
@@ -58,7 +60,7 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def stub(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path / "calls.jsonl")
     yield server
     server.close()
@@ -71,10 +73,8 @@ def request_of(subcall: StoredSubcall) -> tuple[str, int]:
     return digest(messages), subcall.call.seed
 
 
-def test_fifty_kills_lose_nothing(server: Server, tmp_path: Path) -> None:
-    undisturbed = monitor.run_sync(
-        killed.OFFICE, killed.TASK, **killed.arguments(str(tmp_path / "undisturbed.db"), server.base_url)
-    )
+def test_fifty_kills_lose_nothing(stub: Server, new_database: Callable[[], str]) -> None:
+    undisturbed = monitor.run_sync(killed.OFFICE, killed.TASK, **killed.arguments(new_database(), stub.base_url))
     assert undisturbed.outcome is Outcome.OK
     assert undisturbed.usage.calls == 32
     took = undisturbed.seconds
@@ -83,12 +83,12 @@ def test_fifty_kills_lose_nothing(server: Server, tmp_path: Path) -> None:
     moments = random.Random(2)
     seen_states: Counter[str] = Counter()
     for number in range(KILLS):
-        db = str(tmp_path / f"{number}.db")
-        server.log.unlink(missing_ok=True)
+        db = new_database()
+        stub.log.unlink(missing_ok=True)
         run_id = ""
         # Some runs are killed a second time while they resume.
         for _ in range(1 + number % 2):
-            seen_states += kill_somewhere(processes, moments, db, server.base_url, run_id, took)
+            seen_states += kill_somewhere(processes, moments, db, stub.base_url, run_id, took)
             with Store.open(db) as store:
                 runs = store.runs()
                 if not runs:
@@ -98,22 +98,24 @@ def test_fifty_kills_lose_nothing(server: Server, tmp_path: Path) -> None:
             continue  # killed before the run was there: nothing was asked
         with Store.open(db) as store:
             before = {subcall.call.span_id: subcall for subcall in store.subcalls(run_id)}
-        asked_before = server.asked()
-        result = monitor.resume_sync(run_id, **killed.arguments(db, server.base_url))
+        asked_before = stub.asked()
+        result = monitor.resume_sync(run_id, **killed.arguments(db, stub.base_url))
         assert (undisturbed.answer, Outcome.OK) == (result.answer, result.outcome)
-        check_the_record(db, run_id, before, asked_before, server.asked())
+        check_the_record(db, run_id, before, asked_before, stub.asked())
     assert seen_states["started"] > 0, "no kill hit a call in flight: the moments are badly chosen"
     assert sum(seen_states.values()) > KILLS
 
 
-def test_a_run_that_another_process_executes_cannot_be_resumed_until_it_is_dead(server: Server, tmp_path: Path) -> None:
-    db = str(tmp_path / "monitor.db")
-    process = multiprocessing.get_context("forkserver").Process(target=killed.main, args=(db, server.base_url))
+def test_a_run_that_another_process_executes_cannot_be_resumed_until_it_is_dead(
+    stub: Server, new_database: Callable[[], str]
+) -> None:
+    db = new_database()
+    process = multiprocessing.get_context("forkserver").Process(target=killed.main, args=(db, stub.base_url))
     process.start()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         time.sleep(0.01)
-        if Path(db).exists():
+        if has_begun(db):
             with Store.open(db) as store:
                 runs = store.runs()
             if runs:
@@ -121,11 +123,19 @@ def test_a_run_that_another_process_executes_cannot_be_resumed_until_it_is_dead(
     os.kill(process.pid or 0, signal.SIGSTOP)  # alive, and quiet while we look
     run_id = runs[0].start.run_id
     with pytest.raises(ConfigError, match=f"still being executed by process {process.pid}"):
-        monitor.resume_sync(run_id, **killed.arguments(db, server.base_url))
+        monitor.resume_sync(run_id, **killed.arguments(db, stub.base_url))
     process.kill()
     process.join()
-    result = monitor.resume_sync(run_id, **killed.arguments(db, server.base_url))
+    result = monitor.resume_sync(run_id, **killed.arguments(db, stub.base_url))
     assert result.outcome is Outcome.OK
+
+
+def has_begun(db: str) -> bool:
+    """Whether a run has come as far as its store."""
+    if not is_postgres(db):
+        return Path(db).exists()
+    with Database(db) as database:
+        return bool(database.rows("SELECT 1 FROM events LIMIT 1"))
 
 
 def kill_somewhere(  # noqa: PLR0917 - the parts of one scene
@@ -140,7 +150,7 @@ def kill_somewhere(  # noqa: PLR0917 - the parts of one scene
     process = processes.Process(target=killed.main, args=(db, base_url, run_id))
     process.start()
     deadline = time.monotonic() + 30
-    while not Path(db).exists() and process.is_alive() and time.monotonic() < deadline:
+    while not has_begun(db) and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.002)
     time.sleep(moments.uniform(0, 1.3 * took))
     process.kill()

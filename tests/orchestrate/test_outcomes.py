@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pysqlite3
 import pytest
 
 import monitor
@@ -28,6 +27,7 @@ from monitor.records import (
 )
 from monitor.settings import Settings
 from monitor.store import Store
+from tests.store.databases import Database
 from tests.stubs.openai_stub import OpenAIStub
 
 if TYPE_CHECKING:
@@ -505,14 +505,11 @@ def test_nothing_is_released_before_its_commit(desk: Desk, kind: str, tmp_path: 
         "    return answer.text\n"
     )
     Store.open(desk.db).close()
-    broken = pysqlite3.connect(desk.db)
-    broken.execute(
-        f"CREATE TRIGGER fault BEFORE INSERT ON events WHEN new.kind = '{kind}' "
-        "BEGIN SELECT RAISE(ABORT, 'the disk is gone'); END"
-    )
+    broken = Database(desk.db)
+    broken.refuse(kind)
     with pytest.raises(StoreError):
         desk.run(str(recipe), ScriptedModel(["secret"]), listener=lambda event: seen.append(event.kind))
-    broken.execute("DROP TRIGGER fault")
+    broken.allow()
     broken.close()
     from monitor.catalog import load_recipe
 
@@ -729,7 +726,7 @@ def test_a_provider_error_of_hostile_text_is_stored(desk: Desk) -> None:
 def test_a_recipe_that_cannot_be_called_is_told_before_anything_is_stored(desk: Desk, wild: str, name: str) -> None:
     with pytest.raises(RecipeError, match=f"recipe {name} takes a context, a task and options"):
         desk.run(f"{wild}:{name}", ScriptedModel(["unused"]))
-    assert not Path(desk.db).exists()
+    assert desk.stores_nothing()
 
 
 def test_a_listener_that_fails_costs_the_run_nothing(desk: Desk) -> None:
@@ -742,6 +739,7 @@ def test_a_listener_that_fails_costs_the_run_nothing(desk: Desk) -> None:
         assert store.runs()[0].state == "ok"
 
 
+@pytest.mark.usefixtures("default_database")
 @pytest.mark.parametrize("trust", ["trusted", "untrusted"])
 def test_a_tool_that_hangs_keeps_nobody_from_leaving(tmp_path: Path, trust: str) -> None:
     """In this process, and in one of its own."""
@@ -778,6 +776,7 @@ def test_a_tool_that_leaves_the_process_fails_and_leaks_no_key(
     assert "[key removed]" in str(desk.subcalls())
 
 
+@pytest.mark.sqlite("the name of its file is looked for")
 def test_settings_come_from_one_place(tmp_path: Path) -> None:
     settings = Settings(db=str(tmp_path / "elsewhere.db"), policies=[])
     result = monitor.run_sync(

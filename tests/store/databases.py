@@ -21,7 +21,8 @@ class Database:
     """
 
     def __init__(self, address: str) -> None:
-        if is_postgres(address):
+        self._is_server = is_postgres(address)
+        if self._is_server:
             self._connection: Any = psycopg.connect(address.replace("+psycopg", ""), autocommit=True)
             self.refusal: type[Exception] = psycopg.IntegrityError
         else:
@@ -36,13 +37,38 @@ class Database:
         """Run a statement in a transaction of its own."""
         self._connection.execute(statement)
 
+    def refuse(self, kind: str) -> None:
+        """Let the database fail whoever writes an event of this kind, until ``allow``."""
+        if self._is_server:
+            self.execute(
+                "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE EXCEPTION 'the disk is gone'; END $$"
+            )
+            self.execute(
+                f"CREATE TRIGGER fault BEFORE INSERT ON events FOR EACH ROW WHEN (new.kind = '{kind}') "
+                "EXECUTE FUNCTION fault()"
+            )
+        else:
+            self.execute(
+                f"CREATE TRIGGER fault BEFORE INSERT ON events WHEN new.kind = '{kind}' "
+                "BEGIN SELECT RAISE(ABORT, 'the disk is gone'); END"
+            )
+
+    def allow(self) -> None:
+        """Undo ``refuse``."""
+        self.execute("DROP FUNCTION fault CASCADE" if self._is_server else "DROP TRIGGER fault")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        self.close()
 
 
 def _plain(value: object) -> object:

@@ -19,13 +19,15 @@ from tests.store.processes import run_python, start_python
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
     from monitor.store.ledger import Ledger
 
 
 def leaf_indices(store: Store) -> list[int | None]:
     store.sequence()
     return sorted(
-        (event.leaf_index for run in store.runs() for event in store.events(run.start.run_id)), key=lambda leaf: leaf or 0
+        (event.leaf_index for run in store.runs() for event in store.events(run.start.run_id)),
+        key=lambda leaf: leaf or 0,
     )
 
 

@@ -84,7 +84,9 @@ class PostgresBackend:
         if not problem and version is not None and version < SCHEMA_VERSION:
             problem = f"{self.place}: schema {version}, and this monitor uses {SCHEMA_VERSION}"
         if not problem and not writable:
-            problem = f"{self.place}: the role of the URL may not write there; see docs/sharing.md for the rights it needs"
+            problem = (
+                f"{self.place}: the role of the URL may not write there; see docs/sharing.md for the rights it needs"
+            )
         return StoreFacts(
             url=self.url,
             engine="postgresql",

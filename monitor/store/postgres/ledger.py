@@ -28,8 +28,7 @@ _LOOK_SECONDS = 0.02
 _COMMIT_SECONDS = 2.0  # how long a commit that was sent may still take before its process is ended
 
 STATEMENTS = Statements.of(
-    "INSERT INTO events (run_id, span_id, seq, kind, at, canonical, leaf_hash) "
-    "SELECT %s, %s, %s, %s, %s, %s, %s WHERE",
+    "INSERT INTO events (run_id, span_id, seq, kind, at, canonical, leaf_hash) SELECT %s, %s, %s, %s, %s, %s, %s WHERE",
     mark="%s",
 )
 _BEGIN = (
@@ -47,15 +46,14 @@ _INSERT_NODES = (
     "SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING"
 )
 _FIND_ROW = "SELECT 1 FROM events WHERE run_id = %s AND span_id = %s AND seq = %s AND leaf_hash = %s"
-_END_LOST = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_xid = %s::xid8::xid"
-)
+_END_LOST = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_xid = %s::xid8::xid"
 
 
 class PostgresLedger(Ledger):
-    """A connection that appends to a server's database. It remembers nothing of texts from one transaction to the next:
+    """A connection that appends to a server's database.
 
-    another process may erase one. While a transaction is open none is erased: it holds the erasure lock, shared.
+    It remembers no text from one transaction to the next, for another process may erase one meanwhile. While a transaction
+    is open none is erased: it holds the erasure lock, shared.
     """
 
     def __init__(self, connection: Connection, on_commit: Callable[[], None]) -> None:
@@ -73,7 +71,7 @@ class PostgresLedger(Ledger):
 
     # ------------------------------------------------------------------------------------------ transactions
 
-    def begin(self, *, patience: float) -> None:  # noqa: ARG002 - writers do not wait for one another
+    def begin(self, *, patience: float) -> None:
         """Begin a transaction. Raises the driver's errors."""
         self._forget()
         cursor = self._connection.execute(_BEGIN)
@@ -216,7 +214,7 @@ class _Texts:
         self.found[hashlib.sha256(checked(text)).hexdigest()] = text
         return ""
 
-    def put_node(self, parent: str | None, payload: str) -> str:  # noqa: ARG002 - its hash depends on the commitments
+    def put_node(self, parent: str | None, payload: str) -> str:
         return "-"
 
 

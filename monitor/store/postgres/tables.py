@@ -70,9 +70,7 @@ _log = (
     .outerjoin_from(
         events,
         leaves,
-        and_(
-            leaves.c.run_id == events.c.run_id, leaves.c.span_id == events.c.span_id, leaves.c.seq == events.c.seq
-        ),
+        and_(leaves.c.run_id == events.c.run_id, leaves.c.span_id == events.c.span_id, leaves.c.seq == events.c.seq),
     )
     .subquery("log")
 )

@@ -87,7 +87,7 @@ class SqliteBackend:
         """Whether another connection held a lock for longer than this one may wait."""
         return library.is_busy(failure)
 
-    def is_lost(self, failure: Exception) -> bool:  # noqa: ARG002 - the protocol's
+    def is_lost(self, failure: Exception) -> bool:
         """Never: there is no connection to lose."""
         return False
 
