@@ -64,6 +64,9 @@ class Statements:
     if_step: str
     if_waiting: str
     next_run_seq: str
+    adopt_event: str
+    find_event: str
+    find_whole_text: str
 
     @classmethod
     def of(cls, insert_event: str, mark: str) -> Statements:
@@ -83,6 +86,9 @@ class Statements:
             if_waiting=f"{there} AND span_id = {mark} AND seq = {mark} AND kind IN ('judged', 'decided'))",
             next_run_seq=f"SELECT max(seq) + 1 FROM events WHERE run_id = {mark} AND span_id = {mark} AND EXISTS ("
             f"SELECT 1 FROM events WHERE run_id = {mark} AND span_id = {mark} AND {is_run})",
+            adopt_event=f"{insert_event} 1 = 1",
+            find_event=f"SELECT leaf_hash FROM events WHERE run_id = {mark} AND span_id = {mark} AND seq = {mark}",
+            find_whole_text=f"SELECT salt, body FROM texts WHERE commitment = {mark}",
         )
 
 
@@ -259,6 +265,50 @@ class Ledger(ABC):
             self._nodes[node_hash] = None
         keep_recent(self._nodes, node_hash)
         return node_hash
+
+    # ------------------------------------------------------------------------------- rows of another store, as they are
+
+    def adopt_text(self, commitment: str, sha256: str | None, salt: bytes | None, body: str | None) -> None:
+        """Add a text under the commitment that it has, unless it is there; one that was erased here stays erased.
+
+        The same text may be here under another commitment, by which the writer finds it. Then this one has no ``sha256``.
+        Raises ConflictError if another text is here under this commitment.
+        """
+        found = self._execute(self._sql.find_whole_text, (commitment,)).fetchone()
+        if found is not None:
+            if body is not None and found[1] is not None and (found[0], found[1]) != (salt, body):
+                raise ConflictError(
+                    f"text {commitment} is in the store already, and is another one; nothing was written"
+                )
+        elif not self._execute(self._sql.insert_text, (commitment, sha256, salt, body)).rowcount:
+            self._execute(self._sql.insert_text, (commitment, None, salt, body))
+
+    def adopt_node(self, node_hash: str, parent: str | None, payload: str) -> None:
+        """Add a message node, whose parent must be here, unless it is there."""
+        self._execute(self._sql.insert_node, (node_hash, parent, payload))
+
+    def adopt_event(self, row: tuple[str | int, ...]) -> bool:
+        """Add an event (run, span, seq, kind, at, canonical, leaf hash) unless it is there; say whether it was added.
+
+        Raises ConflictError if another event is in its place.
+        """
+        run_id, span_id, seq, *_, leaf_hash = row
+        found = self._execute(self._sql.find_event, (run_id, span_id, seq)).fetchone()
+        if found is not None and found[0] == leaf_hash:
+            return False
+        if found is not None:
+            raise ConflictError(f"event {run_id}/{span_id}/{seq} is in the store already, and is another one")
+        is_start = row[3] == "run_started"
+        try:
+            if is_start:
+                done = self._execute(self._sql.if_new_run, (*row, run_id)).rowcount
+            else:
+                done = self._execute(self._sql.adopt_event, row).rowcount
+        except self._integrity_error as exc:
+            raise ConflictError(f"event {run_id}/{span_id}/{seq} was stored by another process meanwhile") from exc
+        if not done:
+            raise ConflictError(f"run {run_id} is in the store already, and is another one")
+        return True
 
 
 def checked(text: str) -> bytes:

@@ -1,0 +1,368 @@
+"""Copy a store into another one, of the same or another database: byte for byte, again where needed, and verified.
+
+Events, message nodes, commitments and salts are copied as they are, so every hash stays what it was. What is there
+already and equal is skipped, so a copy that was interrupted is simply made again. What is there and differs ends the copy:
+the transaction it is found in is undone, and nothing more is written. Nothing of the target is ever changed or erased.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, func, select, text, tuple_
+from sqlmodel import SQLModel
+
+from monitor.errors import ConfigError, StoreError, StoreFormatError
+from monitor.store.codec import parse, references
+from monitor.store.ledger import leaf_hash_of
+from monitor.store.opening import locate
+from monitor.store.tables import MessageNodeRow, TextRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from sqlalchemy import Row
+    from sqlmodel import Session
+
+    from monitor.store.backend import Backend, Snapshots
+    from monitor.store.ledger import Ledger
+
+_EVENTS_AT_ONCE = 200
+_TEXTS_AT_ONCE = 50
+_KEYS_AT_ONCE = 300  # three parameters each: well below what any SQLite build allows
+_DIFFERENCES_SHOWN = 20
+_PAUSE_SECONDS = 0.1  # before a lost connection is made again
+_TEXTS = SQLModel.metadata.tables[str(TextRow.__tablename__)]
+_NODES = SQLModel.metadata.tables[str(MessageNodeRow.__tablename__)]
+_CHAINS = text("""
+    WITH RECURSIVE chain (node_hash, parent_hash, payload) AS (
+      SELECT node_hash, parent_hash, payload FROM message_nodes WHERE node_hash IN :heads
+      UNION
+      SELECT n.node_hash, n.parent_hash, n.payload FROM message_nodes AS n JOIN chain ON n.node_hash = chain.parent_hash
+    )
+    SELECT node_hash, parent_hash, payload FROM chain
+""").bindparams(bindparam("heads", expanding=True))
+
+
+@dataclass(slots=True)
+class CopyReport:
+    """What a copy did and found. ``source`` and ``target`` are URLs without passwords.
+
+    ``events`` are those of the source: ``copied`` now, or ``present`` before. ``texts`` are those they refer to, ``erased``
+    of them without a body in the target. The digests are SHA-256 over the leaf hashes of the source's events, in the order
+    of each of the two logs. ``differences`` are what the comparison at the end found, at most twenty of ``different``.
+    """
+
+    source: str
+    target: str
+    events: int = 0
+    copied: int = 0
+    present: int = 0
+    texts: int = 0
+    erased: int = 0
+    source_digest: str = ""
+    target_digest: str = ""
+    different: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the target holds all that the source holds, in the same order."""
+        return not self.different and self.source_digest == self.target_digest
+
+    def note(self, difference: str) -> None:
+        """Count a difference, and keep it if there are few."""
+        self.different += 1
+        if len(self.differences) < _DIFFERENCES_SHOWN:
+            self.differences.append(difference)
+
+
+def copy(
+    source_url: str, target_url: str, *, progress: Callable[[str, int, int], None], busy_seconds: float = 30.0
+) -> CopyReport:
+    """Copy the store at ``source_url`` into the one at ``target_url``, which is made where there is none; then compare.
+
+    ``progress`` is told of each step: ``copy`` or ``verify``, events done, events in all.
+
+    Events that are appended to the source meanwhile may or may not be copied; those that are, are compared too.
+
+    Raises:
+        ConfigError: a URL is wrong, or both are the same.
+        ConflictError: an event is in the target already, and differs. Nothing was written after it was found.
+        StoreFormatError: the source is damaged: a hash does not fit.
+        StoreError: a store cannot be read or written.
+    """
+    source, target = (locate(url, busy_seconds=busy_seconds) for url in (source_url, target_url))
+    if source.url == target.url:
+        raise ConfigError(f"{source.url}: a store is copied into another one, found the same twice")
+    source.prepare(create=False)
+    target.prepare(create=True)
+    with contextlib.suppress(StoreError):  # who may not write there copies what has no leaf yet as well
+        source.sequence()
+    report = CopyReport(source.url, target.url)
+    with (
+        contextlib.closing(source),
+        contextlib.closing(target),
+        contextlib.closing(source.snapshots()) as reading,
+        contextlib.closing(target.snapshots()) as comparing,
+        contextlib.closing(_Target(target, report)) as writing,
+    ):
+        total = _count(source, reading)
+        for batch in _batches(source, reading):
+            writing.add(batch)
+            report.events += len(batch.events)
+            progress("copy", report.events, max(total, report.events))
+        target.sequence()
+        _compare(source, reading, target, comparing, report, progress)
+    return report
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Some events in the order of the log, and all that they refer to, parents before children."""
+
+    events: Sequence[Row[Any]]
+    nodes: Sequence[tuple[str, str | None, str]]
+    texts: Sequence[tuple[str, str | None, bytes | None, str | None]]
+
+
+def _count(backend: Backend, snapshots: Snapshots) -> int:
+    with snapshots.session() as session:
+        return int(session.execute(select(func.count()).select_from(backend.log.table)).scalar_one())
+
+
+def _batches(backend: Backend, snapshots: Snapshots) -> Iterator[_Batch]:
+    """The events that have a leaf, in the order of the log, then those that have none yet; everything checked."""
+    log = backend.log.table
+    query = select(log).order_by(*backend.log.order)
+    last = -1
+    while True:
+        with snapshots.session() as session:
+            rows = session.execute(query.where(log.c.leaf_index > last).limit(_EVENTS_AT_ONCE)).all()
+            batch = _load(session, rows)
+        if not rows:
+            break
+        yield batch
+        last = rows[-1].leaf_index
+    with snapshots.session() as session:
+        pending = session.execute(query.where(log.c.leaf_index.is_(None))).all()
+    for some in _chunks(pending, _EVENTS_AT_ONCE):
+        with snapshots.session() as session:
+            batch = _load(session, some)
+        yield batch
+
+
+def _load(session: Session, rows: Sequence[Row[Any]]) -> _Batch:
+    commitments: set[str] = set()
+    heads: set[str] = set()
+    for row in rows:
+        texts, chains = references(_checked_event(row))
+        commitments |= texts
+        heads |= chains
+    nodes = _load_nodes(session, heads)
+    for _, _, payload in nodes:
+        commitments |= references(parse(payload))[0]
+    found = list(_load_texts(session, commitments))
+    if len(found) < len(commitments):
+        lost = commitments - {row[0] for row in found}
+        raise StoreFormatError(f"the source is damaged: an event commits to text {min(lost)}, which is not there")
+    for text_row in found:
+        _check_text(*text_row)
+    return _Batch(rows, nodes, found)
+
+
+def _checked_event(row: Row[Any]) -> dict[str, Any]:
+    """The parsed event, if its hash and its columns are those of its canonical text. Raises StoreFormatError."""
+    event = parse(row.canonical)
+    told = {name: event.get(name) for name in ("run_id", "span_id", "seq", "kind", "at")}
+    columns = {"run_id": row.run_id, "span_id": row.span_id, "seq": row.seq, "kind": row.kind, "at": row.at}
+    if leaf_hash_of(row.canonical) != row.leaf_hash or told != columns:
+        raise StoreFormatError(
+            f"the source is damaged: event {row.run_id}/{row.span_id}/{row.seq} is not what its hash says"
+        )
+    return event
+
+
+def _load_nodes(session: Session, heads: set[str]) -> list[tuple[str, str | None, str]]:
+    """The nodes of all histories that end in ``heads``, each after its parent. Raises StoreFormatError."""
+    found: dict[str, tuple[str, str | None, str]] = {}
+    for some in _chunks(sorted(heads), _KEYS_AT_ONCE):
+        found.update((row[0], tuple(row)) for row in session.connection().execute(_CHAINS, {"heads": some}))
+    for node_hash, parent, payload in found.values():
+        if hashlib.sha256(payload.encode()).hexdigest() != node_hash or parse(payload)["parent"] != parent:
+            raise StoreFormatError(f"the source is damaged: message node {node_hash} is not what its hash says")
+    ordered: dict[str, None] = {}
+    for head in heads:
+        chain = []
+        current: str | None = head
+        while current is not None and current not in ordered:
+            if current not in found:
+                raise StoreFormatError(f"the source is damaged: message node {current} is not there")
+            chain.append(current)
+            current = found[current][1]
+        ordered.update(dict.fromkeys(reversed(chain)))
+    return [found[node_hash] for node_hash in ordered]
+
+
+def _load_texts(
+    session: Session, commitments: Iterable[str]
+) -> Iterator[tuple[str, str | None, bytes | None, str | None]]:
+    for some in _chunks(sorted(commitments), _TEXTS_AT_ONCE):
+        columns = (_TEXTS.c.commitment, _TEXTS.c.sha256, _TEXTS.c.salt, _TEXTS.c.body)
+        for row in session.execute(select(*columns).where(_TEXTS.c.commitment.in_(some))):
+            yield (row.commitment, row.sha256, row.salt, row.body)
+
+
+def _check_text(commitment: str, sha256: str | None, salt: bytes | None, body: str | None) -> None:
+    """Raise StoreFormatError unless the commitment is to this text, or the text is erased whole."""
+    if body is None and salt is None and sha256 is None:
+        return
+    data = (body or "").encode()
+    fits = salt is not None and hmac.digest(salt, data, "sha256").hex() == commitment
+    if not fits or sha256 not in {None, hashlib.sha256(data).hexdigest()}:
+        raise StoreFormatError(f"the source is damaged: text {commitment} is not what its commitment says")
+
+
+# ------------------------------------------------------------------------------------------------------------ writing
+
+
+class _Target:
+    """Adds batches to a store, each in one transaction."""
+
+    def __init__(self, backend: Backend, report: CopyReport) -> None:
+        self._backend = backend
+        self._report = report
+        self._ledger: Ledger | None = None
+        self._nodes: set[str] = set()
+
+    def add(self, batch: _Batch) -> None:
+        """Add what of ``batch`` is not there. Raises StoreError: then nothing of it was written.
+
+        A connection that is lost is made again: what was committed all the same is found there.
+        """
+        deadline = time.monotonic() + self._backend.busy_seconds
+        while True:
+            try:
+                copied = self._try(batch)
+                break
+            except self._backend.errors as failure:
+                self.close()
+                if not self._backend.is_lost(failure) or time.monotonic() > deadline:
+                    raise self._backend.translate(failure) from failure
+                time.sleep(_PAUSE_SECONDS)
+        self._nodes.update(node[0] for node in batch.nodes)
+        self._report.copied += copied
+        self._report.present += len(batch.events) - copied
+
+    def _try(self, batch: _Batch) -> int:
+        """Add the batch in one transaction; return how many events were new."""
+        ledger = self._ledger = self._ledger or self._backend.connect()
+        ledger.begin(patience=self._backend.busy_seconds)
+        for text_row in batch.texts:
+            ledger.adopt_text(*text_row)
+        for node in batch.nodes:
+            if node[0] not in self._nodes:
+                ledger.adopt_node(*node)
+        columns = ("run_id", "span_id", "seq", "kind", "at", "canonical", "leaf_hash")
+        copied = sum(ledger.adopt_event(tuple(getattr(row, name) for name in columns)) for row in batch.events)
+        ledger.commit()
+        return copied
+
+    def close(self) -> None:
+        """Close the connection; what was not committed is undone."""
+        if self._ledger:
+            with contextlib.suppress(self._backend.errors):
+                self._ledger.close()
+            self._ledger = None
+
+
+# ---------------------------------------------------------------------------------------------------------- comparing
+
+
+def _compare(  # noqa: PLR0917 - the two sides and what is told
+    source: Backend,
+    reading: Snapshots,
+    target: Backend,
+    comparing: Snapshots,
+    report: CopyReport,
+    progress: Callable[[str, int, int], None],
+) -> None:
+    """Read everything again on both sides and compare it; every hash of the target is computed anew."""
+    in_source, places = hashlib.sha256(), []
+    done = 0
+    seen: set[str] = set()
+    for batch in _batches(source, reading):
+        for row in batch.events:
+            in_source.update(bytes.fromhex(row.leaf_hash))
+        with comparing.session() as session:
+            there = _find_events(session, target, batch.events)
+            for row in batch.events:
+                other = there.get((row.run_id, row.span_id, row.seq))
+                name = f"event {row.run_id}/{row.span_id}/{row.seq}"
+                if other is None:
+                    report.note(f"{name}: not in the target")
+                elif other.canonical != row.canonical or leaf_hash_of(other.canonical) != row.leaf_hash:
+                    report.note(f"{name}: differs")
+                else:
+                    places.append((other.leaf_index, row.leaf_hash))
+                    if other.leaf_index is None:
+                        report.note(f"{name}: has no leaf in the target yet")
+            _compare_nodes(session, batch, report)
+            _compare_texts(session, [row for row in batch.texts if row[0] not in seen], report)
+            seen.update(row[0] for row in batch.texts)
+        done += len(batch.events)
+        progress("verify", done, max(done, report.events))
+    in_target = hashlib.sha256()
+    for _, leaf_hash in sorted(places, key=lambda place: (place[0] is None, place[0] or 0)):
+        in_target.update(bytes.fromhex(leaf_hash))
+    report.source_digest, report.target_digest = in_source.hexdigest(), in_target.hexdigest()
+
+
+def _find_events(session: Session, backend: Backend, rows: Sequence[Row[Any]]) -> dict[tuple[str, str, int], Row[Any]]:
+    log = backend.log.table
+    found: dict[tuple[str, str, int], Row[Any]] = {}
+    for some in _chunks([(row.run_id, row.span_id, row.seq) for row in rows], _KEYS_AT_ONCE):
+        query = select(log).where(tuple_(log.c.run_id, log.c.span_id, log.c.seq).in_(some))
+        found.update(((row.run_id, row.span_id, row.seq), row) for row in session.execute(query))
+    return found
+
+
+def _compare_nodes(session: Session, batch: _Batch, report: CopyReport) -> None:
+    there: dict[str, tuple[str | None, str]] = {}
+    for some in _chunks([node[0] for node in batch.nodes], _KEYS_AT_ONCE):
+        query = select(_NODES.c.node_hash, _NODES.c.parent_hash, _NODES.c.payload).where(_NODES.c.node_hash.in_(some))
+        there.update((row[0], (row[1], row[2])) for row in session.execute(query))
+    for node_hash, parent, payload in batch.nodes:
+        if there.get(node_hash) != (parent, payload):
+            report.note(f"message node {node_hash}: differs or is not in the target")
+
+
+def _compare_texts(
+    session: Session, texts: Sequence[tuple[str, str | None, bytes | None, str | None]], report: CopyReport
+) -> None:
+    there = {row[0]: row for row in _load_texts(session, [row[0] for row in texts])}
+    for commitment, _, salt, body in texts:
+        report.texts += 1
+        other = there.get(commitment)
+        if other is None:
+            report.note(f"text {commitment}: not in the target")
+            continue
+        report.erased += other[3] is None
+        if other[3] is None:
+            continue  # erased there: a copy never brings a text back
+        if body is None:
+            report.note(f"text {commitment}: erased in the source and not in the target")
+        elif (other[2], other[3]) != (salt, body):
+            report.note(f"text {commitment}: differs")
+
+
+def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
