@@ -122,7 +122,12 @@ class Settings(BaseSettings):
     )
 
     config: Path | None = Field(default=None, description="another settings file than the nearest monitor.toml")
-    db: str = Field(default="sqlite:///monitor.db", min_length=1, description="where runs are stored: URL or path")
+    db: str = Field(
+        default="sqlite:///monitor.db",
+        min_length=1,
+        repr=False,  # a URL may hold a password
+        description="where runs are stored: URL or path",
+    )
     model: str = Field(default="embedded", min_length=1, description="`embedded`, an alias, or provider:name")
     policies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)] = Field(
         default=("core",), description="policy packs, by name or path"
@@ -214,9 +219,10 @@ def _anchor(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     anchored = dict(table)
     db, cache, policies = table.get("db"), table.get("cache"), table.get("policies")
     if isinstance(db, str) and db:
-        scheme, separator, rest = db.rpartition(":///")
-        if separator or "://" not in db:
-            anchored["db"] = f"{scheme}{separator}{from_folder(rest)}"
+        if db.startswith("sqlite:///"):
+            anchored["db"] = f"sqlite:///{from_folder(db.removeprefix('sqlite:///'))}"
+        elif "://" not in db:
+            anchored["db"] = from_folder(db)
     if isinstance(cache, str):
         anchored["cache"] = from_folder(cache)
     if isinstance(policies, list) and all(isinstance(name, str) for name in policies):

@@ -44,7 +44,7 @@ def pending(*, db: Db = None, config: Config = None, json_output: Json = False) 
     Runs that ended for good are left out: nothing of them waits any more.
     """
     from monitor.orchestrate import deciding
-    from monitor.store import Store
+    from monitor.store import Store, without_password
 
     settings = load_settings(config=config, db=db)
     with Store.open(settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
@@ -53,7 +53,7 @@ def pending(*, db: Db = None, config: Config = None, json_output: Json = False) 
         emit_json("monitor.pending/1", {"pending": [_pending_json(item) for item in waiting]})
         return
     if not waiting:
-        sys.stdout.write(f"nothing waits for a decision in {settings.db}\n")
+        sys.stdout.write(f"nothing waits for a decision in {without_password(settings.db)}\n")
         return
     console = stdout()
     for item in waiting:

@@ -14,7 +14,9 @@ from monitor.settings import Settings, nearest
 
 __all__ = ["Budget", "Config", "Db", "Json", "load_settings", "parse_budget", "parse_options"]
 
-Db = Annotated[str | None, typer.Option("--db", metavar="URL", help="Database: a path or sqlite:///PATH.")]
+Db = Annotated[
+    str | None, typer.Option("--db", metavar="URL", help="Database: a path, sqlite:///PATH or postgresql+psycopg://…")
+]
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings file instead of the nearest monitor.toml.")
 ]

@@ -208,8 +208,10 @@ async def _ended_by_signals(coroutine: "Coroutine[Any, Any, RunResult]") -> "Run
 
 
 def db_flag(db: str | None) -> str:
-    """Return ``--db`` as it was given, for a command line that is suggested."""
-    return f" --db {db}" if db else ""
+    """Return ``--db`` as it was given, a password aside, for a command line that is suggested."""
+    from monitor.store import without_password
+
+    return f" --db {without_password(db)}" if db else ""
 
 
 def _report(result: "RunResult", progress: Progress, db: str | None, *, json_output: bool, quiet: bool) -> None:

@@ -167,7 +167,7 @@ def list_runs(
     json_output: Json = False,
 ) -> None:
     """List stored runs, the newest first."""
-    from monitor.store import Store
+    from monitor.store import Store, without_password
 
     settings = load_settings(config=config, db=db)
     with Store.open(settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
@@ -176,7 +176,7 @@ def list_runs(
         emit_json("monitor.runs/1", {"runs": [_listed(run) for run in runs]})
         return
     if not runs:
-        sys.stdout.write(f"no runs in {settings.db}\n")
+        sys.stdout.write(f"no runs in {without_password(settings.db)}\n")
         return
     table = Table(
         "run", "started", "state", "verdict", "calls", "recipe", "model", "task", box=None, header_style="dim"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from monitor.errors import StoreError
     from monitor.store.facts import StoreFacts
     from monitor.store.ledger import Ledger
+    from monitor.store.upgrading import Backup
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,14 @@ class Backend(Protocol):
 
     def pending_leaves(self) -> int:
         """Return how many committed events have no leaf yet. Raises StoreError."""
+        ...
+
+    def backup(self, stamp: str) -> Backup:
+        """Make a backup whose name has ``stamp`` in it, and compare it. Raises StoreError."""
+        ...
+
+    def upgrade(self, *, target: str = "head") -> None:
+        """Run the missing migrations up to ``target``, in one transaction. Raises StoreError."""
         ...
 
     def close(self) -> None:

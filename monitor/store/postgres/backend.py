@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from monitor.errors import StoreError
     from monitor.store.postgres.connection import Connection
+    from monitor.store.upgrading import Backup
 
 _READING_SECONDS = 60.0  # the least that a question may take: long ones are no failure
 _WRITABLE = (
@@ -120,6 +121,17 @@ class PostgresBackend:
         """Return how many committed events have no leaf yet. Raises StoreError."""
         with self._asking() as connection:
             return count_pending(connection)
+
+    def backup(self, stamp: str) -> Backup:
+        """Make a backup in the working directory, and compare it. Raises StoreError."""
+        from monitor.store.postgres.backup import back_up  # noqa: PLC0415 - needed for this alone
+
+        with self._asking() as connection:
+            return back_up(connection, self.address, stamp)
+
+    def upgrade(self, *, target: str = "head") -> None:
+        """Run the missing migrations up to ``target``, in one transaction. Raises StoreError."""
+        schema.upgrade(self.address, busy_seconds=self.busy_seconds, target=target)
 
     def close(self) -> None:
         """Sequence what was committed, and end the sequencer. Safe to call twice."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import FromClause
 
     from monitor.errors import StoreError
+    from monitor.store.upgrading import Backup
 
 _EVENTS: FromClause = SQLModel.metadata.tables[str(EventRow.__tablename__)]
 _LOG = Log(_EVENTS, (_EVENTS.c.leaf_index,), (_EVENTS.c.leaf_index.desc(),))
@@ -79,6 +80,16 @@ class SqliteBackend:
     def pending_leaves(self) -> int:
         """Return 0, for the same reason."""
         return 0
+
+    def backup(self, stamp: str) -> Backup:
+        """Make a backup beside the file, and compare it. Raises StoreError."""
+        from monitor.store.sqlite.backup import back_up  # noqa: PLC0415 - needed for this alone
+
+        return back_up(self.path, stamp, busy_seconds=self.busy_seconds)
+
+    def upgrade(self, *, target: str = "head") -> None:
+        """Run the missing migrations up to ``target``, in one transaction. Raises StoreError."""
+        schema.upgrade(self.path, busy_seconds=self.busy_seconds, target=target)
 
     def close(self) -> None:
         """Do nothing: the backend itself holds nothing."""
