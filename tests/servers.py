@@ -46,6 +46,10 @@ class Server:
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
 
+    @property
+    def port(self) -> int:
+        return self._url.port or 5432
+
     def url(self, database: str, **changes: Any) -> str:
         """The URL of a database of this server."""
         return self._url.set(database=database, **changes).render_as_string(hide_password=False)
@@ -109,10 +113,6 @@ class OwnServer(Server):
         self._port = _free_port()
         super().__init__(f"postgresql+psycopg://monitor@127.0.0.1:{self._port}/postgres")
         self.start()
-
-    @property
-    def port(self) -> int:
-        return self._port
 
     def start(self) -> None:
         """Start it and wait until it answers."""
