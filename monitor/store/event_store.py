@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from typing import TYPE_CHECKING, Self
 
@@ -32,7 +33,7 @@ class Store:
         writer = Writer(backend)
         self._submit = writer.submit
         self._append_sync = writer.append_sync
-        self._stop = weakref.finalize(self, _stop, writer, backend)
+        self._stop = weakref.finalize(self, _stop, os.getpid(), writer, backend, self._reader)
 
     @classmethod
     def open(cls, url: str, *, busy_seconds: float = 30.0, create: bool = True) -> Self:
@@ -147,7 +148,6 @@ class Store:
     def close(self) -> None:
         """Write what was accepted, then let go of the database. Safe to call twice."""
         self._stop()
-        self._reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -161,6 +161,8 @@ class Store:
         return f"Store({self.url!r})"
 
 
-def _stop(writer: Writer, backend: Backend) -> None:
-    writer.stop()
-    backend.close()
+def _stop(process: int, writer: Writer, backend: Backend, reader: Reader) -> None:
+    if os.getpid() == process:  # what a forked child has of it is the parent's
+        writer.stop()
+        backend.close()
+        reader.close()

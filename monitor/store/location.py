@@ -28,6 +28,10 @@ def without_password(url: str) -> str:
     before, at, after = rest.rpartition("@")
     user, colon, _ = before.partition(":")
     rest = (f"{user}:***" if colon else before) + at + after
+    if not at:  # a port that is no number may be a password whose host was forgotten
+        host, colon, port = rest.partition("/")[0].rpartition(":")
+        if colon and not port.isdigit() and not port.endswith("]"):
+            rest = f"{host}:***"
     address, question, query = rest.partition("?")
     parts = [
         f"{name}=***" if "password" in name.lower() else f"{name}{equals}{value}"

@@ -19,8 +19,8 @@ How = Literal["before", "half", "race", "after", "freeze"]
 class Cut:
     """Which message of the client's to cut at (0 is the one that begins the transaction), and how.
 
-    ``before`` it is forwarded; ``half`` of it is; ``race``: at once when it was forwarded; ``after`` the server has answered
-    it, and without forwarding the answer; ``freeze``: it is forwarded, and nothing comes back, nor any end.
+    ``before`` it is forwarded; ``half`` of it is; ``race``: at once when it was forwarded; ``after`` the server has
+    answered it, and without forwarding the answer; ``freeze``: it is forwarded, and nothing comes back, nor any end.
     """
 
     message: int
