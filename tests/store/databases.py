@@ -33,6 +33,11 @@ class Database:
         """The rows of a query, PostgreSQL's exact numbers as plain ones."""
         return [tuple(_plain(value) for value in row) for row in self._connection.execute(query).fetchall()]
 
+    def table(self, query: str) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        """The names of a query's columns, and its rows as they are."""
+        cursor = self._connection.execute(query)
+        return tuple(column[0] for column in cursor.description), cursor.fetchall()
+
     def execute(self, statement: str) -> None:
         """Run a statement in a transaction of its own."""
         self._connection.execute(statement)
