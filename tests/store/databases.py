@@ -42,6 +42,15 @@ class Database:
         """Run a statement in a transaction of its own."""
         self._connection.execute(statement)
 
+    def lift_triggers(self, table: str) -> None:
+        """Take away what keeps a table as it is, as only its owner can."""
+        if self._is_server:
+            self.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+            return
+        query = f"SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = '{table}'"
+        for (name,) in self.rows(query):
+            self.execute(f"DROP TRIGGER {name}")
+
     def refuse(self, kind: str) -> None:
         """Let the database fail whoever writes an event of this kind, until ``allow``."""
         if self._is_server:
