@@ -1,5 +1,6 @@
 # make demo     see it work: set up, fetch the embedded model, run a real task, show what was stored
-# make test     all checks and tests, and a smoke test of the wheel
+# make test     all checks and tests, those of PostgreSQL included, and a smoke test of the wheel
+# make test-postgres   the whole suite on a PostgreSQL server that the tests start (or on that of MONITOR_DB)
 # make probes   torch (CPU build) for activation probes, where it can be had
 #
 # Every step leaves a stamp in .venv, so that the second time is quick. PYTHON=python3.12 chooses another Python.
@@ -10,8 +11,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := -c constraints.txt
+SERVER := $(or $(filter postgres%,$(MONITOR_DB)),postgresql+psycopg://)
 
-.PHONY: help demo test probes clean
+.PHONY: help demo test test-postgres probes clean
 .NOTPARALLEL:
 
 help:
@@ -60,7 +62,11 @@ test: $(VENV)/.dev $(VENV)/.weights
 	@echo "test: imports";        $(BIN)/lint-imports
 	@echo "test: generated docs"; $(BIN)/cog --check docs/cli.md docs/policies.md
 	@echo "test: pytest";         $(BIN)/pytest -q -n 2
+	@echo "test: pytest on PostgreSQL"; MONITOR_DB=$(SERVER) $(BIN)/pytest -q -n 2 -m "store and not embedded"
 	@echo "test: the wheel";      scripts/smoke_wheel.sh $(BIN)/python
+
+test-postgres: $(VENV)/.dev $(VENV)/.weights
+	@MONITOR_DB=$(SERVER) $(BIN)/pytest -q -n 2
 
 probes: $(VENV)/.embedded
 	@scripts/install_torch.sh $(BIN)/python

@@ -140,7 +140,7 @@ class Settings(BaseSettings):
         default="landlock", description="what confines the tools of untrusted roles: `landlock`, `process` or `none`"
     )
     cache: Path | None = Field(default=None, description="folder of the embedded model's weights")
-    busy_seconds: float = Field(default=30.0, gt=0, le=3600, description="how long to wait for a locked database")
+    busy_seconds: float = Field(default=30.0, gt=0, le=3600, description="how long to wait for a lock or a lost server")
     models: dict[str, Annotated[dict[str, Any], BeforeValidator(_hide_keys)]] = Field(
         default_factory=dict, description="aliases: a table of settings for each name"
     )

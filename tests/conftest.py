@@ -96,8 +96,10 @@ def _ours() -> list[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On PostgreSQL, skip what is about SQLite's own file."""
+    """Mark what stores something; on PostgreSQL, skip what is about SQLite's own file."""
     for item in items:
+        if "new_database" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.store)
         marker = item.get_closest_marker("sqlite")
         if POSTGRES and marker:
             item.add_marker(pytest.mark.skip(reason=f"only for SQLite: {marker.args[0]}"))

@@ -104,12 +104,11 @@ class OwnServer(Server):
         self._settings = _SMALL if durable else _SMALL + _OFF
         self._user = _other_user() if os.geteuid() == 0 else None
         self.folder = Path(tempfile.mkdtemp(prefix="monitor-postgres-"))
+        self._log = self.folder / "log"
         if self._user:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
         command = [initdb, "-D", f"{self.folder}/data", "-U", "monitor", "-A", "trust", "-E", "UTF8", "--no-locale"]
-        made = self._popen([*command, "--no-sync"])
-        output = made.communicate(timeout=120)[0]
-        assert made.returncode == 0, output
+        assert self._popen([*command, "--no-sync"]).wait(timeout=120) == 0, self._said()
         self._port = _free_port()
         super().__init__(f"postgresql+psycopg://monitor@127.0.0.1:{self._port}/postgres")
         self.start()
@@ -119,37 +118,46 @@ class OwnServer(Server):
         options = [part for setting in self._settings for part in ("-c", setting)]
         command = [str(self._postgres), "-D", f"{self.folder}/data", "-p", str(self._port), *options]
         self._process = self._popen(command)
+        # Should this process be killed, its end of the pipe closes, and the server is ended all the same.
+        self._watch = self._popen(["sh", "-c", f"read _; kill -QUIT {self._process.pid}"], stdin=subprocess.PIPE)
         deadline = time.monotonic() + 60
         while True:
             try:
                 self.connect().close()
                 return
             except psycopg.OperationalError:
-                assert self._process.poll() is None, self._process.communicate()[0]
+                assert self._process.poll() is None, self._said()
                 assert time.monotonic() < deadline, "the server does not start"
                 time.sleep(0.02)
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
         """End it: at once, as after a crash (SIGQUIT), or having cut off its clients (SIGINT)."""
         self._process.send_signal(how)
-        self._process.communicate(timeout=60)
+        self._process.wait(timeout=60)
+        self._watch.kill()
+        self._watch.communicate()
 
     def close(self) -> None:
         self.stop()
         shutil.rmtree(self.folder)
 
-    def _popen(self, command: list[str]) -> subprocess.Popen[str]:
+    def _popen(self, command: list[str], *, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         who: dict[str, Any] = {"user": self._user.pw_uid, "group": self._user.pw_gid} if self._user else {}
-        return subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=self.folder,
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
-            start_new_session=True,  # Ctrl-C ends the tests, and they end the server
-            **who,
-        )
+        with self._log.open("a") as log:  # a pipe that nobody reads fills up, and stops the server
+            return subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=log,
+                stderr=log,
+                text=True,
+                cwd=self.folder,
+                env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+                start_new_session=True,  # Ctrl-C ends the tests, and they end the server
+                **who,
+            )
+
+    def _said(self) -> str:
+        return self._log.read_text(errors="replace")
 
 
 def _other_user() -> pwd.struct_passwd:

@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
 
 
 def status(*, address: Db = None, config: Config = None, json_output: Json = False) -> None:
-    """Say what the database is, its schema, and how many events have no place in the Merkle log yet.
+    """Say what the database is, its schema, and how many leaves are pending.
+
+    A leaf is an event's place in the Merkle log; an event that is committed and has none yet is pending.
 
     Nothing is changed. Exit code 6 if it cannot be read or written.
     """
@@ -88,7 +90,9 @@ def upgrade(
     no_backup: NoBackup = False,
     json_output: Json = False,
 ) -> None:
-    """Bring the database to this version's schema, having made a backup of it and compared the two.
+    """Bring the database to this version's schema; a backup comes first.
+
+    The backup is read back, and its hashes are compared with those of the database.
 
     A file's backup is made by SQLite and lies beside it; that of a PostgreSQL database is made by pg_dump and lies in the
     working directory.
@@ -115,7 +119,7 @@ def upgrade(
 
 
 def copy(source: Source, target: Target, *, config: Config = None, json_output: Json = False) -> None:
-    """Copy a store into another one, between any two databases, and compare the two by their hashes.
+    """Copy a store into another one, and compare the two by their hashes.
 
     What is there already is skipped, so a copy that was interrupted is made again. Nothing of TO is changed or erased. Exit
     code 1 if the two differ in the end; 6 if an event of TO differs from one of FROM: then nothing more is written.
