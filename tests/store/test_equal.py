@@ -58,7 +58,7 @@ VIEWS = {
     "subcalls": "run_id, span_id",
     "findings": "run_id, span_id, finding",
     "decisions": "run_id, span_id, seq",
-    "review_queue": "run_id, span_id, queued_at",
+    "review_queue": "leaf_index",
     "leaves": "leaf_index",
 }
 OF_RUNS = ("suspend", "resume", "end", "queue")
