@@ -112,13 +112,14 @@ def copy(
         contextlib.closing(target.snapshots()) as comparing,
         contextlib.closing(_Target(target, report)) as writing,
     ):
-        total = _count(source, reading)
+        total, copied = _count(source, reading), _Extent()
         for batch in _batches(source, reading):
             writing.add(batch)
+            copied.add(batch.events)
             report.events += len(batch.events)
             progress("copy", report.events, max(total, report.events))
         target.sequence()
-        _compare(source, reading, target, comparing, report, progress)
+        _compare(source, reading, target, comparing, copied, report, progress)
     return report
 
 
@@ -134,27 +135,53 @@ class _Batch:
     texts: Sequence[tuple[str, str | None, bytes | None, str | None]]
 
 
+class _Extent:
+    """Which events were copied: those up to some leaf, and some that had no leaf yet."""
+
+    def __init__(self) -> None:
+        self._last = -1
+        self._pending: set[tuple[str, str, int]] = set()
+
+    def add(self, rows: Sequence[Row[Any]]) -> None:
+        """Note that ``rows`` were copied."""
+        for row in rows:
+            if row.leaf_index is None:
+                self._pending.add((row.run_id, row.span_id, row.seq))
+            else:
+                self._last = max(self._last, row.leaf_index)
+
+    def of(self, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+        """Those of ``rows`` that were copied; by now they may have a leaf."""
+        return [
+            row
+            for row in rows
+            if (row.leaf_index is not None and row.leaf_index <= self._last)
+            or (row.run_id, row.span_id, row.seq) in self._pending
+        ]
+
+
 def _count(backend: Backend, snapshots: Snapshots) -> int:
     with snapshots.session() as session:
         return int(session.execute(select(func.count()).select_from(backend.log.table)).scalar_one())
 
 
-def _batches(backend: Backend, snapshots: Snapshots) -> Iterator[_Batch]:
+def _batches(backend: Backend, snapshots: Snapshots, *, within: _Extent | None = None) -> Iterator[_Batch]:
     """The events that have a leaf, in the order of the log, then those that have none yet; everything checked."""
+    chosen: Callable[[Sequence[Row[Any]]], Sequence[Row[Any]]] = within.of if within else lambda rows: rows
     log = backend.log.table
     query = select(log).order_by(*backend.log.order)
     last = -1
     while True:
         with snapshots.session() as session:
             rows = session.execute(query.where(log.c.leaf_index > last).limit(_EVENTS_AT_ONCE)).all()
-            batch = _load(session, rows)
+            batch = _load(session, chosen(rows))
         if not rows:
             break
         yield batch
         last = rows[-1].leaf_index
     with snapshots.session() as session:
         pending = session.execute(query.where(log.c.leaf_index.is_(None))).all()
-    for some in _chunks(pending, _EVENTS_AT_ONCE):
+    for some in _chunks(chosen(pending), _EVENTS_AT_ONCE):
         with snapshots.session() as session:
             batch = _load(session, some)
         yield batch
@@ -292,6 +319,7 @@ def _compare(  # noqa: PLR0917 - the two sides and what is told
     reading: Snapshots,
     target: Backend,
     comparing: Snapshots,
+    copied: _Extent,
     report: CopyReport,
     progress: Callable[[str, int, int], None],
 ) -> None:
@@ -299,7 +327,7 @@ def _compare(  # noqa: PLR0917 - the two sides and what is told
     in_source, places = hashlib.sha256(), []
     done = 0
     seen: set[str] = set()
-    for batch in _batches(source, reading):
+    for batch in _batches(source, reading, within=copied):
         for row in batch.events:
             in_source.update(bytes.fromhex(row.leaf_hash))
         with comparing.session() as session:
