@@ -13,7 +13,7 @@ from monitor.canonical import canonical_text, parse_json
 from monitor.errors import ConfigError
 from monitor.orchestrate.confinement import Toolbox, stronger
 from monitor.orchestrate.process import is_alive, owner_of, this_process
-from monitor.store.location import parse_url
+from monitor.store.location import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 SCRIPTED = "scripted:"
 
-_SIDE_FILES = ("-wal", "-shm", "-journal")
-"""What SQLite writes beside a database, see https://sqlite.org/tempfiles.html."""
 
 ACTIVE: set[str] = set()
 """The runs that this process is executing now."""
@@ -101,8 +99,7 @@ def toolbox(settings: Settings, db: str, start: RunStart) -> Toolbox:
     They have at least as much around them as the run's record says.
     """
     recorded = parse_json(start.options).get("tool_isolation", settings.tool_isolation)
-    store = parse_url(db).resolve()
-    hidden = [store, *(store.with_name(store.name + tail) for tail in _SIDE_FILES)]
+    hidden = [path.resolve() for path in files_of(db)]
     hidden += [catalog.shipped("policy").resolve(), *(catalog.find("policy", pack) for pack in start.policies)]
     hidden += [settings.config_file.resolve()] if settings.config_file else []
     return Toolbox(stronger(settings.tool_isolation, recorded), frozenset(hidden))

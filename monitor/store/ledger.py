@@ -301,9 +301,9 @@ class Ledger(ABC):
         is_start = row[3] == "run_started"
         try:
             if is_start:
-                done = self._execute(self._sql.if_new_run, (*row, run_id)).rowcount
+                done = self._add(self._sql.if_new_run, row, (run_id,))
             else:
-                done = self._execute(self._sql.adopt_event, row).rowcount
+                done = self._add(self._sql.adopt_event, row, ())
         except self._integrity_error as exc:
             raise ConflictError(f"event {run_id}/{span_id}/{seq} was stored by another process meanwhile") from exc
         if not done:

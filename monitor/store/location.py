@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from monitor.errors import ConfigError, StoreUnavailableError
 
@@ -58,6 +59,21 @@ def parse_url(url: str) -> Path:
     if not text or text == ":memory:" or "\0" in text:
         raise ConfigError(f"a store needs a file of its own, found {url!r}; write a path or sqlite:///path/monitor.db")
     return Path(text).expanduser().absolute()
+
+
+def files_of(url: str) -> tuple[Path, ...]:
+    """Return the files in which the store at ``url`` is, or the way into it: none of them is for anybody else to read.
+
+    For a file, these are it and what SQLite puts beside it; for a server, where libpq looks for passwords and keys. They
+    need not exist. Raises ConfigError as ``parse_url`` does.
+    """
+    if not is_postgres(url):
+        path = parse_url(url).resolve()
+        return (path, *(path.with_name(path.name + tail) for tail in ("-wal", "-shm", "-journal")))
+    named = dict(part.partition("=")[::2] for part in url.partition("?")[2].split("&"))
+    homes = {"passfile": "~/.pgpass", "sslkey": "~/.postgresql/postgresql.key", "servicefile": "~/.pg_service.conf"}
+    found = (unquote(named.get(name) or os.environ.get(f"PG{name.upper()}") or home) for name, home in homes.items())
+    return tuple(Path(path).expanduser().absolute() for path in found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from tests.orchestrate.conftest import RECIPES, Desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from monitor.records import Event, Observation
     from monitor.settings import ToolIsolation
@@ -34,8 +33,9 @@ needs_landlock = pytest.mark.skipif(not _has_landlock(), reason="this kernel has
 
 
 @pytest.fixture
-def attempt(tmp_path: Path) -> Callable[..., Observation]:
+def attempt(new_database: Callable[[], str]) -> Callable[..., Observation]:
     """Have an untrusted role call one tool; returns the tool subcall's observation, and sees that the run went on."""
+    db = new_database()
 
     def call(
         tool: str,
@@ -44,7 +44,7 @@ def attempt(tmp_path: Path) -> Callable[..., Observation]:
         listener: Callable[[Event], None] | None = None,
         **arguments: Any,
     ) -> Observation:
-        desk = Desk(tmp_path)
+        desk = Desk(db)
         asked = Reply(tool_calls=(ToolCall(id="1", name=tool, arguments=json.dumps(arguments)),))
         model = ScriptedModel([asked, "went on"])
         settings = Settings(db=desk.db, tool_isolation=isolation)

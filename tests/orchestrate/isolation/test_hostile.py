@@ -20,7 +20,6 @@ from monitor.models.scripted import Reply, ScriptedModel
 from monitor.records import Limits, Outcome, ToolCall
 from monitor.settings import Settings
 from monitor.store import Store
-from tests.orchestrate.conftest import Desk
 from tests.orchestrate.isolation.conftest import INTRUDER, needs_landlock
 from tests.orchestrate.recipes import intruder
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from monitor.records import Observation
     from monitor.settings import ToolIsolation
+    from tests.orchestrate.conftest import Desk
 
     Attempt = Callable[..., Observation]
 
@@ -40,6 +40,7 @@ def refused(seen: Observation, why: str = "PermissionError") -> bool:
     return seen.outcome is Outcome.FAILED and seen.error is not None and why in seen.error.message
 
 
+@pytest.mark.sqlite("the file of the store is what the tool tries to open")
 def test_neither_store_nor_policies_nor_keys_can_be_opened(tmp_path: Path) -> None:
     """A whole run by the command, with a key in its environment and one in its settings; the tool tries all of them."""
     pack = tmp_path / "house.yaml"
@@ -68,6 +69,7 @@ def test_neither_store_nor_policies_nor_keys_can_be_opened(tmp_path: Path) -> No
     assert KEY in intruder.read(str(settings))
 
 
+@pytest.mark.sqlite("the file of the store is what the tool tries to open")
 def test_the_wal_of_a_store_in_use_cannot_be_opened(attempt: Attempt, tmp_path: Path) -> None:
     wal, read = tmp_path / "monitor.db-wal", list[bytes]()
     assert refused(attempt("read", path=str(wal), listener=lambda _: read.append(wal.read_bytes())))
@@ -140,9 +142,8 @@ def test_a_flood_instead_of_an_answer_is_a_failure(attempt: Attempt, isolation: 
 
 
 @pytest.mark.parametrize("isolation", ["landlock", "process"])
-def test_a_tool_that_outlives_its_deadline_is_killed(tmp_path: Path, isolation: ToolIsolation) -> None:
+def test_a_tool_that_outlives_its_deadline_is_killed(desk: Desk, isolation: ToolIsolation) -> None:
     """It ignores what can be ignored. The run ends as out of budget, and the process and its folder are gone."""
-    desk = Desk(tmp_path)
     asked = Reply(tool_calls=(ToolCall(id="1", name="stay", arguments='{"path": "pid"}'),))
     settings = Settings(db=desk.db, tool_isolation=isolation)
     before = set(Path(os.environ.get("TMPDIR", "/tmp")).glob("monitor-tool-*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from monitor.errors import ConfigError, StoreError, StoreFormatError, StoreUnava
 from monitor.models.scripted import ScriptedModel
 from monitor.settings import Settings
 from monitor.store import Store, inspect, without_password
+from monitor.store.location import files_of
 from monitor.store.opening import locate
 from monitor.store.postgres.address import parse_address
 from monitor.store.postgres.schema import VERSION_TABLE
@@ -135,6 +137,14 @@ def test_what_is_not_there_is_said(server: Server, name: str) -> None:
     for url in ("postgresql://host", "postgresql+psycopg://", "postgresql://[::1/x", "postgresql://h:port/x"):
         with pytest.raises(ConfigError):
             locate(url)
+
+
+def test_the_way_into_a_server_is_nobody_elses_to_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tools of untrusted roles are kept away from these files, as from the file of a store."""
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "passwords"))
+    named = files_of("postgresql://host/db?sslkey=/keys/a%20key.pem&x=1")
+    home = Path.home()
+    assert named == (tmp_path / "passwords", Path("/keys/a key.pem"), home / ".pg_service.conf")
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "postgres"])
