@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from monitor.errors import ConfigError, MissingExtraError
@@ -22,9 +21,11 @@ def locate(url: str, *, busy_seconds: float = DEFAULT_BUSY_SECONDS) -> Backend:
     """Return the backend of ``url``; nothing is opened. Raises ConfigError, MissingExtraError among them."""
     if not is_postgres(url):
         return SqliteBackend(parse_url(url), busy_seconds=busy_seconds)
-    if find_spec("psycopg") is None:
-        raise MissingExtraError("psycopg, which reaches PostgreSQL,", "postgres")
-    from monitor.store.postgres import PostgresBackend  # noqa: PLC0415 - psycopg is optional, and slow to import
+    try:
+        import psycopg  # noqa: F401, PLC0415 - optional, and slow to import; it also fails where libpq is missing
+    except ImportError as exc:
+        raise MissingExtraError("psycopg, which reaches PostgreSQL,", "postgres") from exc
+    from monitor.store.postgres import PostgresBackend  # noqa: PLC0415 - as above
 
     return PostgresBackend(url, busy_seconds=busy_seconds)
 

@@ -147,6 +147,23 @@ def test_the_way_into_a_server_is_nobody_elses_to_read(monkeypatch: pytest.Monke
     assert named == (tmp_path / "passwords", Path("/keys/a key.pem"), home / ".pg_service.conf")
 
 
+def test_without_its_driver_the_command_that_installs_it_is_named() -> None:
+    script = """
+import sys
+sys.modules["psycopg"] = None
+from monitor.errors import MissingExtraError
+from monitor.store import Store, inspect
+try:
+    Store.open("postgresql://ann:secret@host/db")
+except MissingExtraError as exc:
+    print(exc)
+print(inspect("postgresql://ann:secret@host/db").problem)
+"""
+    said = run_python(script)
+    assert said.count('pip install "factored-monitor[postgres]"') == 2
+    assert "secret" not in said
+
+
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "postgres"])
 def test_every_usual_name_of_the_scheme_is_taken(server: Server, name: str, scheme: str) -> None:
     with Store.open(f"{scheme}://{server.url(name).partition('://')[2]}") as store:
