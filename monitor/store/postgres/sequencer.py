@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from monitor.store.postgres.connection import Connection
 
-_PAUSE_SECONDS = 0.05  # between two turns: what is committed meanwhile shares the next turn's commit, and writers keep the disk
+_PAUSE_SECONDS = 0.05  # between two turns: what is committed meanwhile shares the next turn's commit
 _STOP_LOCK_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
