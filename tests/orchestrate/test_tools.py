@@ -132,6 +132,7 @@ def test_a_tool_beside_the_recipe_comes_before_the_shipped_one(desk: Desk, tmp_p
 
 
 @needs_landlock
+@pytest.mark.sqlite("the file of the store is what the tool tries to open")
 def test_the_store_in_a_bound_folder_is_not_in_reach(desk: Desk, tmp_path: Path) -> None:
     """A developer binds the folder that he works in; the database, its log and the settings lie there, too."""
     write_desk(tmp_path, "untrusted", "monitor.tool('read_file', folder=FOLDER)")
@@ -259,6 +260,7 @@ def test_the_isolation_of_a_run_is_in_its_record_and_no_resume_weakens_it(
     assert toolbox_of(Settings(db=desk.db, tool_isolation=now), desk.db, start).isolation == effective
 
 
+@pytest.mark.sqlite("the files of the store are looked for")
 def test_what_is_hidden_is_the_store_the_policies_and_the_settings(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "monitor.toml").write_text("")
     result = desk.run("single", ScriptedModel(["fine"]))

@@ -252,12 +252,12 @@ def test_the_scripted_mover_knows_the_shortest_solution() -> None:
     assert all(wrong_move(where) != right_move(where) for where in walk(10))
 
 
-def test_1023_moves_without_an_error_at_one_percent_independent_corruption(tmp_path: Path) -> None:
+def test_1023_moves_without_an_error_at_one_percent_independent_corruption(new_database: Callable[[], str]) -> None:
     """Ten disks, k from theory; the samples lie where theory says, and some of them were wrong, and are on record."""
     theory = Theory.of(0.99, 1023)
     assert (theory.k, theory.success > 0.99) == (3, True)
     assert theory.samples == pytest.approx(3131.6, abs=0.1)
-    db = str(tmp_path / "hanoi.db")
+    db = new_database()
     model = independently(0.01)
     result = run(model, db, disks=10, k=theory.k)
     assert (result.outcome, result.error, result.verdict.value) == ("ok", None, "pass")
@@ -280,16 +280,16 @@ def test_1023_moves_without_an_error_at_one_percent_independent_corruption(tmp_p
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_correlated_corruption_is_reported_as_failure(tmp_path: Path, seed: int) -> None:
+def test_correlated_corruption_is_reported_as_failure(new_database: Callable[[], str], seed: int) -> None:
     """At 30 % of the positions all samples agree on the same wrong, legal move: the votes are won, the run is not."""
     model = mover(lambda _request, where: share("correlated", seed, where) < 0.3)
-    result = run(model, str(tmp_path / "hanoi.db"), disks=10, k=3)
+    result = run(model, new_database(), disks=10, k=3)
     assert (result.outcome, result.answer) == ("failed", "")
     assert result.error is not None
     assert result.error.message.startswith("NotSolved: ")
 
 
-def test_one_shared_error_is_noticed_at_the_end_if_not_before(tmp_path: Path) -> None:
+def test_one_shared_error_is_noticed_at_the_end_if_not_before(new_database: Callable[[], str]) -> None:
     """A wrong move after which no position comes back: only the goal, looked at after the last move, shows it."""
     disks = 6
     path = list(walk(disks))
@@ -298,7 +298,7 @@ def test_one_shared_error_is_noticed_at_the_end_if_not_before(tmp_path: Path) ->
         for where in path[20:]
         if right_move(where)[0] == wrong_move(where)[0] and path[path.index(where) + 1] not in path[: path.index(where)]
     )
-    result = run(mover(lambda _request, where: where == silent), str(tmp_path / "hanoi.db"), disks=disks, k=3)
+    result = run(mover(lambda _request, where: where == silent), new_database(), disks=disks, k=3)
     assert (result.outcome, result.answer) == ("failed", "")
     assert result.error is not None
     assert result.error.message == "NotSolved: after 63 moves, which are enough, the tower is not on peg C"
