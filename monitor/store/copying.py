@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import hmac
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, select, text, tuple_
-from sqlmodel import SQLModel
+from sqlalchemy import select, tuple_
 
-from monitor.errors import ConfigError, StoreError, StoreFormatError
-from monitor.store.codec import parse, references
+from monitor.errors import ConfigError, StoreError
+from monitor.store.batches import KEYS_AT_ONCE, NODES, Batch, Extent, batches, chunks, count, load_texts
 from monitor.store.ledger import leaf_hash_of
 from monitor.store.opening import locate
-from monitor.store.tables import MessageNodeRow, TextRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Row
     from sqlmodel import Session
@@ -32,21 +29,8 @@ if TYPE_CHECKING:
     from monitor.store.backend import Backend, Snapshots
     from monitor.store.ledger import Ledger
 
-_EVENTS_AT_ONCE = 200
-_TEXTS_AT_ONCE = 50
-_KEYS_AT_ONCE = 300  # three parameters each: well below what any SQLite build allows
 _DIFFERENCES_SHOWN = 20
 _PAUSE_SECONDS = 0.1  # before a lost connection is made again
-_TEXTS = SQLModel.metadata.tables[str(TextRow.__tablename__)]
-_NODES = SQLModel.metadata.tables[str(MessageNodeRow.__tablename__)]
-_CHAINS = text("""
-    WITH RECURSIVE chain (node_hash, parent_hash, payload) AS (
-      SELECT node_hash, parent_hash, payload FROM message_nodes WHERE node_hash IN :heads
-      UNION
-      SELECT n.node_hash, n.parent_hash, n.payload FROM message_nodes AS n JOIN chain ON n.node_hash = chain.parent_hash
-    )
-    SELECT node_hash, parent_hash, payload FROM chain
-""").bindparams(bindparam("heads", expanding=True))
 
 
 @dataclass(slots=True)
@@ -112,8 +96,8 @@ def copy(
         contextlib.closing(target.snapshots()) as comparing,
         contextlib.closing(_Target(target, report)) as writing,
     ):
-        total, copied = _count(source, reading), _Extent()
-        for batch in _batches(source, reading):
+        total, copied = count(source, reading), Extent()
+        for batch in batches(source, reading):
             writing.add(batch)
             copied.add(batch.events)
             report.events += len(batch.events)
@@ -121,141 +105,6 @@ def copy(
         target.sequence()
         _compare(source, reading, target, comparing, copied, report, progress)
     return report
-
-
-# ------------------------------------------------------------------------------------------------------------ reading
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Some events in the order of the log, and all that they refer to, parents before children."""
-
-    events: Sequence[Row[Any]]
-    nodes: Sequence[tuple[str, str | None, str]]
-    texts: Sequence[tuple[str, str | None, bytes | None, str | None]]
-
-
-class _Extent:
-    """Which events were copied: those up to some leaf, and some that had no leaf yet."""
-
-    def __init__(self) -> None:
-        self._last = -1
-        self._pending: set[tuple[str, str, int]] = set()
-
-    def add(self, rows: Sequence[Row[Any]]) -> None:
-        """Note that ``rows`` were copied."""
-        for row in rows:
-            if row.leaf_index is None:
-                self._pending.add((row.run_id, row.span_id, row.seq))
-            else:
-                self._last = max(self._last, row.leaf_index)
-
-    def of(self, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
-        """Those of ``rows`` that were copied; by now they may have a leaf."""
-        return [
-            row
-            for row in rows
-            if (row.leaf_index is not None and row.leaf_index <= self._last)
-            or (row.run_id, row.span_id, row.seq) in self._pending
-        ]
-
-
-def _count(backend: Backend, snapshots: Snapshots) -> int:
-    with snapshots.session() as session:
-        return int(session.execute(select(func.count()).select_from(backend.log.table)).scalar_one())
-
-
-def _batches(backend: Backend, snapshots: Snapshots, *, within: _Extent | None = None) -> Iterator[_Batch]:
-    """The events that have a leaf, in the order of the log, then those that have none yet; everything checked."""
-    chosen: Callable[[Sequence[Row[Any]]], Sequence[Row[Any]]] = within.of if within else lambda rows: rows
-    log = backend.log.table
-    query = select(log).order_by(*backend.log.order)
-    last = -1
-    while True:
-        with snapshots.session() as session:
-            rows = session.execute(query.where(log.c.leaf_index > last).limit(_EVENTS_AT_ONCE)).all()
-            batch = _load(session, chosen(rows))
-        if not rows:
-            break
-        yield batch
-        last = rows[-1].leaf_index
-    with snapshots.session() as session:
-        pending = session.execute(query.where(log.c.leaf_index.is_(None))).all()
-    for some in _chunks(chosen(pending), _EVENTS_AT_ONCE):
-        with snapshots.session() as session:
-            batch = _load(session, some)
-        yield batch
-
-
-def _load(session: Session, rows: Sequence[Row[Any]]) -> _Batch:
-    commitments: set[str] = set()
-    heads: set[str] = set()
-    for row in rows:
-        texts, chains = references(_checked_event(row))
-        commitments |= texts
-        heads |= chains
-    nodes = _load_nodes(session, heads)
-    for _, _, payload in nodes:
-        commitments |= references(parse(payload))[0]
-    found = list(_load_texts(session, commitments))
-    if len(found) < len(commitments):
-        lost = commitments - {row[0] for row in found}
-        raise StoreFormatError(f"the source is damaged: an event commits to text {min(lost)}, which is not there")
-    for text_row in found:
-        _check_text(*text_row)
-    return _Batch(rows, nodes, found)
-
-
-def _checked_event(row: Row[Any]) -> dict[str, Any]:
-    """The parsed event, if its hash and its columns are those of its canonical text. Raises StoreFormatError."""
-    event = parse(row.canonical)
-    told = {name: event.get(name) for name in ("run_id", "span_id", "seq", "kind", "at")}
-    columns = {"run_id": row.run_id, "span_id": row.span_id, "seq": row.seq, "kind": row.kind, "at": row.at}
-    if leaf_hash_of(row.canonical) != row.leaf_hash or told != columns:
-        raise StoreFormatError(
-            f"the source is damaged: event {row.run_id}/{row.span_id}/{row.seq} is not what its hash says"
-        )
-    return event
-
-
-def _load_nodes(session: Session, heads: set[str]) -> list[tuple[str, str | None, str]]:
-    """The nodes of all histories that end in ``heads``, each after its parent. Raises StoreFormatError."""
-    found: dict[str, tuple[str, str | None, str]] = {}
-    for some in _chunks(sorted(heads), _KEYS_AT_ONCE):
-        found.update((row[0], tuple(row)) for row in session.connection().execute(_CHAINS, {"heads": some}))
-    for node_hash, parent, payload in found.values():
-        if hashlib.sha256(payload.encode()).hexdigest() != node_hash or parse(payload)["parent"] != parent:
-            raise StoreFormatError(f"the source is damaged: message node {node_hash} is not what its hash says")
-    ordered: dict[str, None] = {}
-    for head in heads:
-        chain = []
-        current: str | None = head
-        while current is not None and current not in ordered:
-            if current not in found:
-                raise StoreFormatError(f"the source is damaged: message node {current} is not there")
-            chain.append(current)
-            current = found[current][1]
-        ordered.update(dict.fromkeys(reversed(chain)))
-    return [found[node_hash] for node_hash in ordered]
-
-
-def _load_texts(
-    session: Session, commitments: Iterable[str]
-) -> Iterator[tuple[str, str | None, bytes | None, str | None]]:
-    for some in _chunks(sorted(commitments), _TEXTS_AT_ONCE):
-        columns = (_TEXTS.c.commitment, _TEXTS.c.sha256, _TEXTS.c.salt, _TEXTS.c.body)
-        for row in session.execute(select(*columns).where(_TEXTS.c.commitment.in_(some))):
-            yield (row.commitment, row.sha256, row.salt, row.body)
-
-
-def _check_text(commitment: str, sha256: str | None, salt: bytes | None, body: str | None) -> None:
-    """Raise StoreFormatError unless the commitment is to this text, or the text is erased whole."""
-    if body is None and salt is None and sha256 is None:
-        return
-    data = (body or "").encode()
-    fits = salt is not None and hmac.digest(salt, data, "sha256").hex() == commitment
-    if not fits or sha256 not in {None, hashlib.sha256(data).hexdigest()}:
-        raise StoreFormatError(f"the source is damaged: text {commitment} is not what its commitment says")
 
 
 # ------------------------------------------------------------------------------------------------------------ writing
@@ -270,7 +119,7 @@ class _Target:
         self._ledger: Ledger | None = None
         self._nodes: set[str] = set()
 
-    def add(self, batch: _Batch) -> None:
+    def add(self, batch: Batch) -> None:
         """Add what of ``batch`` is not there. Raises StoreError: then nothing of it was written.
 
         A connection that is lost is made again: what was committed all the same is found there.
@@ -289,7 +138,7 @@ class _Target:
         self._report.copied += copied
         self._report.present += len(batch.events) - copied
 
-    def _try(self, batch: _Batch) -> int:
+    def _try(self, batch: Batch) -> int:
         """Add the batch in one transaction; return how many events were new."""
         ledger = self._ledger = self._ledger or self._backend.connect()
         ledger.begin(patience=self._backend.busy_seconds)
@@ -319,7 +168,7 @@ def _compare(  # noqa: PLR0917 - the two sides and what is told
     reading: Snapshots,
     target: Backend,
     comparing: Snapshots,
-    copied: _Extent,
+    copied: Extent,
     report: CopyReport,
     progress: Callable[[str, int, int], None],
 ) -> None:
@@ -327,7 +176,7 @@ def _compare(  # noqa: PLR0917 - the two sides and what is told
     in_source, places = hashlib.sha256(), []
     done = 0
     seen: set[str] = set()
-    for batch in _batches(source, reading, within=copied):
+    for batch in batches(source, reading, within=copied):
         for row in batch.events:
             in_source.update(bytes.fromhex(row.leaf_hash))
         with comparing.session() as session:
@@ -357,16 +206,16 @@ def _compare(  # noqa: PLR0917 - the two sides and what is told
 def _find_events(session: Session, backend: Backend, rows: Sequence[Row[Any]]) -> dict[tuple[str, str, int], Row[Any]]:
     log = backend.log.table
     found: dict[tuple[str, str, int], Row[Any]] = {}
-    for some in _chunks([(row.run_id, row.span_id, row.seq) for row in rows], _KEYS_AT_ONCE):
+    for some in chunks([(row.run_id, row.span_id, row.seq) for row in rows], KEYS_AT_ONCE):
         query = select(log).where(tuple_(log.c.run_id, log.c.span_id, log.c.seq).in_(some))
         found.update(((row.run_id, row.span_id, row.seq), row) for row in session.execute(query))
     return found
 
 
-def _compare_nodes(session: Session, batch: _Batch, report: CopyReport) -> None:
+def _compare_nodes(session: Session, batch: Batch, report: CopyReport) -> None:
     there: dict[str, tuple[str | None, str]] = {}
-    for some in _chunks([node[0] for node in batch.nodes], _KEYS_AT_ONCE):
-        query = select(_NODES.c.node_hash, _NODES.c.parent_hash, _NODES.c.payload).where(_NODES.c.node_hash.in_(some))
+    for some in chunks([node[0] for node in batch.nodes], KEYS_AT_ONCE):
+        query = select(NODES.c.node_hash, NODES.c.parent_hash, NODES.c.payload).where(NODES.c.node_hash.in_(some))
         there.update((row[0], (row[1], row[2])) for row in session.execute(query))
     for node_hash, parent, payload in batch.nodes:
         if there.get(node_hash) != (parent, payload):
@@ -376,7 +225,7 @@ def _compare_nodes(session: Session, batch: _Batch, report: CopyReport) -> None:
 def _compare_texts(
     session: Session, texts: Sequence[tuple[str, str | None, bytes | None, str | None]], report: CopyReport
 ) -> None:
-    there = {row[0]: row for row in _load_texts(session, [row[0] for row in texts])}
+    there = {row[0]: row for row in load_texts(session, [row[0] for row in texts])}
     for commitment, _, salt, body in texts:
         report.texts += 1
         other = there.get(commitment)
@@ -390,7 +239,3 @@ def _compare_texts(
             report.note(f"text {commitment}: erased in the source and not in the target")
         elif (other[2], other[3]) != (salt, body):
             report.note(f"text {commitment}: differs")
-
-
-def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -12,84 +12,22 @@ import hmac
 import os
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from monitor import records
 from monitor.errors import ConflictError, StoreError
 from monitor.store.codec import encode_event
-from monitor.store.tables import RUN_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from monitor.store.statements import Statements, Unfinished, Written
 
 SALT_BYTES = 32
 _CACHE_ENTRIES = 4096
 _SHORT = 64  # codepoints; texts up to here are remembered by themselves, longer ones by their digest
 _LEAF_PREFIX = b"\x00"  # RFC 9162, section 2.1.1: a leaf can never be taken for an inner node
 _HEX = frozenset("0123456789abcdef")
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A row that an append wrote. Its hash is of the event's random salts too: nobody else's row has the same."""
-
-    run_id: str
-    span_id: str
-    seq: int
-    leaf_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """A transaction that a lost connection left behind, and the server's process that executed it.
-
-    ``committing`` tells whether its commit had been sent: then it is not known whether it was committed.
-    """
-
-    transaction: str
-    process: int
-    committing: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Statements:
-    """The SQL of a ledger. Each insertion of an event takes the event's columns, then those of its condition."""
-
-    insert_text: str
-    find_text: str
-    insert_node: str
-    if_new_run: str
-    if_run: str
-    if_step: str
-    if_waiting: str
-    next_run_seq: str
-    adopt_event: str
-    find_event: str
-    find_whole_text: str
-
-    @classmethod
-    def of(cls, insert_event: str, mark: str) -> Statements:
-        """Make the statements around ``insert_event`` (up to its WHERE); ``mark`` stands for a parameter."""
-        is_run = f"kind = 'run_started' AND {RUN_KINDS}"
-        there = f"{insert_event} EXISTS (SELECT 1 FROM events WHERE run_id = {mark}"
-        columns = ", ".join([mark] * 4)
-        return cls(
-            insert_text=f"INSERT INTO texts (commitment, sha256, salt, body) VALUES ({columns}) "
-            "ON CONFLICT (sha256) DO NOTHING",
-            find_text=f"SELECT commitment FROM texts WHERE sha256 = {mark}",
-            insert_node="INSERT INTO message_nodes (node_hash, parent_hash, payload) "
-            f"VALUES ({mark}, {mark}, {mark}) ON CONFLICT DO NOTHING",
-            if_new_run=f"{insert_event} NOT EXISTS (SELECT 1 FROM events WHERE run_id = {mark})",
-            if_run=f"{there} AND {is_run})",
-            if_step=f"{there} AND span_id = {mark} AND seq = {mark} AND kind = {mark})",
-            if_waiting=f"{there} AND span_id = {mark} AND seq = {mark} AND kind IN ('judged', 'decided'))",
-            next_run_seq=f"SELECT max(seq) + 1 FROM events WHERE run_id = {mark} AND span_id = {mark} AND EXISTS ("
-            f"SELECT 1 FROM events WHERE run_id = {mark} AND span_id = {mark} AND {is_run})",
-            adopt_event=f"{insert_event} 1 = 1",
-            find_event=f"SELECT leaf_hash FROM events WHERE run_id = {mark} AND span_id = {mark} AND seq = {mark}",
-            find_whole_text=f"SELECT salt, body FROM texts WHERE commitment = {mark}",
-        )
 
 
 _SEQ: dict[str, int] = {"run_started": 0, "started": 0, "observed": 1, "judged": 2}

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     from monitor.records import Event
     from monitor.store.backend import Backend
-    from monitor.store.ledger import Ledger, Written
+    from monitor.store.ledger import Ledger
+    from monitor.store.statements import Written
 
 _GROUP_LIMIT = 256
 _INLINE_SECONDS = 0.002

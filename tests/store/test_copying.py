@@ -10,7 +10,7 @@ import pytest
 
 from monitor.errors import ConfigError, ConflictError, StoreFormatError, StoreUnavailableError
 from monitor.records import Message, ToolCall
-from monitor.store import Store, copying
+from monitor.store import Store, batches, copying
 from tests.store.databases import Database
 from tests.store.events import asking, decided, observed, run_ended, run_resumed, run_started, started, trio
 
@@ -137,7 +137,7 @@ def test_several_files_are_copied_into_one_store(make: Callable[[str], str], tar
 def test_a_copy_that_was_interrupted_is_made_again(
     make: Callable[[str], str], target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copying, "_EVENTS_AT_ONCE", 7)
+    monkeypatch.setattr(batches, "EVENTS_AT_ONCE", 7)
     origin, goal = make("file"), make(target)
     fill(origin)
 

@@ -15,8 +15,9 @@ import psycopg
 from monitor.errors import StoreUnavailableError
 from monitor.records import Call
 from monitor.store.codec import encode_event
-from monitor.store.ledger import Ledger, Statements, Unfinished, Written, checked, commit_to
+from monitor.store.ledger import Ledger, checked, commit_to
 from monitor.store.postgres.connection import ERASURE_LOCK, LOCKS, RUN_LOCKS, is_lost
+from monitor.store.statements import Statements, Unfinished, Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -9,9 +9,10 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from monitor.store.ledger import FOLLOWED, Ledger, Statements, keep_recent
+from monitor.store.ledger import FOLLOWED, Ledger, keep_recent
 from monitor.store.location import FileIdentity
 from monitor.store.sqlite.connection import connect, driver, is_busy
+from monitor.store.statements import Statements
 
 if TYPE_CHECKING:
     from pathlib import Path
