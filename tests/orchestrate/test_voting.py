@@ -314,7 +314,7 @@ def test_illegal_moves_do_not_count(desk: Desk) -> None:
             end = start
         return Reply(text=json.dumps({"reasoning": THOUGHT, "from": start, "to": end}))
 
-    result = desk.run("hanoi", ScriptedModel(move), options={"disks": 4})
+    result = desk.run("hanoi", ScriptedModel(move), options={"disks": 4}, budget=Limits(calls=200))  # about 45 / 0.7
     assert result.outcome is Outcome.OK, result.error
     answer = json.loads(result.answer)
     assert (len(answer["moves"]), answer["discarded"] > 0) == (15, True)
