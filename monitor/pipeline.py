@@ -155,14 +155,14 @@ class Pipeline:
             subcall.call.run_id, subcall.call.span_id, decision, after=_JUDGED_SEQ + len(subcall.decisions)
         )
         await self._store.submit(event)
-        self._tell(event)
+        tell(self._listener, event)
         return subcall.model_copy(update={"decisions": (*subcall.decisions, decision)})
 
     async def queue(self, run_id: str, root_span: str, review: QueuedReview) -> None:
         """Commit that a subcall was put before a person for later. Raises StoreError."""
         event = Event.of(run_id, root_span, review)
         await self._store.submit(event)
-        self._tell(event)
+        tell(self._listener, event)
 
     @staticmethod
     def release(subcall: StoredSubcall) -> StoredSubcall:
@@ -174,14 +174,16 @@ class Pipeline:
     ) -> None:
         event = Event.of(run_id, span_id, payload)
         await cancellation.outlast(self._store.submit(event))
-        self._tell(event)
+        tell(self._listener, event)
 
-    def _tell(self, event: Event) -> None:
-        if self._listener:
-            try:
-                self._listener(event)
-            except Exception:  # a broken display must not cost a trace; the failure is logged with its traceback
-                logger.exception("the listener failed on a %s event", event.kind)
+
+def tell(listener: Callable[[Event], None] | None, event: Event) -> None:
+    """Tell a listener of an event that is committed. A broken display must not cost a trace: its failure is only logged."""
+    if listener:
+        try:
+            listener(event)
+        except Exception:  # whatever it is, with its traceback
+            logger.exception("the listener failed on a %s event", event.kind)
 
 
 class _Cancellation:

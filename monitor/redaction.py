@@ -7,7 +7,6 @@ true. Wherever it is not certain what has to be covered, everything is.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from monitor import verdict
@@ -16,12 +15,11 @@ from monitor.policy.matching import MAX_SPANS
 from monitor.records import Action, Observation, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from monitor.records import Finding, Judgement, Span
 
 COVER = "█"
-_RELEASED = re.compile(r"reasoning|output|error|tool_calls\[\d+\]\.(name|arguments)")
 _RAW = "raw"
 
 
@@ -60,8 +58,8 @@ class _Covers:
                 self._cover_words((self._seen.raw or self._seen.output)[span.start : span.end])
             elif span.surface in self._spans:
                 self._spans[span.surface].append((span.start, span.end))
-            elif _RELEASED.fullmatch(span.surface):
-                self._cover_everything()  # a text that this observation does not have: the evidence is of another
+            elif span.surface.startswith("tool_calls["):
+                self._cover_everything()  # a name, which nothing can cover, or a call that this observation does not have
 
     def _cover_everything(self) -> None:
         for name, text in self._texts.items():
@@ -69,10 +67,7 @@ class _Covers:
 
     def _cover_words(self, words: str) -> None:
         """Cover each place where ``words`` stand in reasoning or output; all of both where they stand in neither."""
-        found = {
-            name: [match.span() for match in re.finditer(re.escape(words), self._texts[name])]
-            for name in ("reasoning", "output")
-        }
+        found = {name: list(_places(words, self._texts[name])) for name in ("reasoning", "output")}
         if not words or not any(found.values()):
             self._cover_everything()
         for name, spans in found.items():
@@ -108,6 +103,14 @@ def _texts_of(observation: Observation) -> dict[str, str]:
     for index, call in enumerate(observation.tool_calls):
         texts[f"tool_calls[{index}].arguments"] = call.arguments
     return texts
+
+
+def _places(words: str, text: str) -> Iterator[tuple[int, int]]:
+    """Where ``words`` stand in ``text``, one after the other."""
+    at = text.find(words) if words else -1
+    while at >= 0:
+        yield at, at + len(words)
+        at = text.find(words, at + len(words))
 
 
 def _is_cut_off(evidence: Sequence[Span]) -> bool:

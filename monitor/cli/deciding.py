@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -160,26 +159,10 @@ class AtTerminal:
 
     async def __call__(self, subcall: StoredSubcall) -> Decision | None:
         """What they decide; None for later, also where the terminal was closed."""
+        from monitor.orchestrate.threads import in_thread
+
         with self._progress.paused():
-            return await _in_thread(stderr(), subcall)
-
-
-async def _in_thread(console: Console, subcall: StoredSubcall) -> Decision | None:
-    """Ask in a thread that nobody has to wait for: the rest of the run goes on, and Ctrl-C ends it at once."""
-    loop = asyncio.get_running_loop()
-    answered: asyncio.Future[Decision | None] = loop.create_future()
-
-    def tell(decision: Decision | None) -> None:
-        if not answered.done():
-            answered.set_result(decision)
-
-    def work() -> None:
-        decision = ask(console, subcall)
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(tell, decision)
-
-    threading.Thread(target=work, name="monitor-ask", daemon=True).start()
-    return await answered
+            return await in_thread("ask", lambda: ask(stderr(), subcall))  # the rest of the run goes on meanwhile
 
 
 def ask(console: Console, subcall: StoredSubcall, *, by: str | None = None) -> Decision | None:

@@ -57,13 +57,13 @@ def find(store: Store, ref: str) -> StoredSubcall:
         for subcall in store.asked(settled=True)
         if subcall.call.span_id.startswith(span) and subcall.call.run_id.startswith(run)
     ]
-    waiting = [subcall for subcall in found if subcall.awaits_human]
-    if len(waiting or found) == 1 and span:
-        return (waiting or found)[0]
-    if not found or not span:
+    named = [subcall for subcall in found if subcall.awaits_human] or found
+    if len(named) == 1 and span:
+        return named[0]
+    if not named or not span:
         raise ConfigError(f"nobody was asked about a subcall {ref!r}; `monitor pending` lists what waits")
-    ids = ", ".join(f"{item.call.run_id}/{item.call.span_id}" for item in (waiting or found)[:5])
-    raise ConfigError(f"{ref!r} begins the ids of {len(waiting or found)} subcalls ({ids} …): give more of it")
+    ids = ", ".join(f"{item.call.run_id}/{item.call.span_id}" for item in named[:5])
+    raise ConfigError(f"{ref!r} begins the ids of {len(named)} subcalls ({ids} …): give more of it")
 
 
 def this_person() -> str:

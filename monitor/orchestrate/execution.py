@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from monitor.orchestrate.people import Decider, People, StoppableClock
 from monitor.orchestrate.starting import ACTIVE, seconds_of
 from monitor.orchestrate.subcall import Engine
 from monitor.orchestrate.tally import Judged
-from monitor.pipeline import LoadedChecks, Pipeline
+from monitor.pipeline import LoadedChecks, Pipeline, tell
 from monitor.records import Event, Outcome, RunEnd, RunResume, RunStart, RunSuspend, StoredRun, StoredSubcall, now
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from monitor import catalog
     from monitor.orchestrate.workplace import Workplace
     from monitor.store import Store
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -120,8 +117,4 @@ class Execution:
     ) -> None:
         event = Event.of(start.run_id, start.span_id, payload, after=after)
         await self.store.append(event)
-        if self.listener:
-            try:
-                self.listener(event)
-            except Exception:  # as in the pipeline: a broken display must not cost a run its end
-                logger.exception("the listener failed on a %s event", event.kind)
+        tell(self.listener, event)

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from monitor.errors import ConflictError
+from monitor.records import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,7 @@ class People:
         self._decider = decider
         self._patience = patience
         self._clock = clock or StoppableClock()
-        self._waiting: dict[str, StoredSubcall] = {}
+        self._waiting: list[str] = []  # span ids
         self._asking = 0  # how many of them a person is being asked about, or will be in this process
         self._idle_since: float | None = None
         self._one_question = asyncio.Lock()
@@ -98,13 +99,13 @@ class People:
             StoreError: a decision could not be read or committed.
         """
         span_id = subcall.call.span_id
-        self._waiting[span_id] = subcall
+        self._waiting.append(span_id)
         try:
             if self._decider:
                 subcall = await self._ask(subcall, self._decider)
             return subcall if not subcall.awaits_human else await self._elsewhere(subcall)
         finally:
-            del self._waiting[span_id]
+            self._waiting.remove(span_id)
             self._idle_since = None
             self._clock.go()
 
@@ -121,7 +122,7 @@ class People:
                         subcall = await self._pipeline.decide(subcall, decision)
                     except ConflictError:  # somebody elsewhere was quicker: theirs counts
                         subcall = self._look(subcall)
-                    if decision.choice == "escalate":
+                    if decision.choice is Choice.ESCALATE:
                         break  # somebody else's to say: not asked here again
         finally:
             self._asking -= 1

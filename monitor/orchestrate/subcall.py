@@ -134,26 +134,17 @@ class Engine:
         async def attempt(number: int, first: str | None, _resamples: int) -> StoredSubcall:
             place = Place.of(asked_by.call.span_id, first)
             return await self._through_the_door(
-                lambda reserved, left: Call(
-                    run_id=self.run_id,
-                    span_id=place.span_id,
-                    parent_id=place.parent_id,
-                    retry_of=place.retry_of,
+                lambda reserved, left: self._call(
+                    step,
+                    place,
                     key=key,
-                    scope=step.scope,
                     attempt=number,
                     kind="tool",
-                    role=step.role.name,
-                    role_hash=step.role.sha256,
-                    trust=step.role.trust,
-                    recipe=step.recipe,
                     depth=step.depth + 1,
                     task=tool_call.arguments,
                     tools=(tool_call.name,),
-                    checked=step.checked,
                     reserved=reserved,
                     budget_left=left,
-                    at=now(),
                 ),
                 step.depth + 1,
                 step.budget,
@@ -235,6 +226,23 @@ class Engine:
                 if subcall.call.span_id not in seen:
                     await self._finished(subcall)
 
+    def _call(self, step: Step, place: Place, **own: Any) -> Call:
+        """The call of one attempt: what every call of the step says, and what is this one's own."""
+        return Call(
+            run_id=self.run_id,
+            span_id=place.span_id,
+            parent_id=place.parent_id,
+            retry_of=place.retry_of,
+            scope=step.scope,
+            role=step.role.name,
+            role_hash=step.role.sha256,
+            trust=step.role.trust,
+            recipe=step.recipe,
+            checked=step.checked,
+            at=now(),
+            **own,
+        )
+
     async def _model_attempt(
         self, step: Step, key: str, number: int, first: str | None, resamples: int
     ) -> StoredSubcall:
@@ -245,18 +253,11 @@ class Engine:
             place = Place.of(step.parent_id or self.root_span, first)
 
             def describe(reserved: Usage, left: Limits) -> Call:
-                return Call(
-                    run_id=self.run_id,
-                    span_id=place.span_id,
-                    parent_id=place.parent_id,
-                    retry_of=place.retry_of,
+                return self._call(
+                    step,
+                    place,
                     key=key,
-                    scope=step.scope,
                     attempt=number,
-                    role=step.role.name,
-                    role_hash=step.role.sha256,
-                    trust=step.role.trust,
-                    recipe=step.recipe,
                     model=step.client.name,
                     depth=step.depth,
                     task=step.task,
@@ -264,13 +265,11 @@ class Engine:
                     tools=tuple(tool.spec.name for tool in step.tools),
                     output_schema=step.role.schema_text,
                     requires_reasoning=step.role.reasoning == "required",
-                    checked=step.checked,
                     temperature=request.temperature,
                     seed=request.seed,
                     max_output_tokens=request.max_output_tokens,
                     reserved=reserved,
                     budget_left=left,
-                    at=now(),
                 )
 
             try:

@@ -36,7 +36,7 @@ async def in_thread(name: str, work: Callable[[], T]) -> T:
         if not loop.is_closed():
             loop.call_soon_threadsafe(tell, result, error)
 
-    threading.Thread(target=run, name=f"monitor-tool-{name}", daemon=True).start()
+    threading.Thread(target=run, name=f"monitor-{name}", daemon=True).start()
     result, error = await ended
     if error is not None:
         raise error

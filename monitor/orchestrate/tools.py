@@ -164,7 +164,7 @@ class Tool:
             if inspect.iscoroutinefunction(self.function):
                 result = await self.function(**bound, **self.options)
             else:
-                result = await in_thread(self.spec.name, lambda: self.function(**bound, **self.options))
+                result = await in_thread(f"tool-{self.spec.name}", lambda: self.function(**bound, **self.options))
             return as_text(result)
         except (Exception, SystemExit) as exc:
             raise ToolError(f"{type(exc).__name__}: {exc}") from exc

@@ -51,7 +51,7 @@ async def run_in_child(request: Request) -> Told:
     Raises asyncio.CancelledError, at the budget's deadline among others, once the child is gone.
     """
     child = _Child(request)
-    running = asyncio.ensure_future(in_thread(request["function"], child.run))
+    running = asyncio.ensure_future(in_thread(f"tool-{request['function']}", child.run))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
