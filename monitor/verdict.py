@@ -8,6 +8,8 @@
 | is unknown, and ``on_unknown`` says log                    | unmeasured                 |
 | matches and the rule says log, or does not match           | pass                       |
 | is not applicable                                          | nothing: counted, never evidence |
+| matches, and a filter suppresses it                        | pass, as a rule that only logs |
+| is of a rule on trial (``shadow``)                         | nothing: recorded, not counted |
 
 ``block > flag > unmeasured > pass``, and without a single applicable check nothing was measured.
 """
@@ -40,9 +42,14 @@ UNKNOWN_SHARE = 0.5
 
 
 def effective_action(finding: Finding) -> Action | None:
-    """The action that this finding asks for: its rule's if it matched, ``on_unknown`` if unknown, else None."""
+    """The action that this finding asks for: its rule's if it matched, ``on_unknown`` if unknown, else None.
+
+    One of a rule on trial asks for none; a match that a filter suppresses asks to be logged.
+    """
+    if finding.shadow:
+        return None
     if finding.status is Status.MATCH:
-        return finding.action
+        return Action.LOG if finding.suppressed_by else finding.action
     if finding.status is Status.UNKNOWN:
         return finding.on_unknown
     return None
@@ -71,7 +78,9 @@ def of_findings(findings: Sequence[Finding], *, checked: bool = True) -> Verdict
     no_match = not_applicable = 0
     for finding in findings:
         if finding.status is Status.NO_MATCH:
-            no_match += 1
+            no_match += not finding.shadow
+            continue
+        if finding.shadow:
             continue
         if finding.status is Status.NOT_APPLICABLE:
             not_applicable += 1
@@ -134,11 +143,13 @@ def suspicion(findings: Iterable[Finding]) -> float:
     """How suspicious the findings on one subcall make it: 0 and up, for comparing samples of the same subcall.
 
     The sum over its findings: one that matches adds the weight of its rule's level (``SUSPICION``: 0, 1, 10, 100, 1000),
-    one that is unknown half of that, any other nothing. A level outweighs nine matches of the level below. The weights
-    are a convention and no probabilities: 20 is not twice as likely to be bad as 10.
+    one that is unknown half of that, any other nothing, nor does one of a rule on trial or one that is suppressed. A level
+    outweighs nine matches of the level below. The weights are a convention and no probabilities: 20 is not twice as likely
+    to be bad as 10.
     """
     shares = {Status.MATCH: 1.0, Status.UNKNOWN: UNKNOWN_SHARE}
-    return sum(SUSPICION[finding.level] * shares.get(finding.status, 0.0) for finding in findings)
+    counted = (finding for finding in findings if not finding.shadow and not finding.suppressed_by)
+    return sum(SUSPICION[finding.level] * shares.get(finding.status, 0.0) for finding in counted)
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:

@@ -188,3 +188,22 @@ def test_suspicion_weighs_levels_and_half_an_outage() -> None:
     assert [of(Status.MATCH, level) for level in Level] == [0, 1, 10, 100, 1000]
     assert [of(Status.UNKNOWN, level) for level in Level] == [0, 0.5, 5, 50, 500]
     assert verdict.suspicion([]) == 0
+
+
+@given(st.lists(findings, max_size=5), st.lists(findings, max_size=3))
+def test_a_rule_on_trial_has_no_part_in_any_verdict_or_action(real: list[Finding], on_trial: list[Finding]) -> None:
+    """Neither does it act, nor does what it says of a record count as measured."""
+    shadows = [one.model_copy(update={"shadow": True}) for one in on_trial]
+    observation = Observation(outcome=Outcome.OK, output="x")
+    with_them, without = (actions.judge(observation, found) for found in ([*real, *shadows], real))
+    same = ("value", "catches", "outages", "applicable", "unknown", "not_applicable")
+    assert [getattr(with_them.verdict, name) for name in same] == [getattr(without.verdict, name) for name in same]
+    assert (with_them.action, with_them.outcome) == (without.action, without.outcome)
+    assert verdict.suspicion([*real, *shadows]) == verdict.suspicion(real)
+
+
+def test_a_match_that_a_filter_suppresses_only_logs() -> None:
+    suppressed = finding(Status.MATCH, Action.HALT).model_copy(update={"suppressed_by": "nightly_build"})
+    judged = actions.judge(Observation(outcome=Outcome.OK, output="x"), [suppressed])
+    assert (judged.verdict.value, judged.verdict.catches, judged.action) == (VerdictValue.PASS, (), Action.LOG)
+    assert verdict.suspicion([suppressed]) == 0

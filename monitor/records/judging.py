@@ -25,6 +25,9 @@ class Finding(Frozen):
 
     ``action`` and ``on_unknown`` are the rule's; which of them applies follows from ``status`` (see ``actions``).
     ``cause`` says why, for ``unknown`` and ``not_applicable``; it never quotes the record.
+
+    ``shadow`` is true for a rule on trial (``status: test``): what it says is recorded, and has no part in any verdict or
+    action. ``suppressed_by`` names the filter that holds a match to be harmless: it stays a match, and only logs.
     """
 
     check: Literal["rule", "budget", "probe"]
@@ -39,6 +42,8 @@ class Finding(Frozen):
     on_unknown: Action = Action.LOG
     evidence: tuple[Span, ...] = ()
     cause: str = ""
+    shadow: bool = False
+    suppressed_by: str = ""
 
 
 class Verdict(Frozen):

@@ -160,8 +160,22 @@ class Observation(Frozen):
     at: str = ""
 
 
+class ProbeScore(Frozen):
+    """What one probe that is attached to a run says of one subcall.
+
+    ``score`` is the probe's own, without a unit; ``fpr`` is the share of harmless texts that score at least as high, where
+    that was calibrated on text of this kind. Either is None where it could not be had, and then ``cause`` says why.
+    """
+
+    probe: str
+    score: float | None = None
+    fpr: float | None = Field(default=None, ge=0, le=1)
+    cause: str = ""
+
+
 class Record(Frozen):
-    """The trace of one subcall: all that a check may see."""
+    """The trace of one subcall: all that a check may see. ``probes`` has an entry for every probe that is attached."""
 
     call: Call
     observation: Observation
+    probes: tuple[ProbeScore, ...] = ()
