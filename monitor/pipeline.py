@@ -23,7 +23,7 @@ from monitor.records import ErrorInfo, Event, Judgement, Observation, Outcome, R
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from monitor.records import Call, Decision, QueuedReview, RuleRef
+    from monitor.records import Call, Decision, FilterRef, QueuedReview, RuleRef
 
 _JUDGED_SEQ = 2  # the place of ``judged`` among a subcall's events
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadedChecks:
-    """The checks of a run, and the packs and rules as the run's record names them.
+    """The checks of a run, and the packs, rules and filters as the run's record names them.
 
     ``packs`` load the same packs again from any working directory: shipped ones by name, others by absolute path.
     """
@@ -39,10 +39,13 @@ class LoadedChecks:
     checks: tuple[checks.Check, ...]
     packs: tuple[str, ...] = ()
     rules: tuple[RuleRef, ...] = ()
+    filters: tuple[FilterRef, ...] = ()
 
 
 def load_checks(packs: Sequence[str]) -> LoadedChecks:
-    """Load policy packs by name or path. Without any, only the accounting is checked, and no verdict can be pass.
+    """Load policy packs, with filters and overrides, by name or path.
+
+    Without any, only the accounting is checked, and no verdict can be pass.
 
     Raises:
         CatalogError: no such pack.
@@ -54,7 +57,8 @@ def load_checks(packs: Sequence[str]) -> LoadedChecks:
     policy_set = policy.load(paths)
     shipped = catalog.names("policy")
     names = tuple(pack if pack in shipped else str(path) for pack, path in zip(packs, paths, strict=True))
-    return LoadedChecks((checks.PolicyCheck(policy_set), checks.AccountingCheck()), names, policy_set.refs)
+    both = (checks.PolicyCheck(policy_set), checks.AccountingCheck())
+    return LoadedChecks(both, names, policy_set.refs, policy_set.filter_refs)
 
 
 class EventSink(Protocol):

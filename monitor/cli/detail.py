@@ -8,8 +8,9 @@ from rich.rule import Rule
 from rich.text import Text
 
 from monitor.cli.safe import highlighted, one_line, visible
-from monitor.cli.tree import calls, notable, state_text, tokens, verdict_text
-from monitor.records import Finding, Limits, Span, Status, StoredSubcall, Usage
+from monitor.cli.tree import calls, notable, standing, state_text, tokens, verdict_text
+from monitor.records import Action, Finding, Limits, Span, Status, StoredSubcall, Usage
+from monitor.verdict import effective_action
 
 __all__ = ["evidence_lines", "print_subcall", "surfaces"]
 
@@ -161,11 +162,10 @@ def _print_judgement(console: Console, printer: _Printer, subcall: StoredSubcall
     if judgement.verdict.note:
         printer.fact("note", judgement.verdict.note)
     for finding in notable(subcall):
-        acted = finding.action if finding.status is Status.MATCH else finding.on_unknown
+        acted = effective_action(finding) or Action.LOG
         head = f"{finding.status.value} {one_line(finding.name, 80)}"
-        console.print(
-            Text(f"{head} ({finding.level.value}, {acted.value}, {finding.pack or finding.check})", style="yellow")
-        )
+        head += f" ({finding.level.value}, {acted.value}, {finding.pack or finding.check}){standing(finding)}"
+        console.print(Text(head, style="yellow"))
         if finding.title or finding.cause:
             printer.fact("", f"{finding.title}{f' — {finding.cause}' if finding.cause else ''}")
         for line in evidence_lines(subcall, finding, most=20):

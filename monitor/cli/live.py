@@ -11,11 +11,12 @@ from rich.live import Live
 from rich.text import Text
 
 from monitor.cli.safe import one_line
-from monitor.cli.tree import draw, notable, run_label, tokens
+from monitor.cli.tree import draw, expired, notable, run_label, standing, tokens
 from monitor.records import (
     Call,
     Decision,
     Event,
+    FilterRef,
     Judgement,
     Observation,
     QueuedReview,
@@ -58,6 +59,13 @@ class RunState:
         with self._lock:
             self.run, self.run_id = run, run.start.run_id
             self._subcalls = {subcall.call.span_id: subcall for subcall in subcalls}
+
+    @property
+    def filters(self) -> tuple[FilterRef, ...]:
+        """The filters of the run's last execution."""
+        if self.run is None:
+            return ()
+        return (self.run.resumes[-1] if self.run.resumes else self.run.start).filters
 
     def subcalls(self) -> list[StoredSubcall]:
         """Return all subcalls, in order of their start."""
@@ -153,9 +161,10 @@ class _Silent:
 def _line(event: Event, subcall: StoredSubcall | None) -> str:
     payload = event.payload
     if isinstance(payload, RunStart):
-        return f"run {payload.run_id}: {payload.recipe} on {one_line(payload.model, 40)}"
+        said = f"run {payload.run_id}: {payload.recipe} on {one_line(payload.model, 40)}"
+        return "\n  ".join([said, *expired(payload.filters)])
     if isinstance(payload, RunResume):
-        return f"run {event.run_id}: resumed"
+        return "\n  ".join([f"run {event.run_id}: resumed", *expired(payload.filters)])
     if isinstance(payload, QueuedReview):
         return f"  {payload.span[:8]} queued for review: {one_line(payload.why, 80)}"
     if isinstance(payload, RunSuspend):
@@ -172,7 +181,7 @@ def _line(event: Event, subcall: StoredSubcall | None) -> str:
         return f"{name} answered ({payload.outcome.value}), {tokens(payload.usage)}, {payload.seconds:.1f} s"
     if isinstance(payload, Decision):
         return f"{name} decided: {payload.choice.value} by {one_line(payload.by, 40)}: {one_line(payload.why, 60)}"
-    found = "".join(f", {item.status.value} {one_line(item.name, 60)}" for item in notable(subcall))
+    found = "".join(f", {item.status.value} {one_line(item.name, 60)}{standing(item)}" for item in notable(subcall))
     return f"{name} judged {payload.verdict.value.value}: {subcall.state}{found}"
 
 

@@ -14,7 +14,7 @@ from monitor.cli.live import Progress, watching
 from monitor.cli.options import Budget, Config, Db, Json, load_settings, parse_budget, parse_options
 from monitor.cli.runs import RunRef, find_run
 from monitor.cli.safe import one_line, visible
-from monitor.cli.tree import calls, draw, run_label, tokens, verdict_text
+from monitor.cli.tree import calls, draw, expired, run_label, standing, tokens, verdict_text
 from monitor.errors import ConfigError
 from monitor.records import AWAITING_HUMAN, Outcome
 
@@ -253,11 +253,14 @@ def _report_to_person(result: "RunResult", progress: Progress, db: str | None) -
     )
     if verdict.note:
         note(f"  {verdict.note}")
+    for said in expired(progress.state.filters):
+        note(f"  {said}")
     if not result.findings:
         note(f"  nothing was flagged: {verdict.applicable} rule checks applied, none matched or failed")
     for span_id, finding in result.findings:
         why = finding.cause or finding.title
-        note(f"  {finding.status.value} {finding.name} ({finding.level.value}) in {span_id[:8]}: {one_line(why, 100)}")
+        head = f"{finding.status.value} {finding.name} ({finding.level.value}){standing(finding)}"
+        note(f"  {head} in {span_id[:8]}: {one_line(why, 100)}")
     if result.error:
         error_line(result.error.message, label=result.error.kind)
     for exceeded in result.exceeded:

@@ -14,7 +14,7 @@ from monitor.cli.detail import evidence_lines, print_subcall
 from monitor.cli.options import Config, Db, Json, load_settings
 from monitor.cli.runs import RunRef, find_run
 from monitor.cli.safe import one_line, visible
-from monitor.cli.tree import draw, notable, run_label, state_text, verdict_text
+from monitor.cli.tree import draw, expired, notable, run_label, standing, state_text, verdict_text
 from monitor.errors import ConfigError
 from monitor.records import AWAITING_HUMAN, RunStart, StoredRun, StoredSubcall
 
@@ -115,6 +115,7 @@ def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> None:
     facts = [("run", start.run_id), ("started", start.at), ("model", start.model), ("recipe", start.recipe)]
     facts += [
         ("policies", ", ".join(start.policies) or "none"),
+        *(("filter", said) for said in expired((run.resumes[-1] if run.resumes else start).filters)),
         ("tools", _isolation_note(start)),
         ("resumed", f"{len(run.resumes)} times" if run.resumes else ""),
     ]
@@ -146,11 +147,12 @@ def _print_findings(subcalls: Sequence[StoredSubcall]) -> None:
         subcalls_in_words = "1 subcall" if len(judged) == 1 else f"{len(judged)} subcalls"
         console.print(f"none: {applied} rule checks applied to {subcalls_in_words}, none matched or failed")
     for item, finding in found:
+        where = f"in {item.call.role} {item.call.span_id[:8]}{standing(finding)}"
         console.print(
             Text.assemble(
                 (f"{finding.status.value} ", "yellow"),
                 one_line(finding.title or finding.name, 100),
-                (f"  {finding.name}, {finding.level.value}, in {item.call.role} {item.call.span_id[:8]}", "dim"),
+                (f"  {finding.name}, {finding.level.value}, {where}", "dim"),
             ),
             soft_wrap=True,
         )

@@ -7,14 +7,16 @@ from rich.text import Text
 from rich.tree import Tree
 
 from monitor.cli.safe import one_line
-from monitor.records import Finding, Status, StoredRun, StoredSubcall, Usage
+from monitor.records import FilterRef, Finding, Status, StoredRun, StoredSubcall, Usage
 
 __all__ = [
     "STYLES",
     "children_of",
     "draw",
+    "expired",
     "notable",
     "run_label",
+    "standing",
     "state_text",
     "subcall_label",
     "tokens",
@@ -58,6 +60,22 @@ def notable(subcall: StoredSubcall) -> list[Finding]:
     """Return the findings that matched or are unknown."""
     findings = subcall.judgement.findings if subcall.judgement else ()
     return [finding for finding in findings if finding.status in {Status.MATCH, Status.UNKNOWN}]
+
+
+def standing(finding: Finding) -> str:
+    """What keeps a finding from acting: " (on trial)", or the filter that suppresses it; "" for all others."""
+    if finding.shadow:
+        return " (on trial)"
+    return f" (suppressed by {one_line(finding.suppressed_by, 60)})" if finding.suppressed_by else ""
+
+
+def expired(filters: Sequence[FilterRef]) -> list[str]:
+    """A sentence for each filter that has expired."""
+    return [
+        f"the filter {one_line(one.name, 60)} ({one.filter_set}) expired on {one.expires}: it suppresses nothing"
+        for one in filters
+        if one.is_expired
+    ]
 
 
 def calls(usage: Usage) -> str:
@@ -106,7 +124,7 @@ def subcall_label(subcall: StoredSubcall) -> Text:
         label.append(f"\n  decided: {said}", style="yellow")
     for finding in notable(subcall):
         label.append(f"\n  {finding.status.value}: {one_line(finding.name, 60)}", style="yellow")
-        label.append(f" ({finding.level.value}, {finding.pack or finding.check})", style="dim")
+        label.append(f" ({finding.level.value}, {finding.pack or finding.check}){standing(finding)}", style="dim")
         label.append(f" {one_line(finding.cause, 100)}" if finding.cause else "", style="dim")
     return label
 

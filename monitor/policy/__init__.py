@@ -1,13 +1,14 @@
 """Policy files: what safety reviewers write, and what it says of a record.
 
 ``load`` reads packs of rules strictly; a ``PolicySet`` gives one finding for each rule. The language is described in
-``docs/policies.md``.
+``docs/policy-language.md``.
 """
 
-from monitor.policy.fields import FIELDS, Field, FieldType, fields_table
+from monitor.policy.fields import FIELDS, field_named, fields_table
 from monitor.policy.lint import LintNote, lint
 from monitor.policy.loader import load
 from monitor.policy.logic import truth_table
+from monitor.policy.readings import Field, FieldType
 from monitor.policy.rules import PolicySet, Rule, RuleTestResult
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "PolicySet",
     "Rule",
     "RuleTestResult",
+    "field_named",
     "fields_table",
     "lint",
     "load",

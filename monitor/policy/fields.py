@@ -1,96 +1,33 @@
 """Every field that a rule can name: where its text or value stands in a record, and when there is none.
 
-A field gives a ``Reading``. Besides its texts or its value it says whether something is missing (``gap``):
-
-* ``not_applicable``: this run does not have such a thing (no tools, no such limit, a role that need not show its thought);
-* ``unknown``: it exists, and cannot be read here (reasoning that the provider encrypted, a price that nobody knows).
-
-Nothing missing and nothing there is different again: an empty output is read, and is empty.
+``FIELDS`` has those with a fixed name. ``field_named`` also finds those whose name has a part of the reviewer's:
+``tool.arguments.PATH`` and ``probe.NAME.score`` or ``.fpr``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
+from functools import cache
+from typing import TYPE_CHECKING, get_args
 
+import re2
+
+from monitor.policy.arguments import ArgumentPath
 from monitor.policy.logic import Truth
+from monitor.policy.readings import Field, FieldType, Passage, Reading, known, missing, texts, unknown
 from monitor.records import LimitName, Outcome, ReasoningState, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from monitor.records import Record
-
-Gap: TypeAlias = Literal[Truth.UNKNOWN, Truth.ABSENT]
-
-
-class FieldType(StrEnum):
-    """What kind of thing a field holds, and so which modifiers it takes."""
-
-    TEXT = "text"
-    WORD = "word"
-    NUMBER = "number"
-    BOOLEAN = "true/false"
-
-
-class Passage(NamedTuple):
-    """A text and where it is stored (see ``records.Span``); ``surface`` is "" for a text that evidence cannot point to."""
-
-    surface: str
-    text: str
-
-
-class Reading(NamedTuple):
-    """What a field holds in one record. ``gap`` says that something is missing, and ``cause`` what.
-
-    ``present`` answers ``exists``: there is something there, readable or not.
-    """
-
-    passages: tuple[Passage, ...] = ()
-    value: str | float | bool | None = None
-    gap: Gap | None = None
-    cause: str = ""
-    present: bool = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)  # compared and hashed by identity: there is one object for each field
-class Field:
-    """One field: ``meaning`` is for the reference, ``words`` are the only values of a word that has few."""
-
-    name: str
-    type: FieldType
-    meaning: str
-    read: Callable[[Record], Reading]
-    words: tuple[str, ...] = ()
-
-
-def _texts(*passages: Passage) -> Reading:
-    present = False
-    for passage in passages:  # a loop, for this is made for several fields of every record
-        if passage.text:
-            present = True
-    return Reading(passages, present=present)
-
-
-def _missing(cause: str, *, present: bool = False) -> Reading:
-    return Reading(gap=Truth.ABSENT, cause=cause, present=present)
-
-
-def _unknown(cause: str, *passages: Passage, present: bool = True) -> Reading:
-    return Reading(passages=passages, gap=Truth.UNKNOWN, cause=cause, present=present)
-
-
-def _known(value: str | float | bool) -> Reading:
-    return Reading(value=value, present=value != "")
+    from monitor.records import ProbeScore, Record
 
 
 def _task(record: Record) -> Reading:
-    return _texts(Passage("task", record.call.task))
+    return texts(Passage("task", record.call.task))
 
 
 def _prompt(record: Record) -> Reading:
-    return _texts(*_history(record))
+    return texts(*_history(record))
 
 
 def _history(record: Record) -> Iterator[Passage]:
@@ -107,53 +44,53 @@ def _messages_of(role: str, record: Record) -> list[Passage]:
 
 
 def _of_role(role: str) -> Callable[[Record], Reading]:
-    return lambda record: _texts(*_messages_of(role, record))
+    return lambda record: texts(*_messages_of(role, record))
 
 
 def _reasoning(record: Record) -> Reading:
     reasoning = record.observation.reasoning
     passage = Passage("reasoning", reasoning.text)
     if record.call.kind == "tool":
-        return _missing("a tool does not reason")
+        return missing("a tool does not reason")
     if reasoning.state in {ReasoningState.REDACTED, ReasoningState.ENCRYPTED}:
-        return _unknown(f"the reasoning is {reasoning.state.value}", *([passage] if reasoning.text else ()))
+        return unknown(f"the reasoning is {reasoning.state.value}", *([passage] if reasoning.text else ()))
     if reasoning.state is ReasoningState.ABSENT and not record.call.requires_reasoning and not reasoning.text:
-        return _missing("there is no reasoning, and the role need not show any")
-    return _texts(passage)
+        return missing("there is no reasoning, and the role need not show any")
+    return texts(passage)
 
 
 def _reasoning_state(record: Record) -> Reading:
     if record.call.kind == "tool":
-        return _missing("a tool does not reason")
-    return _known(record.observation.reasoning.state.value)
+        return missing("a tool does not reason")
+    return known(record.observation.reasoning.state.value)
 
 
 def _output(record: Record) -> Reading:
-    return _texts(Passage("output", record.observation.output))
+    return texts(Passage("output", record.observation.output))
 
 
 def _raw(record: Record) -> Reading:
     seen = record.observation
-    return _texts(Passage("raw", seen.raw) if seen.raw else Passage("output", seen.output))
+    return texts(Passage("raw", seen.raw) if seen.raw else Passage("output", seen.output))
 
 
 def _data(record: Record) -> Reading:
-    return _texts(*_messages_of("user", record), *_tool_results(record))
+    return texts(*_messages_of("user", record), *_tool_results(record))
 
 
 def _written(record: Record) -> Reading:
     if record.call.kind == "tool":
-        return _missing("a tool's result was not written by a model")
+        return missing("a tool's result was not written by a model")
     reasoning = _reasoning(record)
     passages = (*reasoning.passages, Passage("output", record.observation.output), *_tool_arguments(record))
     if reasoning.gap is Truth.UNKNOWN:
-        return _unknown(reasoning.cause, *passages)
-    return _texts(*passages)
+        return unknown(reasoning.cause, *passages)
+    return texts(*passages)
 
 
 def _error(record: Record) -> Reading:
     error = record.observation.error
-    return _texts(Passage("error", error.message if error else ""))
+    return texts(Passage("error", error.message if error else ""))
 
 
 def _has_tools(record: Record) -> bool:
@@ -163,7 +100,7 @@ def _has_tools(record: Record) -> bool:
 
 def _of_tools(read: Callable[[Record], Iterator[Passage]]) -> Callable[[Record], Reading]:
     def read_if_any(record: Record) -> Reading:
-        return _texts(*read(record)) if _has_tools(record) else _missing("the subcall has no tools")
+        return texts(*read(record)) if _has_tools(record) else missing("the subcall has no tools")
 
     return read_if_any
 
@@ -204,15 +141,15 @@ def _tools_unlisted(record: Record) -> Iterator[Passage]:
 def _cost(record: Record) -> Reading:
     cost = record.observation.usage.cost
     if cost is None:
-        return _unknown("the price of this model is not known", present=False)
-    return _known(cost) if record.observation.usage_reported else _unknown(_UNREPORTED, present=False)
+        return unknown("the price of this model is not known", present=False)
+    return known(cost) if record.observation.usage_reported else unknown(_UNREPORTED, present=False)
 
 
 def _tokens(name: str) -> Callable[[Record], Reading]:
     def read(record: Record) -> Reading:
         if not record.observation.usage_reported:
-            return _unknown(_UNREPORTED, present=False)
-        return _known(float(getattr(record.observation.usage, name)))
+            return unknown(_UNREPORTED, present=False)
+        return known(float(getattr(record.observation.usage, name)))
 
     return read
 
@@ -220,7 +157,7 @@ def _tokens(name: str) -> Callable[[Record], Reading]:
 def _budget_left(name: str) -> Callable[[Record], Reading]:
     def read(record: Record) -> Reading:
         left = getattr(record.call.budget_left, name)
-        return _missing(f"no limit on {name} was given") if left is None else _known(float(left))
+        return missing(f"no limit on {name} was given") if left is None else known(float(left))
 
     return read
 
@@ -254,23 +191,35 @@ def _fields() -> Iterator[Field]:
     states = tuple(state.value for state in ReasoningState)
     outcomes = tuple(outcome.value for outcome in Outcome)
     yield Field("reasoning.state", word, "what is known of the reasoning", _reasoning_state, states)
-    yield Field("role", word, "the role's name", lambda r: _known(r.call.role))
-    yield Field("trust", word, "whether the role is trusted", lambda r: _known(r.call.trust), get_args(Trust))
-    yield Field("model", word, "the model's name, as the run gave it", lambda r: _known(r.call.model))
-    yield Field("recipe", word, "the recipe that made the subcall", lambda r: _known(r.call.recipe))
-    yield Field("kind", word, "a model's answer or a tool's", lambda r: _known(r.call.kind), ("model", "tool"))
-    yield Field("adapter", word, "through what the record came in", lambda r: _known(r.call.adapter))
-    yield Field("outcome", word, "how the subcall ended", lambda r: _known(r.observation.outcome.value), outcomes)
+    yield Field("role", word, "the role's name", lambda r: known(r.call.role))
+    yield Field("trust", word, "whether the role is trusted", lambda r: known(r.call.trust), get_args(Trust))
+    yield Field("model", word, "the model's name, as the run gave it", lambda r: known(r.call.model))
     yield Field(
-        "finish_reason", word, "the provider's word for why it ended", lambda r: _known(r.observation.finish_reason)
+        "model_reported",
+        word,
+        "the model's name, as the provider gave it",
+        lambda r: known(r.observation.model_reported),
+    )
+    yield Field("recipe", word, "the recipe that made the subcall", lambda r: known(r.call.recipe))
+    yield Field("kind", word, "a model's answer or a tool's", lambda r: known(r.call.kind), ("model", "tool"))
+    yield Field("adapter", word, "through what the record came in", lambda r: known(r.call.adapter))
+    yield Field("outcome", word, "how the subcall ended", lambda r: known(r.observation.outcome.value), outcomes)
+    yield Field(
+        "error.kind",
+        word,
+        "what kind of failure it was, if the subcall failed",
+        lambda r: known(r.observation.error.kind if r.observation.error else ""),
     )
     yield Field(
-        "requires_reasoning", boolean, "whether the role must think aloud", lambda r: _known(r.call.requires_reasoning)
+        "finish_reason", word, "the provider's word for why it ended", lambda r: known(r.observation.finish_reason)
     )
-    yield Field("usage.reported", boolean, "whether the provider did", lambda r: _known(r.observation.usage_reported))
-    yield Field("depth", number, "levels below the run, from 1", lambda r: _known(float(r.call.depth)))
-    yield Field("attempt", number, "which attempt this is, from 1", lambda r: _known(float(r.call.attempt)))
-    yield Field("seconds", number, "how long the subcall took", lambda r: _known(r.observation.seconds))
+    yield Field(
+        "requires_reasoning", boolean, "whether the role must think aloud", lambda r: known(r.call.requires_reasoning)
+    )
+    yield Field("usage.reported", boolean, "whether the provider did", lambda r: known(r.observation.usage_reported))
+    yield Field("depth", number, "levels below the run, from 1", lambda r: known(float(r.call.depth)))
+    yield Field("attempt", number, "which attempt this is, from 1", lambda r: known(float(r.call.attempt)))
+    yield Field("seconds", number, "how long the subcall took", lambda r: known(r.observation.seconds))
     for name, meaning in (
         ("input_tokens", "tokens of the prompt, cached ones included"),
         ("output_tokens", "tokens of the answer, reasoning included"),
@@ -278,14 +227,59 @@ def _fields() -> Iterator[Field]:
     ):
         yield Field(f"usage.{name}", number, meaning, _tokens(name))
     yield Field("usage.cost", number, "US dollars", _cost)
-    yield Field("usage.calls", number, "model calls", lambda r: _known(float(r.observation.usage.calls)))
-    yield Field("usage.tool_calls", number, "tool calls", lambda r: _known(float(r.observation.usage.tool_calls)))
+    yield Field("usage.calls", number, "model calls", lambda r: known(float(r.observation.usage.calls)))
+    yield Field("usage.tool_calls", number, "tool calls", lambda r: known(float(r.observation.usage.tool_calls)))
     for limit in get_args(LimitName):
         unit = _LIMIT_UNITS.get(limit, limit.replace("_", " "))
         yield Field(f"budget_left.{limit}", number, f"{unit} left when the subcall began", _budget_left(limit))
 
 
 FIELDS: dict[str, Field] = {field.name: field for field in _fields()}
+_PATH = re2.compile(r"tool\.arguments\.([^.]+(?:\.[^.]+)*)")
+_PROBE = re2.compile(r"probe\.([a-z0-9_-]{1,64})\.(score|fpr)")
+_PATTERNS = {
+    "tool.arguments.PATH": (
+        "text, number or true/false",
+        "one argument of those calls by its path, such as `tool.arguments.file.path`; goes into lists by itself",
+    ),
+    "probe.NAME.score": ("number", "what the probe NAME that is attached to the run says of the subcall"),
+    "probe.NAME.fpr": (
+        "number",
+        "the share of harmless texts that score at least as high, where that was calibrated for text of this kind",
+    ),
+}
+"""Names with a part of the reviewer's: (type, meaning) of each, for the reference."""
+
+
+@cache
+def field_named(name: str, type_: FieldType = FieldType.TEXT) -> Field | None:
+    """The field of that name, or None. For the same name and type it is always the same object.
+
+    ``type_`` is for an argument of a tool, which may be any: what the rule compares it with says what.
+    """
+    if name in FIELDS:
+        return FIELDS[name]
+    if path := _PATH.fullmatch(name):
+        read = ArgumentPath(tuple(path[1].split(".")), type_, _tool_arguments, _has_tools)
+        return Field(name, type_, f"the argument `{path[1]}` of the tools that the subcall called", read)
+    if probe := _PROBE.fullmatch(name):
+        return Field(name, FieldType.NUMBER, f"the {probe[2]} of the probe `{probe[1]}`", _of_probe(probe[1], probe[2]))
+    return None
+
+
+def _of_probe(name: str, what: str) -> Callable[[Record], Reading]:
+    def read(record: Record) -> Reading:
+        found: ProbeScore | None = next((score for score in record.probes if score.probe == name), None)
+        if found is None:
+            return missing(f"no probe `{name}` is attached")
+        value = found.score if what == "score" else found.fpr
+        if value is None or value != value:  # noqa: PLR0124 - a score that is no number says nothing
+            return unknown(f"the probe `{name}` has no {what}" + (f": {found.cause}" if found.cause else ""))
+        return known(float(value))
+
+    return read
+
+
 TEXT_FIELDS = tuple(field for field in FIELDS.values() if field.type is FieldType.TEXT)
 
 
@@ -306,4 +300,4 @@ def fields_table() -> list[tuple[str, str, str]]:
     for field in FIELDS.values():
         values = f": {', '.join(f'`{value}`' for value in field.words)}" if field.words else ""
         rows.append((field.name, field.type.value, field.meaning + values))
-    return rows
+    return [*rows, *((name, kind, meaning) for name, (kind, meaning) in _PATTERNS.items())]

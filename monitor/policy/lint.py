@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from monitor.policy import condition as conditions
 from monitor.policy.clauses import TextClause
-from monitor.policy.loader import LoadedPack, read_packs
+from monitor.policy.loader import read_packs
 from monitor.policy.matching import compile_pattern, needs_no_literal
 from monitor.records import Level
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from monitor.errors import Fault
+    from monitor.policy.files import LoadedPack
     from monitor.policy.rules import Rule
     from monitor.strict_yaml import Mark, Node
 

@@ -8,25 +8,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from monitor.policy import condition as conditions
+from monitor.canonical import canonical_hash
 from monitor.policy import examples
 from monitor.policy.clauses import TextClause
-from monitor.policy.logic import Truth, conjoin, disjoin
-from monitor.policy.matching import MAX_SPANS, PatternEngine
+from monitor.policy.evaluation import evaluate, says, supposing
+from monitor.policy.logic import Truth
+from monitor.policy.matching import PatternEngine
+from monitor.policy.record_readings import RecordReadings
 from monitor.records import Action, Finding, Level, RuleRef, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+    from collections.abc import Iterable, Sequence
 
-    from monitor.policy.clauses import Clause, Readings
-    from monitor.policy.detection import Detection, Selection
-    from monitor.policy.fields import Field, Reading
-    from monitor.policy.matching import Offsets
+    from monitor.policy.detection import Detection
+    from monitor.policy.filters import Filter
+    from monitor.policy.readings import Field
     from monitor.policy.schema import RuleFile
-    from monitor.records import Record, Span
+    from monitor.records import FilterRef, Record, Span
 
+
+LANGUAGE = 1
+"""Part of every rule's hash: a later version that gives the same words another meaning has another number."""
 
 _SAYS = (Truth.MATCH, Truth.NO_MATCH, Truth.UNKNOWN, Truth.ABSENT)
 """All that a clause can say of a record."""
@@ -51,6 +55,7 @@ class Rule:
     detection: Detection
     rule_hash: str
     test_lines: tuple[int, ...] = ()
+    overridden_by: str = ""
 
     @property
     def id(self) -> str:
@@ -71,9 +76,28 @@ class Rule:
             rule_hash=self.rule_hash,
             pack=self.pack,
             pack_version=self.pack_version,
+            overridden_by=self.overridden_by,
         )
 
-    def finding(self, status: Status, *, evidence: Sequence[Span] = (), cause: str = "") -> Finding:
+    @property
+    def on_trial(self) -> bool:
+        """Whether the rule runs in shadow (``status: test``): what it says is recorded, and it never acts."""
+        return self.written.status == "test"
+
+    def inapplicable(self, record: Record) -> str:
+        """Why the rule has nothing to say of this record, whatever its detection makes of it; "" where it has."""
+        if self.written.status == "unsupported":
+            return "the rule is marked as unsupported"
+        source = self.written.logsource
+        if source and source.service not in {None, record.call.kind}:
+            return f"the rule is about answers of a {source.service}"
+        if source and source.product not in {None, record.call.adapter}:
+            return f"the rule is about records that came in through {source.product}"
+        return ""
+
+    def finding(
+        self, status: Status, *, evidence: Sequence[Span] = (), cause: str = "", suppressed_by: str = ""
+    ) -> Finding:
         """A finding of this rule."""
         return Finding(
             check="rule",
@@ -88,6 +112,8 @@ class Rule:
             on_unknown=Action(self.written.effective_on_unknown),
             evidence=tuple(evidence),
             cause=cause,
+            shadow=self.on_trial,
+            suppressed_by=suppressed_by,
         )
 
 
@@ -113,21 +139,28 @@ class RuleTestResult:
 class PolicySet:
     """Compiled rules, ready to evaluate. Build one with ``load``; it never changes and may be shared by threads."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], filters: Iterable[Filter] = ()) -> None:
         self.rules: tuple[Rule, ...] = tuple(rules)
         self.refs: tuple[RuleRef, ...] = tuple(rule.ref for rule in self.rules)
+        self.filters: tuple[Filter, ...] = tuple(filters)
+        self.filter_refs: tuple[FilterRef, ...] = tuple(one.ref for one in self.filters)
+        self._filters_of = {
+            rule.id: active
+            for rule in self.rules
+            if (active := [one for one in self.filters if not one.is_expired and one.is_about(rule.id, rule.name)])
+        }
         wanted: dict[Field, set[str]] = {}
-        for rule in self.rules:
-            for clause in _text_clauses(rule):
+        for detection in [*(rule.detection for rule in self.rules), *(one.detection for one in self.filters)]:
+            for clause in _text_clauses(detection):
                 wanted.setdefault(clause.field, set()).update(clause.patterns)
         self._wanted = wanted
         self._engine = PatternEngine(pattern for patterns in wanted.values() for pattern in sorted(patterns))
         self._made: dict[tuple[str, Status, str], Finding] = {}
-        self._short_ways = [(rule, _Quiet.of(rule.detection), rule.finding(Status.NO_MATCH)) for rule in self.rules]
+        self._short_ways = [(rule, _Quiet.of(rule), rule.finding(Status.NO_MATCH)) for rule in self.rules]
 
     def findings(self, record: Record) -> tuple[Finding, ...]:
         """One finding for each rule, in the order of the rules."""
-        readings = _RecordReadings(record, self._wanted, self._engine)
+        readings = self.readings(record)
         whole, heard = readings.whole_and_heard()
         return tuple(
             [
@@ -138,33 +171,57 @@ class PolicySet:
             ]
         )
 
-    def run_tests(self) -> list[RuleTestResult]:
-        """Run every test inside the rules, each against its own rule."""
-        return [result for rule in self.rules for result in self._tests_of(rule)]
+    def readings(self, record: Record) -> RecordReadings:
+        """The record as the rules read it: each field once, each text searched once."""
+        return RecordReadings(record, self._wanted, self._engine)
 
-    def _tests_of(self, rule: Rule) -> Iterable[RuleTestResult]:
-        for number, (test, line) in enumerate(zip(rule.written.tests, rule.test_lines, strict=True), start=1):
-            readings = _RecordReadings(examples.build(test.record), self._wanted, self._engine)
-            found = self._finding(rule, readings)
+    def run_tests(self) -> list[RuleTestResult]:
+        """Run every test inside the rules and filters, each against its own rule or filter. A filter that suppresses says
+        ``match``.
+        """
+        of_rules = [result for rule in self.rules for result in self._tests_of(rule, rule.pack)]
+        return [*of_rules, *(result for one in self.filters for result in self._tests_of(one, one.filter_set))]
+
+    def _tests_of(self, part: Rule | Filter, pack: str) -> Iterable[RuleTestResult]:
+        for number, (test, line) in enumerate(zip(part.written.tests, part.test_lines, strict=True), start=1):
+            readings = self.readings(examples.build(test.record))
+            if isinstance(part, Rule):
+                found = self._finding(part, readings)
+                actual, cause = found.status, found.cause
+            else:
+                actual, cause, _ = evaluate(part.detection, readings)
             yield RuleTestResult(
-                rule=rule.name,
-                pack=rule.pack,
+                rule=part.name,
+                pack=pack,
                 test=test.name or f"test {number}",
                 expected=Status(test.expect),
-                actual=found.status,
-                path=rule.path,
+                actual=actual,
+                path=part.path,
                 line=line,
-                cause=found.cause,
+                cause=cause,
             )
 
-    def _finding(self, rule: Rule, readings: _RecordReadings) -> Finding:
+    def _finding(self, rule: Rule, readings: RecordReadings) -> Finding:
+        if inapplicable := rule.inapplicable(readings.record):
+            return self._without_evidence(rule, Status.NOT_APPLICABLE, inapplicable)
         try:
-            status, cause, evidence = _evaluate(rule.detection, readings)
+            status, cause, evidence = evaluate(rule.detection, readings)
         except Exception as exc:  # noqa: BLE001 - here a crash becomes a recorded unknown
             return rule.finding(Status.UNKNOWN, cause=type(exc).__name__)
         if status is Status.MATCH:
-            return rule.finding(status, evidence=evidence)
+            return rule.finding(status, evidence=evidence, suppressed_by=self._suppressing(rule, readings))
         return self._without_evidence(rule, status, cause)
+
+    def _suppressing(self, rule: Rule, readings: RecordReadings) -> str:
+        """The name of the first filter that certainly holds the match to be harmless; a filter that breaks does not."""
+        for one in self._filters_of.get(rule.id, ()):
+            try:
+                status, _, _ = evaluate(one.detection, readings)
+            except Exception:  # noqa: BLE001, S112 - what breaks suppresses nothing, and so the rule acts
+                continue
+            if status is Status.MATCH:
+                return one.name
+        return ""
 
     def _without_evidence(self, rule: Rule, status: Status, cause: str) -> Finding:
         """Such findings are few and frozen (causes are the fields' own words): each is made once."""
@@ -183,125 +240,41 @@ class _Quiet(NamedTuple):
     patterns: frozenset[str]
 
     @classmethod
-    def of(cls, detection: Detection) -> _Quiet | None:
-        """The short way for this detection, or None where it has none."""
+    def of(cls, rule: Rule) -> _Quiet | None:
+        """The short way for this rule, or None where it has none."""
+        detection = rule.detection
+        if rule.written.logsource or rule.written.status == "unsupported":
+            return None
         clauses = [clause for selection in detection.selections.values() for clause in selection.clauses]
         texts = [clause for clause in clauses if isinstance(clause, TextClause)]
         facts = [clause for clause in clauses if not isinstance(clause, TextClause)]
         if len(facts) > _MAX_FACTS:
             return None
         for truths in product(_SAYS, repeat=len(facts)):
-            if _says(detection, _supposing(facts, truths)) is not Truth.NO_MATCH:
+            if says(detection, supposing(facts, truths)) is not Truth.NO_MATCH:
                 return None
         return cls(
             frozenset(clause.field for clause in texts), frozenset().union(*(clause.patterns for clause in texts))
         )
 
 
-class _RecordReadings:
-    """One record, each field read once and each text searched once."""
-
-    def __init__(self, record: Record, wanted: Mapping[Field, set[str]], engine: PatternEngine) -> None:
-        self._record = record
-        self._engine = engine
-        self._read: dict[Field, Reading] = {}
-        self._wanted_in: dict[str, set[str]] = {}
-        self._found: dict[str, Mapping[str, Offsets]] = {}
-        self._hits: dict[Field, Set[str]] = {}
-        for field, patterns in wanted.items():
-            reading = self._read[field] = field.read(record)
-            for _, text in reading.passages:
-                known = self._wanted_in.get(text)
-                self._wanted_in[text] = patterns if known is None or known is patterns else known | patterns
-
-    def read(self, field: Field) -> Reading:
-        """What the field holds."""
-        reading = self._read.get(field)
-        if reading is None:
-            reading = self._read[field] = field.read(self._record)
-        return reading
-
-    def whole_and_heard(self) -> tuple[Set[Field], Set[str]]:
-        """The searched fields in which nothing is missing, and every pattern that matches in any text.
-
-        Where a text cannot be searched nothing counts as whole: each rule that reads it then fails by itself.
-        """
-        try:
-            found = [self.found(text) for text in self._wanted_in]
-        except Exception:  # noqa: BLE001 - it is raised again for each rule that asks for that text
-            return frozenset(), frozenset()
-        whole = {field for field, reading in self._read.items() if reading.gap is None}
-        return whole, set().union(*found)
-
-    def hits(self, field: Field) -> Set[str]:
-        """The patterns that match in any text of the field, of those that any rule wants there."""
-        hits = self._hits.get(field)
-        if hits is None:
-            found = [self.found(passage.text) for passage in self.read(field).passages]
-            hits = self._hits[field] = set().union(*found)
-        return hits
-
-    def found(self, text: str) -> Mapping[str, Offsets]:
-        """The patterns that match in ``text``, of those that any rule wants there."""
-        found = self._found.get(text)
-        if found is None:
-            found = self._found[text] = self._engine.find(text, self._wanted_in[text])
-        return found
+def rule_hash(written: RuleFile, detection: Detection) -> str:
+    """SHA-256 over what decides: id, level, actions, detection, and what a rule is about or holds back from acting."""
+    content: dict[str, Any] = {
+        "language": LANGUAGE,
+        "id": written.id,
+        "level": written.level,
+        "action": written.effective_action.value,
+        "on_unknown": written.effective_on_unknown.value,
+        "detection": detection.content,
+    }
+    if written.status in {"test", "unsupported"}:
+        content["status"] = written.status
+    if written.logsource:
+        content["logsource"] = written.logsource.model_dump(exclude={"definition"}, exclude_none=True)
+    return canonical_hash(content)
 
 
-def _text_clauses(rule: Rule) -> Iterable[TextClause]:
-    for selection in rule.detection.selections.values():
+def _text_clauses(detection: Detection) -> Iterable[TextClause]:
+    for selection in detection.selections.values():
         yield from (clause for clause in selection.clauses if isinstance(clause, TextClause))
-
-
-def _says(detection: Detection, truth_of: Callable[[Clause], Truth]) -> Truth:
-    """What the condition makes of what each clause says."""
-    return conditions.evaluate(detection.condition, lambda name: _truth(detection.selections[name], truth_of))
-
-
-def _supposing(clauses: Sequence[Clause], truths: Sequence[Truth]) -> Callable[[Clause], Truth]:
-    """That these clauses say these things, and all others ``no_match``."""
-    said = {id(clause): truth for clause, truth in zip(clauses, truths, strict=True)}
-    return lambda clause: said.get(id(clause), Truth.NO_MATCH)
-
-
-def _truth(selection: Selection, truth_of: Callable[[Clause], Truth]) -> Truth:
-    options = [_holds(clauses, truth_of) for clauses in selection.alternatives]
-    return options[0] if len(options) == 1 else disjoin(options)
-
-
-def _holds(clauses: Sequence[Clause], truth_of: Callable[[Clause], Truth]) -> Truth:
-    truths = [truth_of(clause) for clause in clauses]
-    return truths[0] if len(truths) == 1 else conjoin(truths)
-
-
-def _evaluate(detection: Detection, readings: Readings) -> tuple[Status, str, Sequence[Span]]:
-    """(status, cause, evidence) of one rule."""
-    truth = _says(detection, lambda clause: clause.truth(readings))
-    if truth is Truth.NO_MATCH:
-        return Status.NO_MATCH, "", ()
-    if truth is Truth.MATCH:
-        return Status.MATCH, "", _evidence(detection, readings)
-    return truth.status, _cause(detection, readings, truth.status), ()
-
-
-def _evidence(detection: Detection, readings: Readings) -> list[Span]:
-    """The spans of every clause that matched and that the condition asserts, the first ``MAX_SPANS`` of each clause."""
-    names = dict.fromkeys(conditions.asserted(detection.condition))
-    selections = [detection.selections[name] for name in names]
-    clauses = [
-        clause
-        for selection in selections
-        for alternative in selection.alternatives
-        if _holds(alternative, lambda clause: clause.truth(readings)) is Truth.MATCH
-        for clause in alternative
-    ]
-    return [span for clause in clauses for span in clause.evidence(readings)[:MAX_SPANS]]
-
-
-def _cause(detection: Detection, readings: Readings, status: Status) -> str:
-    """Why the status is unknown or not applicable: the causes that the rule's fields give for it."""
-    gap = Truth.UNKNOWN if status is Status.UNKNOWN else Truth.ABSENT
-    read = conditions.references(detection.condition)
-    found = (readings.read(clause.field) for name in sorted(read) for clause in detection.selections[name].clauses)
-    return "; ".join(dict.fromkeys(reading.cause for reading in found if reading.gap is gap and reading.cause))

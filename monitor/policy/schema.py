@@ -1,4 +1,7 @@
-"""What a policy file may contain: one pack, its metadata, its rules. Types only; ``detection`` has a grammar of its own."""
+"""What policy files may contain: a pack of rules, a set of filters, or a set of overrides.
+
+Types only; ``detection`` has a grammar of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from monitor.records import Action, Level
 
-LATER_KEYS = frozenset({"logsource", "related", "includes", "engine"})
-LATER_STATUSES = frozenset({"test", "deprecated", "unsupported"})
+ENGINE = 2
+"""The version of the language: a pack that needs a newer one (``engine: 3``) does not load here."""
 
 _ACTION_BY_LEVEL = {
     Level.INFORMATIONAL: Action.LOG,
@@ -20,10 +23,6 @@ _ACTION_BY_LEVEL = {
     Level.HIGH: Action.WITHHOLD,
     Level.CRITICAL: Action.WITHHOLD,
 }
-
-
-class Later(ValueError):  # noqa: N818 - not a fault of the program: the language will have it
-    """A word of the language that does nothing yet, and is refused so that nobody relies on it."""
 
 
 def _uuid(text: str) -> str:
@@ -44,10 +43,10 @@ def _day(text: str) -> str:
     return text
 
 
-def _status(text: str) -> str:
-    if text in LATER_STATUSES:
-        raise Later(f"the status `{text}` comes later; a rule that should not act has no place in a pack yet")
-    return text
+def _engine(number: int) -> int:
+    if number > ENGINE:
+        raise ValueError(f"the pack needs version {number} of the language, and this is version {ENGINE}: upgrade")
+    return number
 
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -56,14 +55,31 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Id = Annotated[str, AfterValidator(_uuid)]
 Day = Annotated[str, AfterValidator(_day)]
 ActionWord = Literal["log", "flag", "redact", "withhold", "ask_human", "halt"]
-StatusWord = Annotated[Literal["stable", "experimental", "test", "deprecated", "unsupported"], AfterValidator(_status)]
+StatusWord = Literal["stable", "experimental", "test", "deprecated", "unsupported"]
 LevelWord = Literal["informational", "low", "medium", "high", "critical"]
+Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
 
 
 class Strict(BaseModel):
     """No unknown keys, and no value taken for one of another type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ExampleToolCall(Strict):
+    """A tool call in a record in short form. Arguments that are a map stand for its JSON text."""
+
+    name: str
+    arguments: str | dict[str, Any] = ""
+    refused: str | None = None
+
+
+class ExampleMessage(Strict):
+    """A message in a record in short form."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str = ""
+    tool_calls: list[ExampleToolCall] = []
 
 
 class ExampleFile(Strict):
@@ -74,6 +90,26 @@ class ExampleFile(Strict):
     expect: Literal["match", "no_match", "unknown", "not_applicable"]
 
 
+class RelatedFile(Strict):
+    """Another rule that this one has to do with, and how."""
+
+    id: Id
+    type: Literal["derived", "obsolete", "merged", "renamed", "similar"]
+
+
+class LogSourceFile(Strict):
+    """Which records a rule is about; of all others it says ``not_applicable``.
+
+    ``category`` is what the record is of, ``product`` the adapter that it came in through, ``service`` whether a model or a
+    tool answered. ``definition`` is for people.
+    """
+
+    category: Literal["subcall"] | None = None
+    product: Line | None = None
+    service: Literal["model", "tool"] | None = None
+    definition: Prose | None = None
+
+
 class RuleFile(Strict):
     """One rule as it is written. ``action`` and ``on_unknown`` follow from ``level`` where they are left out."""
 
@@ -81,6 +117,7 @@ class RuleFile(Strict):
     id: Id
     name: Name
     status: StatusWord = "experimental"
+    related: list[RelatedFile] = []
     description: Prose = ""
     references: list[Line] = []
     author: Line | None = None
@@ -88,6 +125,7 @@ class RuleFile(Strict):
     modified: Day | None = None
     level: LevelWord
     tags: list[Line] = []
+    logsource: LogSourceFile | None = None
     detection: dict[str, Any]
     falsepositives: list[Prose] = []
     action: ActionWord | None = None
@@ -110,14 +148,101 @@ class RuleFile(Strict):
 
 
 class PackFile(Strict):
-    """One file: a pack."""
+    """One file: a pack. ``includes`` are packs that are loaded with it, by name or by path."""
 
     pack: Name
-    version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
+    version: Version
+    engine: Annotated[int, Field(ge=1), AfterValidator(_engine)] = 1
     description: Prose = ""
     author: Line | None = None
     license: Line | None = None
     date: Day | None = None
     modified: Day | None = None
     references: list[Line] = []
-    rules: Annotated[list[RuleFile], Field(min_length=1)]
+    includes: list[Line] = []
+    rules: list[RuleFile] = []
+
+    @model_validator(mode="after")
+    def _has_rules(self) -> PackFile:
+        if not self.rules and not self.includes:
+            raise ValueError("the pack has neither `rules` nor `includes`")
+        return self
+
+
+class FilterFile(Strict):
+    """One filter: matches of ``rules`` (names or ids) on records for which ``detection`` holds are suppressed, until
+    ``expires`` (the last day on which they are).
+    """
+
+    title: Line
+    id: Id
+    name: Name
+    reason: Prose
+    author: Line
+    date: Day
+    expires: Day
+    rules: Annotated[list[Line], Field(min_length=1)]
+    references: list[Line] = []
+    detection: dict[str, Any]
+    tests: list[ExampleFile] = []
+
+    @model_validator(mode="after")
+    def _expires_later(self) -> FilterFile:
+        if self.expires < self.date:
+            raise ValueError(f"it expires on {self.expires}, before its date, {self.date}")
+        return self
+
+
+class FilterSetFile(Strict):
+    """One file: suppressions, apart from the rules that they are about."""
+
+    filter_set: Name
+    version: Version
+    engine: Annotated[int, Field(ge=1), AfterValidator(_engine)] = 1
+    description: Prose = ""
+    filters: Annotated[list[FilterFile], Field(min_length=1)]
+
+
+class OverrideFile(Strict):
+    """What a site changes of one rule (by name or id) without editing its pack, and why."""
+
+    rule: Line
+    reason: Prose
+    level: LevelWord | None = None
+    action: ActionWord | None = None
+    on_unknown: ActionWord | None = None
+    status: Literal["stable", "experimental", "test"] | None = None
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> OverrideFile:
+        if not self.changes:
+            raise ValueError("it changes nothing: give a `level`, `action`, `on_unknown` or `status`")
+        return self
+
+    @property
+    def changes(self) -> dict[str, str]:
+        """What is written, by key."""
+        return {key: value for key in OVERRIDABLE if (value := getattr(self, key)) is not None}
+
+
+OVERRIDABLE = ("level", "action", "on_unknown", "status")
+
+
+class OverrideSetFile(Strict):
+    """One file: a site's overrides."""
+
+    override_set: Name
+    version: Version
+    engine: Annotated[int, Field(ge=1), AfterValidator(_engine)] = 1
+    description: Prose = ""
+    author: Line | None = None
+    date: Day | None = None
+    overrides: Annotated[list[OverrideFile], Field(min_length=1)]
+
+
+POLICY_FILES: dict[str, type[PackFile | FilterSetFile | OverrideSetFile]] = {
+    "pack": PackFile,
+    "filter_set": FilterSetFile,
+    "override_set": OverrideSetFile,
+}
+"""The kinds of policy files, by the key that each begins with."""

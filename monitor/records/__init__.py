@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from monitor.records.events import Event, EventKind, Payload, StoredRun, StoredSubcall
 from monitor.records.judging import Decision, Finding, Judgement, Span, Verdict
-from monitor.records.runs import QueuedReview, RuleRef, RunEnd, RunResume, RunStart, RunSuspend
+from monitor.records.runs import FilterRef, QueuedReview, RuleRef, RunEnd, RunResume, RunStart, RunSuspend
 from monitor.records.trace import (
     Call,
     ErrorInfo,
@@ -56,6 +56,7 @@ __all__ = [
     "Event",
     "EventKind",
     "Exceeded",
+    "FilterRef",
     "Finding",
     "Frozen",
     "Judgement",

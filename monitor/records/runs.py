@@ -8,13 +8,26 @@ from monitor.records.words import Frozen, Outcome, Text
 
 
 class RuleRef(Frozen):
-    """A rule as a run used it."""
+    """A rule as a run used it. ``overridden_by`` names the site's file that changed it, with its version."""
 
     name: str
     rule_id: str
     rule_hash: str
     pack: str
     pack_version: str = ""
+    overridden_by: str = ""
+
+
+class FilterRef(Frozen):
+    """A filter as a run used it. ``expires`` is its last day (ISO 8601); an expired one suppressed nothing."""
+
+    name: str
+    filter_id: str
+    filter_hash: str
+    filter_set: str
+    version: str = ""
+    expires: str = ""
+    is_expired: bool = False
 
 
 class RunStart(Frozen):
@@ -30,6 +43,7 @@ class RunStart(Frozen):
     limits: Limits = Limits()
     policies: tuple[str, ...] = ()
     rules: tuple[RuleRef, ...] = ()
+    filters: tuple[FilterRef, ...] = ()
     options: Text = ""
     host: str = ""
     pid: int = 0
@@ -45,6 +59,7 @@ class RunResume(Frozen):
     limits: Limits = Limits()
     retry_failed: bool = False
     rules: tuple[RuleRef, ...] = ()
+    filters: tuple[FilterRef, ...] = ()
     host: str = ""
     pid: int = 0
     process_started: float = 0.0

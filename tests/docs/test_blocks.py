@@ -110,6 +110,7 @@ def test_there_are_blocks_of_every_kind() -> None:
         ("yaml", ""),
         ("yaml", "detection"),
         ("yaml", "tests"),
+        ("yaml", "site"),
         ("toml", ""),
         ("sql", ""),
         ("sh", ""),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from monitor.policy import FIELDS, FieldType, examples, fields_table
+from monitor.policy import FIELDS, FieldType, examples, field_named, fields_table
 from monitor.policy.logic import Truth
 from monitor.records import (
     Call,
@@ -179,5 +179,8 @@ def test_every_number_and_limit_has_a_field() -> None:
 
 
 def test_the_table_has_every_field() -> None:
-    assert [row[0] for row in fields_table()] == list(FIELDS)
+    assert [row[0] for row in fields_table()][: len(FIELDS)] == list(FIELDS)
+    patterns = [row[0] for row in fields_table()][len(FIELDS) :]
+    assert patterns == ["tool.arguments.PATH", "probe.NAME.score", "probe.NAME.fpr"]
+    assert all(field_named(name.replace("NAME", "name")) for name in patterns)
     assert all(meaning for _, _, meaning in fields_table())

@@ -25,8 +25,8 @@ rules:
     level: hihg
     date: 2026-13-01
     action: redcat
-    status: test
-    logsource: {}
+    status: tests
+    logsource: {service: robot}
     detection:
       sel:
         reasonning|contains: a
@@ -43,7 +43,7 @@ rules:
         - output|exists: maybe
         - output|contains: ''
         - output|contains|all: one
-        - output|cased: A
+        - output|cased|re: A
         - depth|contains: 1
         - task: null
         - output|re: [{a: b}]
@@ -64,8 +64,8 @@ EXPECTED = """\
 8:5: `level` cannot be `hihg`. Did you mean `high`?
 9:5: `date`: expected a date such as 2026-11-22.
 10:5: `action` cannot be `redcat`. Did you mean `redact`?
-11:5: `status`: the status `test` comes later; a rule that should not act has no place in a pack yet.
-12:5: `logsource` comes later. Leave it out for now.
+11:5: `status` cannot be `tests`. Did you mean `test`?
+12:17: `service` cannot be `robot`. Known: `model`, `tool`.
 15:9: there is no field `reasonning`. Did you mean `reasoning`?
 16:9: there is no modifier `contians`. Did you mean `contains`?
 17:18: `outcome` is never `failled`. Did you mean `failed`?
@@ -82,8 +82,8 @@ alternatives out.
 26:26: `exists` is followed by true or false. Write `true` or `false`.
 27:29: every text contains nothing. For an empty text write `output: ''`.
 28:11: `all` needs a list of several values. Leave `all` out.
-29:11: the modifier `cased` comes later. Say it with `re`, or with `not`.
-30:11: `depth` is a number and does not take `contains`. It takes: exists, lt, lte, gt, gte.
+29:11: a regular expression is exact as to case already. Leave `cased` out.
+30:11: `depth` is a number and does not take `contains`. It takes: exists, lt, lte, gt, gte, neq, fieldref.
 31:17: expected text, found nothing. Write `task|exists: false`.
 32:23: expected text, found a map. A colon and a space make it a map: put it in single quotes.
 33:18: expected 1 to 2,000 values, found 0. Add a value.
@@ -111,7 +111,7 @@ def test_faults_of_all_files_in_order(write: Write) -> None:
     first, second = write("pack: [", "a.yaml"), write("rules: []", "b.yaml")
     with pytest.raises(PolicyError) as caught:
         policy.load([second, first])
-    assert [fault.path for fault in caught.value.faults] == [str(second)] * 3 + [str(first)]
+    assert [fault.path for fault in caught.value.faults] == [str(second)] * 2 + [str(first)]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_faults_of_all_files_in_order(write: Write) -> None:
     [
         ("- a\n", "a policy file is a map."),
         ("rules: x\npack: a\nversion: 1.0.0\n", "`rules` must be a list (lines that begin with `- `)."),
-        ("rules: []\npack: a\nversion: 1.0.0\n", "`rules` is an empty list."),
+        ("rules: []\npack: a\nversion: 1.0.0\n", "The pack has neither `rules` nor `includes`."),
         (HEADER + "  - just text\n", "`0` must be a map (lines of `key: value`)."),
         (pack("sel: {output: x}"), "`condition` is missing."),
         (pack("condition: sel"), "there is no selection."),

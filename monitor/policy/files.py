@@ -1,0 +1,235 @@
+"""Policy files as they are read: strict, with every fault of every file at once, and what they include beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from monitor import catalog, strict_yaml
+from monitor.canonical import canonical_hash
+from monitor.errors import CatalogError, Fault
+from monitor.policy import examples
+from monitor.policy.detection import compile_detection
+from monitor.policy.filters import Filter
+from monitor.policy.names import suggestion
+from monitor.policy.plain_english import in_plain_english
+from monitor.policy.rules import Rule, rule_hash
+from monitor.policy.schema import POLICY_FILES, FilterSetFile, OverrideSetFile, PackFile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from monitor.policy.detection import Detection
+    from monitor.policy.schema import FilterFile, OverrideFile
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPack:
+    """One file of rules: its tree (for lint), its metadata and its compiled rules."""
+
+    path: str
+    root: strict_yaml.Node
+    metadata: PackFile
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFilters:
+    """One file of filters."""
+
+    path: str
+    root: strict_yaml.Node
+    metadata: FilterSetFile
+    filters: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedOverrides:
+    """One file of overrides."""
+
+    path: str
+    root: strict_yaml.Node
+    metadata: OverrideSetFile
+
+    @property
+    def overrides(self) -> list[OverrideFile]:
+        """As they are written."""
+        return self.metadata.overrides
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFiles:
+    """All files of a policy set, each once, in the order in which they were named or included."""
+
+    packs: list[LoadedPack] = field(default_factory=list)
+    filter_sets: list[LoadedFilters] = field(default_factory=list)
+    override_sets: list[LoadedOverrides] = field(default_factory=list)
+
+
+def read_files(paths: Sequence[Path], faults: list[Fault], *, today: str) -> PolicyFiles:
+    """Read files and what they include; what is wrong is appended to ``faults``, and what is right is returned.
+
+    A folder stands for the ``*.yaml`` files in it, in the order of their names. ``today`` (ISO 8601) decides which filters
+    have expired.
+    """
+    reader = _Reader(faults, today)
+    for path in _files(paths, faults):
+        reader.read(path)
+    return reader.files
+
+
+def _files(paths: Sequence[Path], faults: list[Fault]) -> list[Path]:
+    files: list[Path] = []
+    for path in map(Path, paths):
+        found = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+        if not found:
+            faults.append(
+                Fault(str(path), 1, 1, "the folder has no `*.yaml` file.", "Name a pack, or a folder of packs.")
+            )
+        files += found
+    return list(dict.fromkeys(files))
+
+
+class _Reader:
+    """Reads each file once, whichever way it is come by."""
+
+    def __init__(self, faults: list[Fault], today: str) -> None:
+        self.files = PolicyFiles()
+        self._faults = faults
+        self._today = today
+        self._seen: set[Path] = set()
+
+    def read(self, path: Path) -> None:
+        whole = path.resolve()
+        if whole in self._seen:
+            return
+        self._seen.add(whole)
+        before = len(self._faults)
+        root = strict_yaml.read(path, self._faults)
+        if root is None:
+            return
+        model = self._kind(root, path)
+        metadata = self._validate(root, path, model) if model else None
+        if model is None or not isinstance(root.value, dict):
+            return
+        detections = [self._detection(node, path) for node in _parts(root, model)]
+        if len(self._faults) > before or metadata is None:
+            self._faults[before:] = sorted(self._faults[before:], key=lambda fault: (fault.line, fault.column))
+            return
+        compiled = [detection for detection in detections if detection]
+        self._keep(path, root, metadata, compiled)
+
+    def _kind(self, root: strict_yaml.Node, path: Path) -> type[PackFile | FilterSetFile | OverrideSetFile] | None:
+        if not isinstance(root.value, dict):
+            problem = "a policy file is a map."
+            self._faults.append(Fault(str(path), 1, 1, problem, "A pack has `pack:`, `version:` and `rules:`."))
+            return None
+        given = [kind for kind in POLICY_FILES if kind in root.value]
+        if len(given) > 1:
+            mark = root.place([given[1]])
+            problem = f"`{given[0]}` and `{given[1]}` do not go together in one file."
+            self._faults.append(Fault(str(path), mark.line, mark.column, problem, "Make two files of it."))
+            return None
+        return POLICY_FILES[given[0] if given else "pack"]
+
+    def _validate(
+        self, root: strict_yaml.Node, path: Path, model: type[PackFile | FilterSetFile | OverrideSetFile]
+    ) -> PackFile | FilterSetFile | OverrideSetFile | None:
+        try:
+            return model.model_validate(root.plain())
+        except ValidationError as exc:
+            for error in exc.errors(include_url=False):
+                mark = root.place([step for step in error["loc"] if isinstance(step, (str, int))])
+                problem, fix = in_plain_english(error, model)
+                self._faults.append(Fault(str(path), mark.line, mark.column, problem, fix))
+            return None
+
+    def _detection(self, node: strict_yaml.Node, path: Path) -> Detection | None:
+        """The detection of one rule or filter; its examples are looked at on the way."""
+        tests = node.get("tests")
+        for test in tests.items() if tests else []:
+            record = test.get("record")
+            if record and isinstance(record.value, dict):
+                for step, problem, fix in examples.faults(record.plain()):
+                    mark = record.place(step)
+                    self._faults.append(Fault(str(path), mark.line, mark.column, problem, fix))
+        part = node.get("detection")
+        return compile_detection(part, str(path), self._faults) if part and isinstance(part.value, dict) else None
+
+    def _keep(
+        self,
+        path: Path,
+        root: strict_yaml.Node,
+        metadata: PackFile | FilterSetFile | OverrideSetFile,
+        detections: list[Detection],
+    ) -> None:
+        nodes = _parts(root, type(metadata))
+        if isinstance(metadata, PackFile):
+            self._include(path, root, metadata)
+            rules = tuple(
+                Rule(
+                    written=written,
+                    pack=metadata.pack,
+                    pack_version=metadata.version,
+                    path=str(path),
+                    line=node.mark.line,
+                    detection=detection,
+                    rule_hash=rule_hash(written, detection),
+                    test_lines=_test_lines(node),
+                )
+                for written, node, detection in zip(metadata.rules, nodes, detections, strict=True)
+            )
+            self.files.packs.append(LoadedPack(str(path), root, metadata, rules))
+        elif isinstance(metadata, FilterSetFile):
+            filters = tuple(
+                Filter(
+                    written=written,
+                    filter_set=metadata.filter_set,
+                    version=metadata.version,
+                    path=str(path),
+                    line=node.mark.line,
+                    detection=detection,
+                    filter_hash=_filter_hash(written, detection),
+                    is_expired=written.expires < self._today,
+                    test_lines=_test_lines(node),
+                )
+                for written, node, detection in zip(metadata.filters, nodes, detections, strict=True)
+            )
+            self.files.filter_sets.append(LoadedFilters(str(path), root, metadata, filters))
+        else:
+            self.files.override_sets.append(LoadedOverrides(str(path), root, metadata))
+
+    def _include(self, path: Path, root: strict_yaml.Node, metadata: PackFile) -> None:
+        """Read what the pack includes: a path is relative to the pack, a name stands for a file beside it or a shipped
+        pack.
+        """
+        for index, name in enumerate(metadata.includes):
+            beside = path.parent / f"{name}.yaml"
+            is_name = "/" not in name and not name.endswith((".yaml", ".yml"))
+            try:
+                self.read(beside if is_name and beside.is_file() else catalog.find("policy", name, near=path.parent))
+            except CatalogError:
+                mark = root.place(["includes", index])
+                problem = f"there is no pack `{name}` beside this file, and none is shipped under that name."
+                fix = suggestion(name, catalog.names("policy"))
+                self._faults.append(Fault(str(path), mark.line, mark.column, problem, fix))
+
+
+def _parts(root: strict_yaml.Node, model: type[PackFile | FilterSetFile | OverrideSetFile]) -> list[strict_yaml.Node]:
+    """The rules or filters of a file, which have detections."""
+    node = root.get({PackFile: "rules", FilterSetFile: "filters"}.get(model, ""))
+    return node.items() if node else []
+
+
+def _test_lines(node: strict_yaml.Node) -> tuple[int, ...]:
+    tests = node.get("tests")
+    return tuple(test.mark.line for test in tests.items()) if tests else ()
+
+
+def _filter_hash(written: FilterFile, detection: Detection) -> str:
+    """Covers what the filter suppresses and until when."""
+    content = {"id": written.id, "rules": written.rules, "expires": written.expires, "detection": detection.content}
+    return canonical_hash(content)
