@@ -24,6 +24,8 @@ Offsets: TypeAlias = tuple[tuple[int, int], ...]
 """Codepoints, half open. A pattern that matches only the empty text gives one empty span."""
 
 MAX_SPANS = 20
+TEXT_CAP = 16 * 1024 * 1024
+"""Codepoints of one text that are read; of a longer one the rest is ``unread``, and whoever asks has to say so."""
 SHARD_BYTES = 24_000
 """Patterns' bytes in one shard. Alternatives can multiply out to more literals than they have, so well below 50 KB."""
 
@@ -55,9 +57,14 @@ def needs_no_literal(pattern: str) -> bool:
 
 
 class PatternEngine:
-    """A fixed set of patterns, compiled once. Raises PatternError if they cannot be compiled."""
+    r"""A fixed set of patterns, compiled once. Raises PatternError if they cannot be compiled.
 
-    def __init__(self, patterns: Iterable[str], *, shard_bytes: int = SHARD_BYTES) -> None:
+    ``cap`` codepoints of a text are read. A match found there is a match of the whole text (what follows the cut is known
+    to ``$``, ``\z``, ``\b``); that none is found says nothing of the rest, and ``unread`` says how long that is.
+    """
+
+    def __init__(self, patterns: Iterable[str], *, shard_bytes: int = SHARD_BYTES, cap: int = TEXT_CAP) -> None:
+        self.cap = cap
         self.patterns = tuple(dict.fromkeys(patterns))
         self._compiled = {pattern: compile_pattern(pattern) for pattern in self.patterns}
         self._shards = [shard for group in _groups(self.patterns, shard_bytes) for shard in _shards(group)]
@@ -67,20 +74,31 @@ class PatternEngine:
 
         Raises UnicodeEncodeError for a text with lone surrogates, which no stored text has.
         """
-        data = text.encode()
+        data, end = self._read(text)
+        is_ascii = end == min(len(text), self.cap)
         found: dict[str, Offsets] = {}
-        for pattern in self._candidates(data):
-            if pattern in wanted and (
-                offsets := _spans(self._compiled[pattern], data, is_ascii=len(data) == len(text))
-            ):
+        for pattern in self._candidates(data[:end]):
+            if pattern in wanted and (offsets := _spans(self._compiled[pattern], data, end, is_ascii=is_ascii)):
                 found[pattern] = offsets
         return found
 
+    def unread(self, text: str) -> int:
+        """How many codepoints at the end of ``text`` ``find`` does not read."""
+        return max(0, len(text) - self.cap)
+
     def find_slowly(self, text: str, wanted: Collection[str]) -> dict[str, Offsets]:
         """As ``find``, without any filter: what ``find`` is tested against."""
-        data = text.encode()
-        spans = {pattern: _spans(self._compiled[pattern], data, is_ascii=False) for pattern in wanted}
+        data, end = self._read(text)
+        spans = {pattern: _spans(self._compiled[pattern], data, end, is_ascii=False) for pattern in wanted}
         return {pattern: offsets for pattern, offsets in spans.items() if offsets}
+
+    def _read(self, text: str) -> tuple[bytes, int]:
+        """(bytes, how many of them are read). One codepoint more than is read is there, for what looks at the next one."""
+        if len(text) <= self.cap:
+            data = text.encode()
+            return data, len(data)
+        data = text[: self.cap].encode()
+        return data + text[self.cap].encode(), len(data)
 
     def _candidates(self, data: bytes) -> Iterator[str]:
         marked = data + _CANARY
@@ -131,9 +149,9 @@ def _shards(patterns: Sequence[str]) -> list[_Shard]:
         return [*_shards(patterns[:half]), *_shards(patterns[half:])]
 
 
-def _spans(compiled: Any, data: bytes, *, is_ascii: bool) -> Offsets:
+def _spans(compiled: Any, data: bytes, end: int, *, is_ascii: bool) -> Offsets:
     """The first spans as codepoints; empty matches count only where there is no other (they are no evidence)."""
-    matches = [match.span() for match in islice(compiled.finditer(data), MAX_SPANS)]
+    matches = [match.span() for match in islice(compiled.finditer(data, 0, end), MAX_SPANS)]
     spans = [span for span in matches if span[1] > span[0]] or matches[:1]
     return tuple(spans) if is_ascii else tuple(_codepoints(data, spans))
 

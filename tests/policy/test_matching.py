@@ -123,3 +123,27 @@ def test_no_patterns_and_no_text() -> None:
 def test_patterns_without_a_literal_are_known() -> None:
     assert needs_no_literal("[0-9]{3}")
     assert not needs_no_literal("(?i)hide from")
+
+
+@given(texts, st.integers(0, 12))
+@settings(deadline=None)
+def test_what_is_found_before_the_cut_is_in_the_whole_text(text: str, cap: int) -> None:
+    """Patterns of which no longer match can begin at the same place find, of a cut text, what lies before the cut."""
+    patterns = {r"(?i)hide", r"(?i)\Ahide\z", r"\bword\b", r"[0-9]{3}\B", r"(?m)^a$", r"é|ü|\x{1F600}"}
+    cut, whole = PatternEngine(patterns, cap=cap), PatternEngine(patterns)
+    before = {
+        pattern: tuple(span for span in offsets if span[1] <= cap)
+        for pattern, offsets in whole.find(text, patterns).items()
+    }
+    assert cut.find(text, patterns) == {pattern: offsets for pattern, offsets in before.items() if offsets}
+    assert cut.unread(text) == max(0, len(text) - cap)
+
+
+def test_a_cut_is_not_the_end_of_the_text() -> None:
+    """What stands at the cut sees what follows it: no end, no line's end and no word's end is made up."""
+    ends = {r"word\z", "word$", r"word\b", "(?m)word$"}
+    engine = PatternEngine({*ends, r"word\B"}, cap=4)
+    assert set(engine.find("words", engine.patterns)) == {r"word\B"}
+    assert set(engine.find("word\n", engine.patterns)) == {r"word\b", "(?m)word$"}
+    assert set(engine.find("wordé", engine.patterns)) == {r"word\b"}
+    assert set(engine.find("word", engine.patterns)) == ends
