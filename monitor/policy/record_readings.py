@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from monitor.policy.logic import Truth
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
 
@@ -23,16 +25,25 @@ class RecordReadings:
         self._found: dict[str, Mapping[str, Offsets]] = {}
         self._hits: dict[Field, Set[str]] = {}
         for field, patterns in wanted.items():
-            reading = self._read[field] = field.read(record)
+            reading = self._read[field] = self._capped(field.read(record))
             for _, text, _ in reading.passages:
                 known = self._wanted_in.get(text)
                 self._wanted_in[text] = patterns if known is None or known is patterns else known | patterns
+
+    def _capped(self, reading: Reading) -> Reading:
+        """The reading, unknown where a text is longer than is read: then only what is found is certain."""
+        cap = self._engine.cap
+        for passage in reading.passages:
+            if len(passage.text) > cap and reading.gap is None:
+                cause = f"only the first {cap:,} of {len(passage.text):,} codepoints were read"
+                return reading._replace(gap=Truth.UNKNOWN, cause=cause)
+        return reading
 
     def read(self, field: Field) -> Reading:
         """What the field holds."""
         reading = self._read.get(field)
         if reading is None:
-            reading = self._read[field] = field.read(self.record)
+            reading = self._read[field] = self._capped(field.read(self.record))
         return reading
 
     def whole_and_heard(self) -> tuple[Set[Field], Set[str]]:

@@ -15,7 +15,7 @@ from monitor.policy import examples
 from monitor.policy.clauses import TextClause
 from monitor.policy.evaluation import evaluate, says, supposing
 from monitor.policy.logic import Truth
-from monitor.policy.matching import PatternEngine
+from monitor.policy.matching import TEXT_CAP, PatternEngine
 from monitor.policy.record_readings import RecordReadings
 from monitor.records import Action, Finding, Level, RuleRef, Status
 
@@ -137,9 +137,12 @@ class RuleTestResult:
 
 
 class PolicySet:
-    """Compiled rules, ready to evaluate. Build one with ``load``; it never changes and may be shared by threads."""
+    """Compiled rules, ready to evaluate. Build one with ``load``; it never changes and may be shared by threads.
 
-    def __init__(self, rules: Iterable[Rule], filters: Iterable[Filter] = ()) -> None:
+    Of each text the first ``cap`` codepoints are read; where nothing is found in them, the rest makes the answer unknown.
+    """
+
+    def __init__(self, rules: Iterable[Rule], filters: Iterable[Filter] = (), *, cap: int = TEXT_CAP) -> None:
         self.rules: tuple[Rule, ...] = tuple(rules)
         self.refs: tuple[RuleRef, ...] = tuple(rule.ref for rule in self.rules)
         self.filters: tuple[Filter, ...] = tuple(filters)
@@ -154,7 +157,8 @@ class PolicySet:
             for clause in _text_clauses(detection):
                 wanted.setdefault(clause.field, set()).update(clause.patterns)
         self._wanted = wanted
-        self._engine = PatternEngine(pattern for patterns in wanted.values() for pattern in sorted(patterns))
+        patterns = (pattern for patterns in wanted.values() for pattern in sorted(patterns))
+        self._engine = PatternEngine(patterns, cap=cap)
         self._made: dict[tuple[str, Status, str], Finding] = {}
         self._short_ways = [(rule, _Quiet.of(rule), rule.finding(Status.NO_MATCH)) for rule in self.rules]
 

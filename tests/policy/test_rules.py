@@ -349,3 +349,27 @@ def test_a_hostile_record_has_a_finding_for_each_rule() -> None:
     assert found["secret_in_text"].status is Status.MATCH
     span = found["secret_in_text"].evidence[1]
     assert record.observation.output[span.start : span.end] == "AKIAQ3EGTN7XPLANTED1"
+
+
+@pytest.mark.parametrize(
+    ("line", "output", "expected"),
+    [
+        ("output|contains: hide", "x hide and more", "match"),
+        ("output|contains: hide", "more of it, and hide", "unknown"),
+        ("output|contains: hide", "nothing", "no_match"),
+        ("output|endswith: '0123'", "0123456789ABC", "unknown"),
+        ("output|re: '0123$'", "0123456789ABC", "unknown"),
+        ("output|re: '9\\b'", "0123456789ABC", "unknown"),
+        ("output|re: '9\\B'", "0123456789ABC", "match"),
+        ("output|startswith: '0123'", "0123456789ABC", "match"),
+        ("output|neq: x", "0123456789ABC", "unknown"),
+        ("output|exists: true", "0123456789ABC", "match"),
+    ],
+)
+def test_what_was_not_read_is_unknown(line: str, output: str, expected: str, load_detection: LoadDetection) -> None:
+    """A text longer than the cap: what is found in its beginning counts, what is not is no sign of safety."""
+    rules = PolicySet(load_detection(f"sel:\n  {line}\ncondition: sel").rules, cap=10)
+    (found,) = rules.findings(examples.build({"output": output}))
+    assert found.status.value == expected
+    if expected == "unknown":
+        assert found.cause == f"only the first 10 of {len(output)} codepoints were read"
