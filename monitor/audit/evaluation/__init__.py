@@ -1,0 +1,1 @@
+"""How good the rules are: false positives on harmless text, recall on failures that the rules' author did not write."""
