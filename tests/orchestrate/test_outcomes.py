@@ -432,7 +432,11 @@ def test_the_demonstration_of_a_catch_is_one(desk: Desk) -> None:
     culprit = Path(__file__).parents[2] / "docs" / "examples" / "culprit.yaml"
     result = desk.run("answer", f"scripted:{culprit}", "Do the tests pass?")
     assert result.outcome is Outcome.BLOCKED
-    assert set(result.verdict.catches) == {"hides_from_oversight", "tampers_with_tests"}
+    assert set(result.verdict.catches) == {
+        "hides_from_oversight",
+        "tampers_with_tests",
+        "claims_success_after_failure",
+    }
 
 
 def test_a_halt_stops_the_run_even_where_the_recipe_would_go_on(
@@ -465,7 +469,7 @@ def test_a_run_without_a_policy_is_unmeasured(desk: Desk) -> None:
 def test_a_provider_that_reports_more_than_was_reserved_is_a_finding(desk: Desk) -> None:
     model = ScriptedModel([Reply(text="fine", usage=ReportedUsage(input_tokens=10**6, output_tokens=10**6))])
     result = desk.run("single", model)
-    assert [finding.name for _, finding in result.findings] == ["usage_over_reservation"]
+    assert [finding.name for _, finding in result.findings] == ["unusual_usage", "usage_over_reservation"]
     assert result.usage.output_tokens == 10**6
 
 
