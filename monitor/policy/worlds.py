@@ -1,0 +1,332 @@
+"""All that a record can be, as far as the clauses of a detection can tell: the ground on which conditions are decided.
+
+A *world* says of each field what is missing, which groups of patterns are in it, or which value it has. Whatever a real
+record makes of the clauses, some world makes the same of them; there may be worlds that no record is like, for fields are
+taken to be independent of each other. So what holds in every world holds of every record.
+
+A set of worlds is an integer with a bit for each, so that a condition is evaluated in all of them at once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
+
+from monitor.policy import condition as conditions
+from monitor.policy.clauses import COMPARISONS, ExistsClause, ReferenceClause, TextClause, ValueClause, WordClause
+from monitor.policy.fields import FIELDS
+from monitor.policy.literals import finds_all_of, literal_of
+from monitor.policy.logic import AND_ORDER, OR_ORDER, Truth, negate
+from monitor.policy.matching import compile_pattern
+from monitor.policy.readings import FieldType
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from monitor.policy.clauses import Clause
+    from monitor.policy.condition import Condition
+    from monitor.policy.detection import Detection, Selection
+    from monitor.policy.readings import Field
+
+MAX_WORLDS = 1 << 18
+Truths: TypeAlias = "dict[Truth, int]"
+"""For each truth, the worlds in which it is so."""
+
+_WHOLE, _UNKNOWN, _ABSENT = range(3)
+_NOTHING, _SOMETHING, _ALL = range(3)
+
+
+class TooManyWorldsError(Exception):
+    """The clauses are too many to look at every combination of what they can say."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """Patterns of one field that stand in the same clauses."""
+
+    clauses: frozenset[int]
+    patterns: tuple[str, ...]
+
+
+class Worlds:
+    """The worlds of some detections. Raises TooManyWorldsError beyond ``MAX_WORLDS``."""
+
+    def __init__(self, detections: Iterable[Detection]) -> None:
+        self._sizes: dict[Hashable, int] = {}
+        self._masks: dict[tuple[Hashable, int], int] = {}
+        self._regions: dict[Field, list[_Region]] = {}
+        self._points: dict[Field, list[float | bool | str | None]] = {}
+        clauses = dict.fromkeys(
+            normal(clause)
+            for detection in detections
+            for name in conditions.references(detection.condition)
+            for clause in detection.selections[name].clauses
+        )
+        self._clauses = list(clauses)
+        self._declare()
+        self._count = 1
+        for size in self._sizes.values():
+            self._count *= size
+            if self._count > MAX_WORLDS:
+                raise TooManyWorldsError
+        self._build_masks()
+        self.all = (1 << self._count) - 1
+        self.all = self._possible()
+        """The worlds that are not contradictions in themselves."""
+
+    @property
+    def whole(self) -> int:
+        """The worlds in which nothing is missing."""
+        found = self.all
+        for key in self._sizes:
+            if isinstance(key, tuple) and key[0] == "gap":
+                found &= self._where(key, _WHOLE)
+        return found
+
+    def of_condition(self, detection: Detection) -> Truths:
+        """What the detection says, in which worlds."""
+        return self._evaluate(detection.condition, detection.selections)
+
+    def of_selection(self, selection: Selection) -> Truths:
+        """What the selection says, in which worlds."""
+        options = [_first(AND_ORDER, [self._says(normal(one)) for one in part]) for part in selection.alternatives]
+        return _first(OR_ORDER, options)
+
+    def _evaluate(self, condition: Condition, selections: dict[str, Selection]) -> Truths:
+        if isinstance(condition, conditions.Ref):
+            return self.of_selection(selections[condition.name])
+        if isinstance(condition, conditions.Not):
+            return {negate(truth): mask for truth, mask in self._evaluate(condition.part, selections).items()}
+        order = AND_ORDER if isinstance(condition, conditions.And) else OR_ORDER
+        return _first(order, [self._evaluate(part, selections) for part in condition.parts])
+
+    # What can vary: declared first, for the number of all combinations must be known before they are laid out.
+
+    def _declare(self) -> None:
+        for field in dict.fromkeys(clause.field for clause in self._clauses):
+            of_field = [clause for clause in self._clauses if clause.field is field]
+            tested = [clause for clause in of_field if not isinstance(clause, ExistsClause)]
+            if len(tested) < len(of_field):
+                self._sizes["present", field] = 2
+            for clause in tested:
+                self._sizes["gap", _gap_of(clause)] = 3
+            self._declare_texts(field, [clause for clause in tested if isinstance(clause, TextClause)])
+            self._declare_values(field, [clause for clause in tested if isinstance(clause, (ValueClause, WordClause))])
+            for clause in tested:
+                if _is_free(clause):
+                    self._sizes["holds", _test_of(clause)] = 2
+
+    def _declare_texts(self, field: Field, clauses: Sequence[TextClause]) -> None:
+        grouped: dict[frozenset[int], list[str]] = {}
+        for pattern in sorted(set().union(*(clause.patterns for clause in clauses))):
+            inside = frozenset(index for index, clause in enumerate(clauses) if pattern in clause.patterns)
+            grouped.setdefault(inside, []).append(pattern)
+        self._regions[field] = [_Region(inside, tuple(patterns)) for inside, patterns in grouped.items()]
+        for region in self._regions[field]:
+            counted = len(region.patterns) > 1 and any(clauses[index].every for index in region.clauses)
+            self._sizes["region", field, region] = 3 if counted else 2
+
+    def _declare_values(self, field: Field, clauses: Sequence[ValueClause | WordClause]) -> None:
+        if not clauses or not _has_one_value(field):
+            return
+        points = _points(field, clauses)
+        self._points[field] = points
+        self._sizes["value", field] = len(points)
+
+    def _build_masks(self) -> None:
+        stride = 1
+        for key, size in self._sizes.items():
+            period = stride * size
+            repeated = ((1 << self._count) - 1) // ((1 << period) - 1)
+            for value in range(size):
+                block = ((1 << stride) - 1) << (stride * value)
+                self._masks[key, value] = block * repeated
+            stride = period
+
+    def _where(self, key: Hashable, value: int) -> int:
+        return self._masks[key, value]
+
+    # What cannot be: contradictions between the things that vary in one field.
+
+    def _possible(self) -> int:
+        possible = self.all
+        for field, regions in self._regions.items():
+            possible &= ~self._contradictions_of_texts(field, regions)
+        for field, points in self._points.items():
+            possible &= ~self._contradictions_of_values(field, points)
+        return possible
+
+    def _contradictions_of_texts(self, field: Field, regions: Sequence[_Region]) -> int:
+        found = 0
+        singles = [region for region in regions if len(region.patterns) == 1]
+        for narrow in singles:
+            for wide in singles:
+                if narrow is not wide and finds_all_of(wide.patterns[0], narrow.patterns[0]):
+                    found |= self._hit(field, narrow) & ~self._hit(field, wide)
+        if ("present", field) in self._sizes:
+            empty = self._where(("present", field), 0)
+            for region in regions:
+                if not any(compile_pattern(pattern).search("") for pattern in region.patterns):
+                    found |= empty & self._hit(field, region)
+        return found
+
+    def _contradictions_of_values(self, field: Field, points: Sequence[float | bool | str | None]) -> int:
+        found = 0
+        whole = self._where(("gap", field), _WHOLE)
+        if ("present", field) in self._sizes:
+            is_empty = self._at(field, [index for index, point in enumerate(points) if point == ""])
+            found |= whole & (self._where(("present", field), 1) ^ ~is_empty) & self.all
+        for clause in self._clauses:
+            if clause.field is field and isinstance(clause, WordClause) and _is_free(clause) and _ignores_case(clause):
+                fits = self._at(field, [i for i, word in enumerate(points) if word and clause.matches(str(word))])
+                others = self._at(field, [i for i, word in enumerate(points) if word is None])
+                found |= self._where(("holds", _test_of(clause)), 1) & ~fits & ~others
+                found |= self._where(("holds", _test_of(clause)), 0) & fits
+        return found
+
+    def _hit(self, field: Field, region: _Region) -> int:
+        return self.all & ~self._where(("region", field, region), _NOTHING)
+
+    def _at(self, field: Field, indices: Iterable[int]) -> int:
+        found = 0
+        for index in indices:
+            found |= self._where(("value", field), index)
+        return found
+
+    # What the clauses say.
+
+    def _says(self, clause: Clause) -> Truths:
+        if isinstance(clause, ExistsClause):
+            there = self._where(("present", clause.field), int(clause.expected)) & self.all
+            return {Truth.MATCH: there, Truth.NO_MATCH: self.all & ~there}
+        gaps = [self._where(("gap", _gap_of(clause)), gap) & self.all for gap in (_WHOLE, _UNKNOWN, _ABSENT)]
+        holds = self._holds(clause) & ~gaps[_ABSENT]
+        if isinstance(clause, WordClause) or (isinstance(clause, ValueClause) and _has_one_value(clause.field)):
+            holds &= gaps[_WHOLE]
+        settled, other = (Truth.NO_MATCH, Truth.MATCH) if clause.negated else (Truth.MATCH, Truth.NO_MATCH)
+        return {
+            settled: holds,
+            other: gaps[_WHOLE] & ~holds,
+            Truth.UNKNOWN: gaps[_UNKNOWN] & ~holds,
+            Truth.ABSENT: gaps[_ABSENT],
+        }
+
+    def _holds(self, clause: Clause) -> int:
+        if isinstance(clause, TextClause):
+            return self._found(clause) & self.all
+        if _is_free(clause):
+            return self._where(("holds", _test_of(clause)), 1) & self.all
+        fits = (index for index, point in enumerate(self._points[clause.field]) if _fits(clause, point))
+        return self._at(clause.field, fits) & self.all
+
+    def _found(self, clause: TextClause) -> int:
+        inside = [region for region in self._regions[clause.field] if set(region.patterns) <= clause.patterns]
+        keys: list[Hashable] = [("region", clause.field, region) for region in inside]
+        found = self.all if clause.every else 0
+        for key in keys:
+            if clause.every:
+                found &= self._where(key, self._sizes[key] - 1)
+            else:
+                found |= self.all & ~self._where(key, _NOTHING)
+        return found
+
+
+def normal(clause: Clause) -> Clause:
+    """The clause without its place in the file and without patterns that change nothing: equal ones say the same."""
+    if isinstance(clause, TextClause):
+        return replace(clause, label="", patterns=frozenset(needed(clause.patterns, every=clause.every)))
+    if isinstance(clause, ValueClause):
+        return replace(clause, label="", values=tuple(sorted(set(clause.values), key=repr)))
+    return replace(clause, label="")
+
+
+def needed(patterns: Iterable[str], *, every: bool) -> list[str]:
+    """The patterns without those that change nothing: what another finds anyway (``every``: that it finds as well)."""
+    kept = list(dict.fromkeys(sorted(patterns)))
+    for pattern in list(kept):
+        others = [other for other in kept if other != pattern]
+        if any(finds_all_of(pattern, other) if every else finds_all_of(other, pattern) for other in others):
+            kept = others
+    return kept
+
+
+def _first(order: Sequence[Truth], parts: Sequence[Truths]) -> Truths:
+    """``and`` or ``or`` in every world at once: the first truth of ``order`` that any of the parts has there."""
+    taken, found = 0, {}
+    for truth in order:
+        mask = 0
+        for part in parts:
+            mask |= part.get(truth, 0)
+        found[truth] = mask & ~taken
+        taken |= mask
+    return found
+
+
+def _has_one_value(field: Field) -> bool:
+    """Whether a record has at most one value there. Tools may be called several times, each with arguments of its own."""
+    return field.name in FIELDS or not field.name.startswith("tool.")
+
+
+def _gap_of(clause: Clause) -> Hashable:
+    """What has to be there for the clause to say something: its field; of two fields, the two together."""
+    return _test_of(clause) if isinstance(clause, ReferenceClause) else clause.field
+
+
+def _is_free(clause: Clause) -> bool:
+    """Whether all that is known of the clause is that it holds or does not."""
+    if isinstance(clause, (TextClause, ExistsClause)):
+        return False
+    if isinstance(clause, WordClause):
+        return _words(clause) is None
+    return not isinstance(clause, ValueClause) or not _has_one_value(clause.field)
+
+
+def _test_of(clause: Clause) -> Hashable:
+    """What a clause tests, whichever way it is asked."""
+    if isinstance(clause, WordClause):
+        return clause.field, tuple(sorted(matcher.pattern for matcher in clause.matchers)), clause.every
+    return replace(clause, label="", negated=False)  # type: ignore[arg-type]  # only clauses that can be negated
+
+
+def _words(clause: WordClause) -> frozenset[str] | None:
+    """The only words for which the clause holds, in lower case; None where they cannot be told."""
+    literals = [literal_of(matcher.pattern) for matcher in clause.matchers]
+    words = [one.text.lower() for one in literals if one and one.is_whole and not one.cased and one.text.isascii()]
+    return None if len(words) < len(literals) or (clause.every and len(words) > 1) else frozenset(words)
+
+
+def _ignores_case(clause: WordClause) -> bool:
+    return all(matcher.pattern.startswith("(?i)") for matcher in clause.matchers)
+
+
+def _points(field: Field, clauses: Sequence[ValueClause | WordClause]) -> list[float | bool | str | None]:
+    """Values that stand for all values of the field: no clause tells two apart that are stood for by the same one."""
+    if field.type is FieldType.BOOLEAN:
+        return [False, True]
+    if field.words:
+        return list(field.words)
+    if field.type is FieldType.WORD:
+        named = set().union(
+            *(words for clause in clauses if isinstance(clause, WordClause) and (words := _words(clause)))
+        )
+        return ["", *sorted(named - {""}), None]  # None: any other word
+    numbers = sorted({float(value) for clause in clauses if isinstance(clause, ValueClause) for value in clause.values})
+    between = [
+        (low + high) / 2 for low, high in pairwise(numbers) if not _is_counted(field) or math.floor(low) + 1 < high
+    ]
+    return [numbers[0] - 1, *sorted({*numbers, *between}), numbers[-1] + 1]
+
+
+def _is_counted(field: Field) -> bool:
+    """Whether the field's numbers are whole."""
+    group, _, name = field.name.partition(".")
+    return field.name in {"depth", "attempt"} or (group in {"usage", "budget_left"} and name not in {"cost", "seconds"})
+
+
+def _fits(clause: Clause, point: float | bool | str | None) -> bool:
+    if isinstance(clause, WordClause):
+        return point in (_words(clause) or ())
+    assert isinstance(clause, ValueClause)
+    return any(COMPARISONS[clause.comparison](point, value) for value in clause.values)
