@@ -28,7 +28,7 @@ class BundleHook(BuildHookInterface):  # type: ignore[type-arg]  # the generic p
             return
         for name in BUNDLED:
             folder = Path(self.root, name)
-            files = [path for path in sorted(folder.rglob("*")) if path.suffix in {".py", ".md", ".yaml"}]
+            files = [path for path in sorted(folder.rglob("*")) if path.suffix in {".py", ".md", ".yaml", ".json"}]
             if not files:
                 raise FileNotFoundError(f"{folder}: expected the files that the wheel carries, found none")
             for path in files:

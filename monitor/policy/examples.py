@@ -58,6 +58,11 @@ class _Kind:
             return False
         return True
 
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The same as JSON Schema."""
+        return self._adapter.json_schema()
+
 
 def _one_of(*words: str) -> _Kind:
     return _Kind(Literal[words], f"one of {', '.join(f'`{word}`' for word in words)}")
@@ -120,6 +125,11 @@ def faults(short: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str, str]]:
         elif not kind.takes(value):
             fix = "Put it in quotes." if kind is _TEXT else "Leave the quotes out." if isinstance(value, str) else ""
             yield path, f"`{name}`: expected {kind.expected}, found {describe(value)}.", fix
+
+
+def key_schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schema of every key of a short record, by its dotted name; those of probes are not among them."""
+    return {name: kind.schema for name, kind in _KEYS.items()}
 
 
 def build(short: dict[str, Any]) -> Record:

@@ -29,7 +29,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_the_wheel_carries_every_recipe_role_tool_and_policy(wheel: list[str]) -> None:
-    for pattern in ("agents/recipes/*.py", "agents/roles/*.md", "agents/tools/*.py", "policies/*.yaml"):
+    for pattern in (
+        "agents/recipes/*.py",
+        "agents/roles/*.md",
+        "agents/tools/*.py",
+        "policies/*.yaml",
+        "policies/*.json",
+    ):
         shipped = {f"monitor/_bundled/{path.relative_to(ROOT)}" for path in ROOT.glob(pattern)}
         assert shipped
         assert shipped <= set(wheel)
