@@ -1,92 +1,101 @@
-"""``monitor policy``: test, lint and list rule files."""
+"""``monitor policy``: write, lint, test, explain and list rule files."""
 
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from monitor.cli import policy_explain, policy_new, policy_schema, policy_test
 from monitor.cli.console import emit_json, stdout
 from monitor.cli.exit_codes import ExitCode
 from monitor.cli.options import Json
+from monitor.cli.policy_files import Packs, paths
 from monitor.cli.safe import one_line, visible
 
-__all__ = ["lint", "list_rules", "register", "run_tests"]
+if TYPE_CHECKING:
+    from monitor.policy.lint import LintReport
 
-Packs = Annotated[
-    list[str] | None, typer.Argument(metavar="PACK", help="Packs by name or path; default: all shipped ones.")
-]
+__all__ = ["lint", "list_rules", "register"]
+
+_COSTLIEST = 3  # rules named for each pack
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    group = typer.Typer(help="Test, lint and list policy packs.", no_args_is_help=True, rich_markup_mode=None)
-    group.command("test")(run_tests)
+    """Add the commands of this module, and those of the modules beside it."""
+    group = typer.Typer(help="Write, lint, test and explain policy packs.", no_args_is_help=True, rich_markup_mode=None)
+    group.command("test")(policy_test.run_tests)
     group.command()(lint)
     group.command("list")(list_rules)
+    group.command()(policy_explain.explain)
+    group.command()(policy_new.new)
+    group.command()(policy_schema.schema)
     app.add_typer(group, name="policy")
 
 
-def _paths(packs: list[str] | None) -> list[Path]:
-    from monitor import catalog
+def lint(
+    packs: Packs = None,
+    *,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 for notes as well, not only for faults.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Say what is wrong in policy files, what is probably not meant, and what the rules cost at worst.
 
-    return [catalog.find("policy", name) for name in packs or catalog.names("policy")]
+    Faults keep a file from loading. Notes are allowed: conditions that can never match or always do, selections that
+    nothing uses, patterns that slow the search down, rules without tests, filters that have expired. The cost is a bound:
+    automaton steps for each byte of text if every pattern of the pack had to be run. Exit code 1 if there are faults.
+    """
+    from monitor.policy.lint import lint_report
 
-
-def run_tests(packs: Packs = None, *, json_output: Json = False) -> None:
-    """Run the tests inside the rules. Exit code 1 if one fails."""
-    from monitor import policy
-
-    results = policy.load(_paths(packs)).run_tests()
-    failed = [result for result in results if not result.passed]
+    report = lint_report(paths(packs))
     if json_output:
-        shape = {"passed": len(results) - len(failed), "failed": len(failed)}
-        tests = [
-            {
-                "pack": r.pack,
-                "rule": r.rule,
-                "test": r.test,
-                "expected": r.expected,
-                "actual": r.actual,
-                "passed": r.passed,
-            }
-            | {"path": r.path, "line": r.line, "cause": r.cause}
-            for r in results
-        ]
-        emit_json("monitor.policy-tests/1", {**shape, "tests": tests})
+        emit_json("monitor.policy-lint/1", _as_json(report))
     else:
-        for result in failed:
-            why = f" ({result.cause})" if result.cause else ""
-            line = f"{result.path}:{result.line}: {result.rule}: {result.test}: "
-            line += f"expected {result.expected.value}, found {result.actual.value}{why}"
-            stdout().print(Text(visible(line), style="red"), soft_wrap=True)
-        sys.stdout.write(f"{len(results) - len(failed)} passed, {len(failed)} failed\n")
-    if failed:
+        for fault in report.faults:
+            stdout().print(Text(visible(str(fault)), style="red"), soft_wrap=True)
+        for note in report.notes:
+            stdout().print(Text(visible(str(note))), soft_wrap=True)
+        for line in _cost_lines(report):
+            stdout().print(Text(visible(line), style="dim"), soft_wrap=True)
+        sys.stdout.write(f"{_count(len(report.faults), 'fault')}, {_count(len(report.notes), 'note')}\n")
+    if report.faults or (strict and report.notes):
         raise typer.Exit(ExitCode.UNEXPECTED)
 
 
-def lint(packs: Packs = None, *, json_output: Json = False) -> None:
-    """Say what is wrong in rule files, and what could be better. Exit code 1 if anything is wrong."""
-    from monitor import policy
-    from monitor.errors import Fault
+def _as_json(report: "LintReport") -> dict[str, object]:
+    found = [("fault", item) for item in report.faults] + [("note", item) for item in report.notes]
+    return {
+        "faults": len(report.faults),
+        "notes": len(report.notes),
+        "found": [
+            {"kind": kind, "path": item.path, "line": item.line, "column": item.column}
+            | {"rule": getattr(item, "rule", None), "problem": item.problem, "fix": item.fix}
+            for kind, item in found
+        ],
+        "costs": [
+            {"pack": pack.pack, "path": pack.path, "patterns": pack.cost.patterns, "steps": pack.cost.steps}
+            | {"rules": [{"rule": r.rule, "patterns": r.cost.patterns, "steps": r.cost.steps} for r in pack.rules]}
+            for pack in report.costs
+        ],
+    }
 
-    found = policy.lint(_paths(packs))
-    faults = [item for item in found if isinstance(item, Fault)]
-    if json_output:
-        notes = [
-            {"kind": "fault" if isinstance(item, Fault) else "note", "path": item.path, "line": item.line}
-            | {"column": item.column, "problem": item.problem, "fix": item.fix}
-            for item in found
-        ]
-        emit_json("monitor.policy-lint/1", {"faults": len(faults), "notes": len(found) - len(faults), "found": notes})
-    else:
-        for item in found:
-            stdout().print(Text(visible(str(item)), style="red" if isinstance(item, Fault) else ""), soft_wrap=True)
-        sys.stdout.write(f"{len(faults)} faults, {len(found) - len(faults)} notes\n")
-    if faults:
-        raise typer.Exit(ExitCode.UNEXPECTED)
+
+def _cost_lines(report: "LintReport") -> list[str]:
+    lines = []
+    for pack in report.costs:
+        costly = ", ".join(f"{one.rule} {one.cost.steps:,}" for one in pack.rules[:_COSTLIEST] if one.cost.steps)
+        lines.append(
+            f"{pack.pack}: at most {pack.cost.steps:,} automaton steps for each byte of text, "
+            f"from {_count(pack.cost.patterns, 'pattern')}{f'; the costliest rules: {costly}' if costly else ''}"
+        )
+    return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def list_rules(packs: Packs = None, *, json_output: Json = False) -> None:
@@ -106,7 +115,7 @@ def list_rules(packs: Packs = None, *, json_output: Json = False) -> None:
             "falsepositives": rule.written.falsepositives,
             "hash": rule.rule_hash,
         }
-        for rule in policy.load(_paths(packs)).rules
+        for rule in policy.load(paths(packs)).rules
     ]
     if json_output:
         emit_json("monitor.rules/1", {"rules": rules})
