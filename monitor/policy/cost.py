@@ -1,8 +1,9 @@
 """What the patterns of rules cost at worst, from the size of their compiled programs.
 
-RE2 runs a pattern as an automaton: for each byte of a text it is in at most as many states as the compiled program has
-instructions, forwards to find where a match ends and backwards to find where it begins. The bound is of these steps. It is
-far above what is usual: of most texts a filter says that a pattern cannot match, and the pattern is not run at all.
+RE2 runs a pattern as an automaton: at each byte of a text it is in at most as many states as the compiled program has
+instructions. A search goes forwards to find where a match ends, backwards to find where it begins, and forwards again for
+the groups in it. The bound is of these steps. It is far above what is usual: of most texts the filter in front, whose own
+pass is not counted here, says that a pattern cannot match, and then it is not run at all.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ class Cost:
 
 
 def cost_of(patterns: Iterable[str]) -> Cost:
-    """The bound for these patterns, each counted once: a search for each of at most ``MAX_SPANS`` spans, both ways."""
+    """The bound for these patterns, each counted once: a search for each of at most ``MAX_SPANS`` spans."""
     distinct = set(patterns)
     return Cost(len(distinct), sum(MAX_SPANS * _size(pattern) for pattern in distinct))
 
 
 def _size(pattern: str) -> int:
     compiled = compile_pattern(pattern)
-    return int(compiled.programsize) + int(compiled.reverseprogramsize)
+    return 2 * int(compiled.programsize) + int(compiled.reverseprogramsize)

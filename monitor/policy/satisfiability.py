@@ -7,12 +7,12 @@ depend on each other (``written`` has all of ``output``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from monitor.policy import condition as conditions
 from monitor.policy.logic import Truth
-from monitor.policy.worlds import TooManyWorldsError, Worlds, normal
+from monitor.policy.worlds import Worlds, normal
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -51,23 +51,25 @@ class Difference:
 
 def prospects(detection: Detection) -> Prospects | None:
     """What the detection can say; None where its clauses are too many to decide it."""
-    try:
-        worlds = Worlds([detection])
-    except TooManyWorldsError:
+    worlds = Worlds([detection])
+    matches, whole = worlds.of_condition(detection).get(Truth.MATCH, 0) & worlds.all, worlds.whole
+    can_match, always = bool(matches), not whole & ~matches
+    if worlds.is_sample and (not can_match or always):
         return None
-    matches, whole = worlds.of_condition(detection).get(Truth.MATCH, 0), worlds.whole
     used = conditions.references(detection.condition)
-    parts = {name: worlds.of_selection(detection.selections[name]) for name in detection.selections if name in used}
-    never = tuple(name for name, part in parts.items() if not part.get(Truth.MATCH, 0) & worlds.all)
-    return Prospects(can_match=bool(matches & worlds.all), always=not whole & ~matches, never=never)
+    never = tuple(name for name in detection.selections if name in used and _never(detection, name))
+    return Prospects(can_match=can_match, always=always, never=never)
+
+
+def _never(detection: Detection, name: str) -> bool:
+    """Whether a selection can certainly never match."""
+    worlds = Worlds([replace(detection, condition=conditions.Ref(name))])
+    return not (worlds.is_sample or worlds.of_selection(detection.selections[name]).get(Truth.MATCH, 0) & worlds.all)
 
 
 def difference(first: Detection, second: Detection) -> Difference | None:
     """What the second detection says otherwise than the first; None where that cannot be decided."""
-    try:
-        worlds = Worlds([first, second])
-    except TooManyWorldsError:
-        return None
+    worlds = Worlds([first, second])
     before, after = worlds.of_condition(first), worlds.of_condition(second)
     ours, theirs = (part.get(Truth.MATCH, 0) & worlds.all for part in (before, after))
     statuses = [
@@ -75,7 +77,8 @@ def difference(first: Detection, second: Detection) -> Difference | None:
         for part in (before, after)
     ]
     more, less = bool(theirs & ~ours), bool(ours & ~theirs)
-    return Difference(more, less, other=statuses[0] != statuses[1] and not (more or less))
+    found = Difference(more, less, other=statuses[0] != statuses[1] and not (more or less))
+    return None if worlds.is_sample and found.is_none else found
 
 
 _STATUSES = tuple(dict.fromkeys(truth.status for truth in Truth))

@@ -10,6 +10,7 @@ A set of worlds is an integer with a bit for each, so that a condition is evalua
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
@@ -31,15 +32,12 @@ if TYPE_CHECKING:
     from monitor.policy.readings import Field
 
 MAX_WORLDS = 1 << 18
+SAMPLED = 1 << 12
 Truths: TypeAlias = "dict[Truth, int]"
 """For each truth, the worlds in which it is so."""
 
 _WHOLE, _UNKNOWN, _ABSENT = range(3)
 _NOTHING, _SOMETHING, _ALL = range(3)
-
-
-class TooManyWorldsError(Exception):
-    """The clauses are too many to look at every combination of what they can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +49,15 @@ class _Region:
 
 
 class Worlds:
-    """The worlds of some detections. Raises TooManyWorldsError beyond ``MAX_WORLDS``."""
+    """The worlds of some detections: all of them, or, beyond ``MAX_WORLDS``, some drawn from all over (``is_sample``).
+
+    What is so in a sampled world can be so; what is so in none of them may still be so elsewhere.
+    """
 
     def __init__(self, detections: Iterable[Detection]) -> None:
         self._sizes: dict[Hashable, int] = {}
         self._masks: dict[tuple[Hashable, int], int] = {}
+        self._gaps: dict[Hashable, None] = {}
         self._regions: dict[Field, list[_Region]] = {}
         self._points: dict[Field, list[float | bool | str | None]] = {}
         clauses = dict.fromkeys(
@@ -66,13 +68,12 @@ class Worlds:
         )
         self._clauses = list(clauses)
         self._declare()
-        self._count = 1
-        for size in self._sizes.values():
-            self._count *= size
-            if self._count > MAX_WORLDS:
-                raise TooManyWorldsError
-        self._build_masks()
+        count = math.prod(self._sizes.values())
+        self.is_sample = count > MAX_WORLDS
+        self._count = SAMPLED if self.is_sample else count
+        self._draw() if self.is_sample else self._lay_out()
         self.all = (1 << self._count) - 1
+        self._derive_gaps()
         self.all = self._possible()
         """The worlds that are not contradictions in themselves."""
 
@@ -80,9 +81,8 @@ class Worlds:
     def whole(self) -> int:
         """The worlds in which nothing is missing."""
         found = self.all
-        for key in self._sizes:
-            if isinstance(key, tuple) and key[0] == "gap":
-                found &= self._where(key, _WHOLE)
+        for key in self._gaps:
+            found &= self._where(("gap", key), _WHOLE)
         return found
 
     def of_condition(self, detection: Detection) -> Truths:
@@ -110,10 +110,12 @@ class Worlds:
             tested = [clause for clause in of_field if not isinstance(clause, ExistsClause)]
             if len(tested) < len(of_field):
                 self._sizes["present", field] = 2
-            for clause in tested:
-                self._sizes["gap", _gap_of(clause)] = 3
             self._declare_texts(field, [clause for clause in tested if isinstance(clause, TextClause)])
             self._declare_values(field, [clause for clause in tested if isinstance(clause, (ValueClause, WordClause))])
+            for key in map(_gap_of, tested):
+                self._gaps[key] = None
+                if ("value", key) not in self._sizes:
+                    self._sizes["gap", key] = 3
             for clause in tested:
                 if _is_free(clause):
                     self._sizes["holds", _test_of(clause)] = 2
@@ -133,9 +135,10 @@ class Worlds:
             return
         points = _points(field, clauses)
         self._points[field] = points
-        self._sizes["value", field] = len(points)
+        self._sizes["value", field] = len(points) + 2  # or unknown, or absent: then there is no value
 
-    def _build_masks(self) -> None:
+    def _lay_out(self) -> None:
+        """Every combination once."""
         stride = 1
         for key, size in self._sizes.items():
             period = stride * size
@@ -144,6 +147,23 @@ class Worlds:
                 block = ((1 << stride) - 1) << (stride * value)
                 self._masks[key, value] = block * repeated
             stride = period
+
+    def _draw(self) -> None:
+        """Some combinations, always the same ones: in the first nothing is missing and nothing found, in others more."""
+        chance = random.Random(0)  # noqa: S311 - a sample, no secret
+        quiet = [1.0, *(chance.random() for _ in range(self._count - 1))]
+        for key, size in self._sizes.items():
+            drawn = [0 if chance.random() < most else chance.randrange(size) for most in quiet]
+            for value in range(size):
+                self._masks[key, value] = int("".join("1" if one == value else "0" for one in reversed(drawn)), 2)
+
+    def _derive_gaps(self) -> None:
+        """Where a field has one value, what is missing of it stands among its values."""
+        for field, points in self._points.items():
+            key = ("value", field)
+            unknown, absent = self._where(key, len(points)), self._where(key, len(points) + 1)
+            self._masks[("gap", field), _UNKNOWN], self._masks[("gap", field), _ABSENT] = unknown, absent
+            self._masks[("gap", field), _WHOLE] = self.all & ~unknown & ~absent
 
     def _where(self, key: Hashable, value: int) -> int:
         return self._masks[key, value]

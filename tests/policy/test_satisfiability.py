@@ -87,10 +87,32 @@ def test_a_selection_that_contradicts_itself_is_named() -> None:
     assert prospects(detection) == Prospects(True, False, ("a",))
 
 
-def test_too_many_clauses_are_not_decided() -> None:
-    lines = "\n".join(f"s{number}: {{output|contains: word{number}x}}" for number in range(30))
-    assert prospects(compiled(f"{lines}\ncondition: 1 of them")) is None
-    assert difference(compiled(f"{lines}\ncondition: 1 of them"), compiled(f"{lines}\ncondition: all of them")) is None
+MANY = "\n".join(f"s{number}: {{output|contains: word{number}x}}" for number in range(30))
+
+
+def test_of_too_many_clauses_what_is_found_in_a_sample_is_certain() -> None:
+    detection = compiled(f"{MANY}\ncondition: 1 of them")
+    assert prospects(detection) == CAN
+    found = difference(detection, compiled(f"{MANY}\ncondition: all of them"))
+    assert found is not None
+    assert (found.more, found.less) == (False, True)
+
+
+def test_of_too_many_clauses_what_is_not_found_in_a_sample_is_not_decided() -> None:
+    assert prospects(compiled(f"{MANY}\ncondition: all of them and not s1")) is None
+    assert prospects(compiled(f"{MANY}\ncondition: 1 of them or not s1")) is None
+    same = compiled(f"{MANY}\ncondition: 1 of them"), compiled(f"{MANY}\ncondition: 1 of s* or s1")
+    assert difference(*same) is None
+
+
+def test_rules_on_many_numbers_are_decided() -> None:
+    fields = ("seconds", "attempt", "usage.cost", "usage.output_tokens", "usage.input_tokens", "depth", "usage.calls")
+    lines = "\n".join(f"s{number}: {{{name}|gt: 5}}" for number, name in enumerate(fields))
+    detection = compiled(f"{lines}\ncondition: 1 of them")
+    assert prospects(detection) == CAN
+    found = difference(detection, compiled(f"{lines}\ncondition: 1 of s* or s0"))
+    assert found is not None
+    assert found.is_none
 
 
 @pytest.mark.parametrize(
