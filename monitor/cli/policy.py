@@ -40,6 +40,9 @@ def lint(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 for notes as well, not only for faults.")
     ] = False,
+    costs: Annotated[
+        bool, typer.Option("--costs", help="Print the cost of every rule, not only of the costliest.")
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Say what is wrong in policy files, what is probably not meant, and what the rules cost at worst.
@@ -58,7 +61,7 @@ def lint(
             stdout().print(Text(visible(str(fault)), style="red"), soft_wrap=True)
         for note in report.notes:
             stdout().print(Text(visible(str(note))), soft_wrap=True)
-        for line in _cost_lines(report):
+        for line in _cost_lines(report, None if costs else _COSTLIEST):
             stdout().print(Text(visible(line), style="dim"), soft_wrap=True)
         sys.stdout.write(f"{_count(len(report.faults), 'fault')}, {_count(len(report.notes), 'note')}\n")
     if report.faults or (strict and report.notes):
@@ -83,10 +86,12 @@ def _as_json(report: "LintReport") -> dict[str, object]:
     }
 
 
-def _cost_lines(report: "LintReport") -> list[str]:
+def _cost_lines(report: "LintReport", most: int | None) -> list[str]:
     lines = []
     for pack in report.costs:
-        costly = ", ".join(f"{one.rule} {one.cost.steps:,}" for one in pack.rules[:_COSTLIEST] if one.cost.steps)
+        if not pack.rules:
+            continue
+        costly = ", ".join(f"{one.rule} {one.cost.steps:,}" for one in pack.rules[:most] if one.cost.steps)
         lines.append(
             f"{pack.pack}: at most {pack.cost.steps:,} automaton steps for each byte of text, "
             f"from {_count(pack.cost.patterns, 'pattern')}{f'; the costliest rules: {costly}' if costly else ''}"

@@ -11,17 +11,24 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from monitor.policy import condition as conditions
-from monitor.policy.clauses import COMPARISONS, ExistsClause, ReferenceClause, TextClause, ValueClause, WordClause
-from monitor.policy.fields import FIELDS
-from monitor.policy.literals import finds_all_of, literal_of
+from monitor.policy.clause_tests import (
+    accepts,
+    gap_of,
+    has_one_value,
+    ignores_case,
+    is_free,
+    normal,
+    points_of,
+    test_of,
+)
+from monitor.policy.clauses import ExistsClause, TextClause, ValueClause, WordClause
+from monitor.policy.literals import finds_all_of
 from monitor.policy.logic import AND_ORDER, OR_ORDER, Truth, negate
 from monitor.policy.matching import compile_pattern
-from monitor.policy.readings import FieldType
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -112,13 +119,13 @@ class Worlds:
                 self._sizes["present", field] = 2
             self._declare_texts(field, [clause for clause in tested if isinstance(clause, TextClause)])
             self._declare_values(field, [clause for clause in tested if isinstance(clause, (ValueClause, WordClause))])
-            for key in map(_gap_of, tested):
+            for key in map(gap_of, tested):
                 self._gaps[key] = None
                 if ("value", key) not in self._sizes:
                     self._sizes["gap", key] = 3
             for clause in tested:
-                if _is_free(clause):
-                    self._sizes["holds", _test_of(clause)] = 2
+                if is_free(clause):
+                    self._sizes["holds", test_of(clause)] = 2
 
     def _declare_texts(self, field: Field, clauses: Sequence[TextClause]) -> None:
         grouped: dict[frozenset[int], list[str]] = {}
@@ -131,9 +138,9 @@ class Worlds:
             self._sizes["region", field, region] = 3 if counted else 2
 
     def _declare_values(self, field: Field, clauses: Sequence[ValueClause | WordClause]) -> None:
-        if not clauses or not _has_one_value(field):
+        if not clauses or not has_one_value(field):
             return
-        points = _points(field, clauses)
+        points = points_of(field, clauses)
         self._points[field] = points
         self._sizes["value", field] = len(points) + 2  # or unknown, or absent: then there is no value
 
@@ -199,11 +206,11 @@ class Worlds:
             is_empty = self._at(field, [index for index, point in enumerate(points) if point == ""])
             found |= whole & (self._where(("present", field), 1) ^ ~is_empty) & self.all
         for clause in self._clauses:
-            if clause.field is field and isinstance(clause, WordClause) and _is_free(clause) and _ignores_case(clause):
+            if clause.field is field and isinstance(clause, WordClause) and is_free(clause) and ignores_case(clause):
                 fits = self._at(field, [i for i, word in enumerate(points) if word and clause.matches(str(word))])
                 others = self._at(field, [i for i, word in enumerate(points) if word is None])
-                found |= self._where(("holds", _test_of(clause)), 1) & ~fits & ~others
-                found |= self._where(("holds", _test_of(clause)), 0) & fits
+                found |= self._where(("holds", test_of(clause)), 1) & ~fits & ~others
+                found |= self._where(("holds", test_of(clause)), 0) & fits
         return found
 
     def _hit(self, field: Field, region: _Region) -> int:
@@ -221,9 +228,9 @@ class Worlds:
         if isinstance(clause, ExistsClause):
             there = self._where(("present", clause.field), int(clause.expected)) & self.all
             return {Truth.MATCH: there, Truth.NO_MATCH: self.all & ~there}
-        gaps = [self._where(("gap", _gap_of(clause)), gap) & self.all for gap in (_WHOLE, _UNKNOWN, _ABSENT)]
+        gaps = [self._where(("gap", gap_of(clause)), gap) & self.all for gap in (_WHOLE, _UNKNOWN, _ABSENT)]
         holds = self._holds(clause) & ~gaps[_ABSENT]
-        if isinstance(clause, WordClause) or (isinstance(clause, ValueClause) and _has_one_value(clause.field)):
+        if isinstance(clause, WordClause) or (isinstance(clause, ValueClause) and has_one_value(clause.field)):
             holds &= gaps[_WHOLE]
         settled, other = (Truth.NO_MATCH, Truth.MATCH) if clause.negated else (Truth.MATCH, Truth.NO_MATCH)
         return {
@@ -236,10 +243,10 @@ class Worlds:
     def _holds(self, clause: Clause) -> int:
         if isinstance(clause, TextClause):
             return self._found(clause) & self.all
-        if _is_free(clause):
-            return self._where(("holds", _test_of(clause)), 1) & self.all
-        fits = (index for index, point in enumerate(self._points[clause.field]) if _fits(clause, point))
-        return self._at(clause.field, fits) & self.all
+        if is_free(clause):
+            return self._where(("holds", test_of(clause)), 1) & self.all
+        accepted = (index for index, point in enumerate(self._points[clause.field]) if accepts(clause, point))
+        return self._at(clause.field, accepted) & self.all
 
     def _found(self, clause: TextClause) -> int:
         inside = [region for region in self._regions[clause.field] if set(region.patterns) <= clause.patterns]
@@ -253,25 +260,6 @@ class Worlds:
         return found
 
 
-def normal(clause: Clause) -> Clause:
-    """The clause without its place in the file and without patterns that change nothing: equal ones say the same."""
-    if isinstance(clause, TextClause):
-        return replace(clause, label="", patterns=frozenset(needed(clause.patterns, every=clause.every)))
-    if isinstance(clause, ValueClause):
-        return replace(clause, label="", values=tuple(sorted(set(clause.values), key=repr)))
-    return replace(clause, label="")
-
-
-def needed(patterns: Iterable[str], *, every: bool) -> list[str]:
-    """The patterns without those that change nothing: what another finds anyway (``every``: that it finds as well)."""
-    kept = list(dict.fromkeys(sorted(patterns)))
-    for pattern in list(kept):
-        others = [other for other in kept if other != pattern]
-        if any(finds_all_of(pattern, other) if every else finds_all_of(other, pattern) for other in others):
-            kept = others
-    return kept
-
-
 def _first(order: Sequence[Truth], parts: Sequence[Truths]) -> Truths:
     """``and`` or ``or`` in every world at once: the first truth of ``order`` that any of the parts has there."""
     taken, found = 0, {}
@@ -282,71 +270,3 @@ def _first(order: Sequence[Truth], parts: Sequence[Truths]) -> Truths:
         found[truth] = mask & ~taken
         taken |= mask
     return found
-
-
-def _has_one_value(field: Field) -> bool:
-    """Whether a record has at most one value there. Tools may be called several times, each with arguments of its own."""
-    return field.name in FIELDS or not field.name.startswith("tool.")
-
-
-def _gap_of(clause: Clause) -> Hashable:
-    """What has to be there for the clause to say something: its field; of two fields, the two together."""
-    return _test_of(clause) if isinstance(clause, ReferenceClause) else clause.field
-
-
-def _is_free(clause: Clause) -> bool:
-    """Whether all that is known of the clause is that it holds or does not."""
-    if isinstance(clause, (TextClause, ExistsClause)):
-        return False
-    if isinstance(clause, WordClause):
-        return _words(clause) is None
-    return not isinstance(clause, ValueClause) or not _has_one_value(clause.field)
-
-
-def _test_of(clause: Clause) -> Hashable:
-    """What a clause tests, whichever way it is asked."""
-    if isinstance(clause, WordClause):
-        return clause.field, tuple(sorted(matcher.pattern for matcher in clause.matchers)), clause.every
-    return replace(clause, label="", negated=False)  # type: ignore[arg-type]  # only clauses that can be negated
-
-
-def _words(clause: WordClause) -> frozenset[str] | None:
-    """The only words for which the clause holds, in lower case; None where they cannot be told."""
-    literals = [literal_of(matcher.pattern) for matcher in clause.matchers]
-    words = [one.text.lower() for one in literals if one and one.is_whole and not one.cased and one.text.isascii()]
-    return None if len(words) < len(literals) or (clause.every and len(words) > 1) else frozenset(words)
-
-
-def _ignores_case(clause: WordClause) -> bool:
-    return all(matcher.pattern.startswith("(?i)") for matcher in clause.matchers)
-
-
-def _points(field: Field, clauses: Sequence[ValueClause | WordClause]) -> list[float | bool | str | None]:
-    """Values that stand for all values of the field: no clause tells two apart that are stood for by the same one."""
-    if field.type is FieldType.BOOLEAN:
-        return [False, True]
-    if field.words:
-        return list(field.words)
-    if field.type is FieldType.WORD:
-        named = set().union(
-            *(words for clause in clauses if isinstance(clause, WordClause) and (words := _words(clause)))
-        )
-        return ["", *sorted(named - {""}), None]  # None: any other word
-    numbers = sorted({float(value) for clause in clauses if isinstance(clause, ValueClause) for value in clause.values})
-    between = [
-        (low + high) / 2 for low, high in pairwise(numbers) if not _is_counted(field) or math.floor(low) + 1 < high
-    ]
-    return [numbers[0] - 1, *sorted({*numbers, *between}), numbers[-1] + 1]
-
-
-def _is_counted(field: Field) -> bool:
-    """Whether the field's numbers are whole."""
-    group, _, name = field.name.partition(".")
-    return field.name in {"depth", "attempt"} or (group in {"usage", "budget_left"} and name not in {"cost", "seconds"})
-
-
-def _fits(clause: Clause, point: float | bool | str | None) -> bool:
-    if isinstance(clause, WordClause):
-        return point in (_words(clause) or ())
-    assert isinstance(clause, ValueClause)
-    return any(COMPARISONS[clause.comparison](point, value) for value in clause.values)
