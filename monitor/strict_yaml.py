@@ -4,6 +4,11 @@ Policy packs and the front matter of roles decide what is caught and what is all
 else than it seems to: keys may not repeat, ``no`` and ``off`` stay words, dates stay text, and anchors, aliases, tags and
 second documents are refused (an alias can make a small file enormous). Every fault that can be found is reported, not only
 the first.
+
+Two parsers make the events that a tree is built of. ``ruamel.yaml`` follows YAML 1.2 and says well what is wrong; it takes
+a second for the shipped packs. libyaml (by way of PyYAML) takes a thirtieth of that, and is of YAML 1.1: what it reads
+without complaint, and has nothing in it that the two versions disagree on, both read alike. Everything else goes to the
+slow one.
 """
 
 from __future__ import annotations
@@ -12,18 +17,10 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import re2
+import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    DocumentStartEvent,
-    MappingEndEvent,
-    MappingStartEvent,
-    NodeEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-)
 
 from monitor.errors import Fault
 
@@ -33,6 +30,10 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
+_DISPUTED = re2.compile("[\r\x85\u2028\u2029\ufeff\t]|(?m:(?:^[ -]*|[\\[{,:] *)\\?(?:\\s|$))|(?:^|\\s)[|>][-+0-9]*#")
+"""Line breaks other than the usual one, marks of byte order, tabs, keys with an indicator of their own (``? key``), and a
+comment that touches the head of a block of text."""
+_NODES = frozenset({"AliasEvent", "ScalarEvent", "SequenceStartEvent", "MappingStartEvent"})
 
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -43,6 +44,9 @@ class Mark:
 
     line: int
     column: int
+
+
+_START = Mark(1, 1)
 
 
 @dataclass(slots=True)
@@ -126,7 +130,7 @@ class _Composer:
 
     def compose(self, text: str) -> Node | None:
         try:
-            self._events = iter(YAML(typ="safe", pure=True).parse(io.StringIO(text)))
+            self._events = events(text)
             root = self._document()
         except _UnreadableError:
             return None
@@ -153,21 +157,22 @@ class _Composer:
         root: Node | None = None
         documents = 0
         for event in self._events:
-            if isinstance(event, DocumentStartEvent):
+            if _kind(event) == "DocumentStartEvent":
                 documents += 1
                 if documents > 1:
                     self._fault(_mark(event), "a second document begins here.", "Put one document in one file.")
                     raise _UnreadableError
-            elif isinstance(event, NodeEvent):
+            elif _kind(event) in _NODES:
                 root = self._node(event, depth=1)
         return root
 
-    def _node(self, event: Any, depth: int) -> Node:
-        mark = _mark(event)
+    def _node(self, event: Any, depth: int, before: Mark = _START) -> Node:
+        """The node of an event. One that is not written at all has the place of what stands ``before`` it."""
+        mark = before if _kind(event) == "ScalarEvent" and not (event.value or event.style) else _mark(event)
         if depth > MAX_DEPTH:
             self._fault(mark, f"more than {MAX_DEPTH} levels of nesting.", "Flatten the file.")
             raise _UnreadableError
-        if isinstance(event, AliasEvent):
+        if _kind(event) == "AliasEvent":
             self._fault(mark, f"`*{event.anchor}` repeats another part.", "Write the part out; aliases are refused.")
             return Node(None, mark)
         if event.anchor is not None:
@@ -176,30 +181,30 @@ class _Composer:
         if tag is not None:
             shown = str(tag).replace("tag:yaml.org,2002:", "!!")
             self._fault(mark, f"`{shown}` is a YAML tag.", "Leave it out; use quotes for text.")
-        if isinstance(event, ScalarEvent):
+        if _kind(event) == "ScalarEvent":
             return _scalar(event, mark)
-        if isinstance(event, SequenceStartEvent):
+        if _kind(event) == "SequenceStartEvent":
             return self._sequence(mark, depth)
-        assert isinstance(event, MappingStartEvent)
+        assert _kind(event) == "MappingStartEvent"
         return self._mapping(mark, depth)
 
     def _sequence(self, mark: Mark, depth: int) -> Node:
         items: list[Node] = []
         for event in self._events:
-            if isinstance(event, SequenceEndEvent):
+            if _kind(event) == "SequenceEndEvent":
                 break
-            items.append(self._node(event, depth + 1))
+            items.append(self._node(event, depth + 1, items[-1].mark if items else mark))
         return Node(items, mark)
 
     def _mapping(self, mark: Mark, depth: int) -> Node:
         values: dict[str, Node] = {}
         keys: dict[str, Mark] = {}
         for event in self._events:
-            if isinstance(event, MappingEndEvent):
+            if _kind(event) == "MappingEndEvent":
                 break
-            key = self._node(event, depth + 1)
-            value = self._node(next(self._events), depth + 1)
-            name = _joined(event.value) if isinstance(event, ScalarEvent) else None
+            key = self._node(event, depth + 1, mark)
+            value = self._node(next(self._events), depth + 1, key.mark)
+            name = _joined(event.value) if _kind(event) == "ScalarEvent" else None
             if name is None:
                 self._fault(key.mark, "a key must be one word or phrase.", "Write `name: value`.")
             elif name in values:
@@ -210,14 +215,41 @@ class _Composer:
         return Node(values, mark, keys)
 
 
+def events(text: str) -> Iterator[Any]:
+    """The events of a YAML text, by whichever parser is right for it. Raises what ``ruamel.yaml`` raises."""
+    if not _is_disputed(text):
+        try:
+            return iter(list(yaml.parse(text, Loader=yaml.CSafeLoader)))
+        except (yaml.YAMLError, ValueError):
+            pass  # it may be right all the same; and if it is wrong, the other one says so better
+    return slow_events(text)
+
+
+def _is_disputed(text: str) -> bool:
+    try:
+        return _DISPUTED.search(text) is not None
+    except UnicodeEncodeError:
+        return True
+
+
+def slow_events(text: str) -> Iterator[Any]:
+    """As ``events``, always by ``ruamel.yaml``."""
+    return iter(YAML(typ="safe", pure=True).parse(io.StringIO(text)))
+
+
+def _kind(event: Any) -> str:
+    """The events of both parsers have the same names."""
+    return type(event).__name__
+
+
 def _mark(event: Any) -> Mark:
     return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
 
 
-def _scalar(event: ScalarEvent, mark: Mark) -> Node:
-    text = event.value
-    quoted = event.style is not None
-    inline = event.start_mark.line == event.end_mark.line and event.style in {None, "'", '"'}
+def _scalar(event: Any, mark: Mark) -> Node:
+    text, style = event.value, event.style or None  # a plain scalar's is None to one parser and empty to the other
+    quoted = style is not None
+    inline = event.start_mark.line == event.end_mark.line and style in {None, "'", '"'}
     start = Mark(mark.line, mark.column + 1) if inline and quoted else mark
     return Node(_joined(text) if quoted else _resolve(text), start, inline=inline)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor import strict_yaml
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from monitor.errors import Fault
 
 
@@ -139,3 +138,44 @@ def test_json_is_read_as_json(value: Any) -> None:
 def test_any_text_is_a_tree_or_a_fault(text: str) -> None:
     root, faults = parse(text)
     assert root is not None or faults
+
+
+PACKS = sorted((Path(__file__).parents[1] / "policies").glob("*.yaml"))
+ODD = st.text(alphabet=" \t\n\r\x85\u2028\ufeff\0é😀:#-?[]{},&*!|>'\"%@`\\/abu0189.~", max_size=40)
+
+
+EXAMPLES = 300  # 20,000 of each were tried once
+
+
+def by_the_slow_one(text: str) -> tuple[strict_yaml.Node | None, list[Fault]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strict_yaml, "events", strict_yaml.slow_events)
+        return parse(text)
+
+
+@pytest.mark.parametrize("path", PACKS, ids=lambda path: path.stem)
+def test_both_parsers_read_the_shipped_packs_alike(path: Path) -> None:
+    """Values, places, and which scalars stand in the file as they are."""
+    text = path.read_text(encoding="utf-8")
+    assert parse(text) == by_the_slow_one(text)
+
+
+@settings(deadline=None, max_examples=EXAMPLES)
+@given(ODD)
+def test_both_parsers_read_odd_texts_alike(text: str) -> None:
+    """Whatever libyaml reads without complaint; where it complains, the slow one is asked."""
+    assert parse(text) == by_the_slow_one(text)
+
+
+@settings(deadline=None, max_examples=EXAMPLES)
+@given(st.sampled_from(PACKS), st.integers(0, 10**6), st.integers(0, 12), ODD)
+def test_both_parsers_read_damaged_packs_alike(path: Path, at: int, gone: int, odd: str) -> None:
+    whole = path.read_text(encoding="utf-8")
+    start = at % len(whole)
+    text = whole[max(0, start - 400) : start] + odd + whole[start + gone : start + 400]
+    assert parse(text) == by_the_slow_one(text)
+
+
+@pytest.mark.parametrize("escape", ["\\/", "\\ud83d\\ude00", "\\N", "\\L"])
+def test_escapes_that_the_versions_disagree_on(escape: str) -> None:
+    assert parse(f'key: "a{escape}b"') == by_the_slow_one(f'key: "a{escape}b"')

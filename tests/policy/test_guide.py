@@ -33,7 +33,7 @@ def test_every_block_loads_and_its_tests_pass(kind: str, text: str, write: Write
     if kind == "detection":
         text = pack(text)
     elif kind == "site":
-        named = next(block for block in reversed(blocks()) if block[0] == "" and "name: promises_refund" in block[1])
+        named = next(block for block in reversed(blocks()) if block[0] == "" and "name: ends_tests_early" in block[1])
         write(named[1], "named.yaml")
     elif kind == "tests":
         text = pack("sel: {reasoning|contains: nobody is watching}\ncondition: sel", tests=text)
