@@ -13,6 +13,7 @@ from monitor.cli.exit_codes import ExitCode
 from monitor.cli.options import Json
 from monitor.cli.policy_files import Packs, paths
 from monitor.cli.safe import one_line, visible
+from monitor.cli.working import working
 
 if TYPE_CHECKING:
     from monitor.policy.lint import LintReport
@@ -53,7 +54,8 @@ def lint(
     """
     from monitor.policy.lint import lint_report
 
-    report = lint_report(paths(packs))
+    with working("reading rules", quiet=json_output):
+        report = lint_report(paths(packs))
     if json_output:
         emit_json("monitor.policy-lint/1", _as_json(report))
     else:

@@ -14,6 +14,7 @@ from monitor.cli.options import Config, Db, Json, load_settings
 from monitor.cli.policy_files import Policies, find_rule, loaded
 from monitor.cli.runs import find_run
 from monitor.cli.safe import one_line, visible
+from monitor.cli.working import working
 from monitor.errors import ConfigError, Fault, PolicyError
 from monitor.records import Record, StoredSubcall
 
@@ -51,7 +52,8 @@ def explain(
     from monitor.policy import explain as explaining
     from monitor.policy.places import nodes_of
 
-    files, rules = loaded(policies)
+    with working("loading rules", quiet=json_output):
+        files, rules = loaded(policies)
     chosen = find_rule(rules, rule)
     what, found = _record(chosen, record, config, db)
     explanation = explaining.explain(rules, chosen, nodes_of(files)[chosen.id], found)

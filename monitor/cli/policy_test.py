@@ -1,29 +1,25 @@
 """``monitor policy test``: the tests inside rules, and what those tests would not notice."""
 
 import sys
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress
 from rich.text import Text
 
-from monitor.cli.console import emit_json, stderr, stdout
+from monitor.cli.console import emit_json, stdout
 from monitor.cli.exit_codes import ExitCode
 from monitor.cli.options import Json
 from monitor.cli.policy_files import Packs, loaded
 from monitor.cli.safe import visible
+from monitor.cli.working import working
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from monitor.policy import RuleTestResult
     from monitor.policy.mutation import RuleMutation
 
 __all__ = ["run_tests"]
-
-_QUIET_SECONDS = 1.0
 
 
 def run_tests(
@@ -47,14 +43,15 @@ def run_tests(
     numbers moved by a step, each all made any. A change that no test of the rule notices is a part of it that nobody has
     tried, and is named with the test that is missing.
     """
-    files, rules = loaded(packs)
-    results = rules.run_tests()
+    with working("loading and testing rules", quiet=json_output):
+        files, rules = loaded(packs)
+        results = rules.run_tests()
     failed = [result for result in results if not result.passed]
     tried = None
     if mutation or values or min_mutation is not None:
         from monitor.policy.mutation import try_mutants
 
-        with _progress("changing rules", quiet=json_output) as told:
+        with working("changing rules", quiet=json_output) as told:
             tried = try_mutants(files, rules, values=values, progress=told)
     if json_output:
         emit_json("monitor.policy-tests/1", _as_json(results, tried))
@@ -76,24 +73,6 @@ def _is_below(tried: "Sequence[RuleMutation]", least: float) -> bool:
 
     reached = share(tried)
     return reached is not None and reached < least
-
-
-@contextmanager
-def _progress(what: str, *, quiet: bool) -> "Iterator[Callable[[int, int], None]]":
-    """Show how far something is, from a second on."""
-    began = time.monotonic()
-    bar = Progress(console=stderr(), transient=True, disable=quiet)
-    task = bar.add_task(what, total=None)
-
-    def told(done: int, total: int) -> None:
-        if not bar.live.is_started and time.monotonic() - began > _QUIET_SECONDS:
-            bar.start()
-        bar.update(task, completed=done, total=total)
-
-    try:
-        yield told
-    finally:
-        bar.stop()
 
 
 def _as_json(results: "Sequence[RuleTestResult]", tried: "Sequence[RuleMutation] | None") -> dict[str, Any]:
