@@ -1,6 +1,7 @@
 """``monitor policy``: write, lint, test, explain and list rule files."""
 
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -81,8 +82,8 @@ def _as_json(report: "LintReport") -> dict[str, object]:
             for kind, item in found
         ],
         "costs": [
-            {"pack": pack.pack, "path": pack.path, "patterns": pack.cost.patterns, "steps": pack.cost.steps}
-            | {"rules": [{"rule": r.rule, "patterns": r.cost.patterns, "steps": r.cost.steps} for r in pack.rules]}
+            {"pack": pack.pack, "path": pack.path, **asdict(pack.cost)}
+            | {"rules": [{"rule": rule.rule, **asdict(rule.cost)} for rule in pack.rules]}
             for pack in report.costs
         ],
     }
@@ -93,10 +94,11 @@ def _cost_lines(report: "LintReport", most: int | None) -> list[str]:
     for pack in report.costs:
         if not pack.rules:
             continue
-        costly = ", ".join(f"{one.rule} {one.cost.steps:,}" for one in pack.rules[:most] if one.cost.steps)
+        costly = ", ".join(f"{one.rule} {one.cost.bound_per_byte:,}" for one in pack.rules[:most] if one.cost.patterns)
+        always = f", {pack.cost.always_run} of which run on every text" if pack.cost.always_run else ""
         lines.append(
-            f"{pack.pack}: at most {pack.cost.steps:,} automaton steps for each byte of text, "
-            f"from {_count(pack.cost.patterns, 'pattern')}{f'; the costliest rules: {costly}' if costly else ''}"
+            f"{pack.pack}: at most {pack.cost.bound_per_byte:,} automaton steps for each byte of text, "
+            f"from {_count(pack.cost.patterns, 'pattern')}{always}{f'; the costliest rules: {costly}' if costly else ''}"
         )
     return lines
 

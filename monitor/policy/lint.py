@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from monitor.policy.clauses import TextClause
-from monitor.policy.cost import cost_of
+from monitor.policy.cost import cost_of, patterns_of
 from monitor.policy.lint_detection import about_detection, about_patterns
 from monitor.policy.loader import read_policy
 from monitor.policy.places import nodes_of
@@ -166,12 +165,7 @@ def _wrong_order(date: str, modified: str) -> tuple[str, str]:
 
 
 def _cost(pack: LoadedPack) -> PackCost:
-    patterns = {rule.name: _patterns(rule) for rule in pack.rules}
-    rules = [RuleCost(name, cost_of(of_rule)) for name, of_rule in patterns.items()]
-    rules.sort(key=lambda one: (-one.cost.steps, one.rule))
-    return PackCost(pack.metadata.pack, pack.path, cost_of(set().union(*patterns.values())), tuple(rules))
-
-
-def _patterns(rule: Rule) -> set[str]:
-    clauses = [clause for selection in rule.detection.selections.values() for clause in selection.clauses]
-    return set().union(*(clause.patterns for clause in clauses if isinstance(clause, TextClause)))
+    rules = [RuleCost(rule.name, cost_of(patterns_of([rule.detection]))) for rule in pack.rules]
+    rules.sort(key=lambda one: (-one.cost.bound_per_byte, one.rule))
+    whole = cost_of(patterns_of(rule.detection for rule in pack.rules))
+    return PackCost(pack.metadata.pack, pack.path, whole, tuple(rules))

@@ -67,7 +67,7 @@ def test_notes_count_only_where_they_are_meant_to(monitor: Monitor) -> None:
     assert {item["rule"] for item in shape["found"]} == {"words"}
     (cost,) = shape["costs"]
     assert (cost["pack"], cost["patterns"], [one["rule"] for one in cost["rules"]]) == ("mine", 1, ["words"])
-    assert cost["steps"] == cost["rules"][0]["steps"] > 0
+    assert cost["bound_per_byte"] == cost["rules"][0]["bound_per_byte"] > 0
 
 
 def test_the_test_that_is_missing_is_named_with_its_line(monitor: Monitor) -> None:

@@ -173,4 +173,4 @@ def test_the_cost_is_a_bound_for_every_rule_and_counts_a_pattern_once(write: Wri
     (of_rule,) = of_pack.rules
     assert (of_pack.pack, of_pack.cost.patterns, of_rule.rule, of_rule.cost) == ("example", 2, "example", of_pack.cost)
     sizes = [(one := re2.compile(p)).programsize + one.reverseprogramsize for p in ("(?i)needle", "x[ab]{20}")]
-    assert of_pack.cost.steps >= sum(sizes)
+    assert of_pack.cost.bound_per_byte >= sum(sizes)
