@@ -39,9 +39,9 @@ def run_tests(
 ) -> None:
     """Run the tests inside rules and filters. Exit code 1 if one fails.
 
-    With --mutation each rule is changed: each line and each selection dropped, each not taken away, each comparison of
-    numbers moved by a step, each all made any. A change that no test of the rule notices is a part of it that nobody has
-    tried, and is named with the test that is missing.
+    With --mutation each rule and filter is changed: each line and each selection dropped, each not taken away, each
+    comparison of numbers moved by a step, each all made any. A change that none of its own tests notices is a part of it
+    that nobody has tried, and is named with the test that is missing.
     """
     with working("loading and testing rules", quiet=json_output):
         files, rules = loaded(packs)

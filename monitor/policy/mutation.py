@@ -14,6 +14,7 @@ from monitor.policy import examples
 from monitor.policy.evaluation import says
 from monitor.policy.mutants import mutants
 from monitor.policy.places import nodes_of
+from monitor.policy.rules import Rule
 from monitor.policy.satisfiability import difference
 from monitor.records import Status
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
     from monitor.policy.detection import Detection
     from monitor.policy.files import PolicyFiles
+    from monitor.policy.filters import Filter
     from monitor.policy.mutants import Mutant
     from monitor.policy.record_readings import RecordReadings
-    from monitor.policy.rules import PolicySet, Rule
+    from monitor.policy.rules import PolicySet
     from monitor.policy.satisfiability import Difference
 
 
@@ -41,7 +43,10 @@ class TriedMutant:
 
 @dataclass(frozen=True, slots=True)
 class RuleMutation:
-    """What came of all changes of one rule. ``ignored`` tests fail already, so they cannot tell anything."""
+    """What came of all changes of one rule or filter. ``ignored`` tests fail already, so they cannot tell anything.
+
+    ``pack`` is of a filter its set.
+    """
 
     rule: str
     pack: str
@@ -75,49 +80,51 @@ def try_mutants(
     values: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[RuleMutation, ...]:
-    """Try every mutant of every rule on the rule's own tests.
+    """Try every mutant of every rule and filter on its own tests.
 
     Args:
         loaded: The files, without faults.
         rules: The same rules at work.
         values: Also drop each value of a list.
-        progress: Told after each rule how many are done, and of how many.
+        progress: Told after each of them how many are done, and of how many.
     """
     nodes = nodes_of(loaded)
     results = []
-    for done, rule in enumerate(rules.rules, start=1):
-        detection = nodes[rule.id].get("detection")
-        assert detection is not None, "every rule has one"
-        results.append(_try_rule(rules, rule, list(mutants(rule.detection, detection, values=values))))
+    parts: list[Rule | Filter] = [*rules.rules, *rules.filters]
+    for done, part in enumerate(parts, start=1):
+        detection = nodes[part.written.id].get("detection")
+        assert detection is not None, "every rule and filter has one"
+        results.append(_try(rules, part, list(mutants(part.detection, detection, values=values))))
         if progress:
-            progress(done, len(rules.rules))
+            progress(done, len(parts))
     return tuple(results)
 
 
-def _try_rule(rules: PolicySet, rule: Rule, changes: Sequence[Mutant]) -> RuleMutation:
+def _try(rules: PolicySet, part: Rule | Filter, changes: Sequence[Mutant]) -> RuleMutation:
     tests: list[tuple[str, Status, RecordReadings]] = []
     ignored = []
-    for number, test in enumerate(rule.written.tests, start=1):
+    for number, test in enumerate(part.written.tests, start=1):
         name, readings = test.name or f"test {number}", rules.readings(examples.build(test.record))
-        if _status(rule, rule.detection, readings) is Status(test.expect):
+        if _status(part, part.detection, readings) is Status(test.expect):
             tests.append((name, Status(test.expect), readings))
         else:
             ignored.append(name)
     tried, equivalent = [], 0
     for mutant in changes:
-        noticed = tuple(name for name, expected, on in tests if _status(rule, mutant.detection, on) is not expected)
-        differs = None if noticed else difference(rule.detection, mutant.detection)
+        noticed = tuple(name for name, expected, on in tests if _status(part, mutant.detection, on) is not expected)
+        differs = None if noticed else difference(part.detection, mutant.detection)
         if differs is not None and differs.is_none:
             equivalent += 1
             continue
         advice = "" if noticed else _advice(mutant, differs)
         tried.append(TriedMutant(mutant.kind, mutant.what, mutant.mark.line, noticed, advice))
-    return RuleMutation(rule.name, rule.pack, rule.path, rule.line, tuple(tried), equivalent, tuple(ignored))
+    pack = part.pack if isinstance(part, Rule) else part.filter_set
+    return RuleMutation(part.name, pack, part.path, part.line, tuple(tried), equivalent, tuple(ignored))
 
 
-def _status(rule: Rule, detection: Detection, readings: RecordReadings) -> Status:
-    """What the rule with this detection says of a test's record."""
-    if rule.inapplicable(readings.record):
+def _status(part: Rule | Filter, detection: Detection, readings: RecordReadings) -> Status:
+    """What the rule or filter with this detection says of a test's record."""
+    if isinstance(part, Rule) and part.inapplicable(readings.record):
         return Status.NOT_APPLICABLE
     try:
         return says(detection, lambda clause: clause.truth(readings)).status

@@ -192,3 +192,39 @@ def test_progress_is_told(write: Write) -> None:
     told: list[tuple[int, int]] = []
     tried(write(pack(DETECTION)), progress=lambda done, total: told.append((done, total)))
     assert told == [(1, 1)]
+
+
+FILTERS = """\
+filter_set: known
+version: 1.0.0
+filters:
+  - title: Drills
+    id: 5d2c1f7e-3a54-4c0e-9a51-6d0f6b8e2c11
+    name: drills
+    reason: Ordered.
+    author: a reviewer
+    date: '2020-01-01'
+    expires: '2999-01-01'
+    rules: [example]
+    detection:
+      word: {task|contains: drill, role: tester}
+      condition: word
+    tests:
+      - {record: {task: a drill, role: tester}, expect: match}
+      - {record: {task: a drill}, expect: no_match}
+"""
+
+
+def test_filters_are_changed_as_well(write: Write) -> None:
+    """A filter that suppresses too much is worse than a rule that finds too much."""
+    write(pack(DETECTION, tests=MATCH), "a.yaml")
+    folder = write(FILTERS, "b.yaml").parent
+    faults: list[Fault] = []
+    loaded = read_policy([folder], faults)
+    assert faults == []
+    _, found = try_mutants(loaded, assemble(loaded))
+    assert (found.rule, found.pack) == ("drills", "known")
+    assert [(one.what, one.noticed_by) for one in found.tried] == [
+        ("dropping `word: task|contains`", ()),
+        ("dropping `word: role`", ("test 2",)),
+    ]
