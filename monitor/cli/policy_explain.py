@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.text import Text
 
 from monitor.cli.console import emit_json, stdout
-from monitor.cli.detail import evidence_lines
+from monitor.cli.detail import surfaces
 from monitor.cli.options import Config, Db, Json, load_settings
 from monitor.cli.policy_files import Policies, find_rule, loaded
 from monitor.cli.runs import find_run
-from monitor.cli.safe import one_line, visible
+from monitor.cli.safe import EVIDENCE, one_line, visible
 from monitor.cli.working import working
 from monitor.errors import ConfigError, Fault, PolicyError
-from monitor.records import Record, StoredSubcall
+from monitor.records import Record, Span, StoredSubcall
 
 if TYPE_CHECKING:
     from monitor.policy import Rule
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["explain"]
 
 _SHOWN_EVIDENCE = 5
+_AROUND = 60  # codepoints shown on each side of a piece of evidence
+_LONGEST = 200  # of a longer piece as many at each end
 _STYLES = {"match": "bold red", "no_match": "green", "unknown": "yellow"}
 
 
@@ -182,7 +184,7 @@ def _print(console: Console, explanation: "Explanation", what: str, record: Reco
     _line(console, Text.assemble(("record: ", "dim"), visible(what)))
     for selection in explanation.selections:
         console.print()
-        _print_selection(console, selection, record, explanation)
+        _print_selection(console, selection, record)
     console.print()
     _line(console, Text.assemble(("condition: ", "bold"), _truth(explanation.condition.truth.value)))
     _print_part(console, explanation.condition, 1)
@@ -199,9 +201,7 @@ def _print(console: Console, explanation: "Explanation", what: str, record: Reco
         _line(console, said.append(f" ({one_line(one.reason, 80)})", style="dim"))
 
 
-def _print_selection(
-    console: Console, selection: "ExplainedSelection", record: Record, explanation: "Explanation"
-) -> None:
+def _print_selection(console: Console, selection: "ExplainedSelection", record: Record) -> None:
     unused = "" if selection.used else "  (the condition does not use it)"
     _line(console, Text.assemble((f"{selection.name}: ", "bold"), _truth(selection.truth.value), (unused, "dim")))
     several = len(selection.alternatives) > 1
@@ -209,12 +209,10 @@ def _print_selection(
         if several:
             _line(console, Text.assemble((f"  alternative {number}: ", "dim"), _truth(part.truth.value)))
         for clause in part.clauses:
-            _print_clause(console, clause, record, explanation, "    " if several else "  ")
+            _print_clause(console, clause, record, "    " if several else "  ")
 
 
-def _print_clause(
-    console: Console, clause: "ExplainedClause", record: Record, explanation: "Explanation", indent: str
-) -> None:
+def _print_clause(console: Console, clause: "ExplainedClause", record: Record, indent: str) -> None:
     said = Text.assemble(
         (f"{indent}line {clause.at}: ", "dim"), visible(clause.line), " → ", _truth(clause.truth.value)
     )
@@ -222,15 +220,27 @@ def _print_clause(
     _line(console, Text(f"{indent}  {visible(clause.saw)}", style="dim"))
     for cause in clause.causes:
         _line(console, Text(f"{indent}  because {visible(cause)}", style="yellow"))
-    if clause.evidence:
-        subcall = StoredSubcall(call=record.call, observation=record.observation)
-        spans = clause.evidence[:_SHOWN_EVIDENCE]
-        found = explanation.finding.model_copy(update={"evidence": spans})
-        for line, span in zip(evidence_lines(subcall, found, most=len(spans)), spans, strict=True):
-            place = Text(f"{indent}  [{span.start}:{span.end}] ", style="dim")
-            _line(console, place.append_text(line))
-        if len(clause.evidence) > _SHOWN_EVIDENCE:
-            _line(console, Text(f"{indent}  and {len(clause.evidence) - _SHOWN_EVIDENCE} more places", style="dim"))
+    texts = surfaces(StoredSubcall(call=record.call, observation=record.observation))
+    for span in clause.evidence[:_SHOWN_EVIDENCE]:
+        place = Text(f"{indent}  {visible(span.surface)} [{span.start}:{span.end}] ", style="dim")
+        _line(console, place.append_text(_excerpt(texts.get(span.surface, ""), span, marked=not console.color_system)))
+    if len(clause.evidence) > _SHOWN_EVIDENCE:
+        _line(console, Text(f"{indent}  and {len(clause.evidence) - _SHOWN_EVIDENCE} more places", style="dim"))
+
+
+def _excerpt(text: str, span: Span, *, marked: bool) -> Text:
+    """The evidence with a little around it on one line: in colour, or between brackets where there is none (``marked``)."""
+    start, end = max(0, span.start - _AROUND), min(len(text), span.end + _AROUND)
+    found = text[span.start : span.end]
+    if len(found) > 2 * _LONGEST:
+        found = f"{found[:_LONGEST]} … {found[-_LONGEST:]}"
+    before, found, after = (
+        visible(part.replace("\n", " ").replace("\t", " "))
+        for part in (text[start : span.start], found, text[span.end : end])
+    )
+    found = f"⟦{found}⟧" if marked else found
+    edges = "…" if start else "", "…" if end < len(text) else ""
+    return Text.assemble((edges[0] + before, ""), (found, EVIDENCE), (after + edges[1], ""), style="not dim")
 
 
 def _print_part(console: Console, part: "ExplainedPart", depth: int) -> None:

@@ -53,7 +53,7 @@ def test_a_stored_subcall(monitor: Monitor, mine: tuple[str, ...], stored: str) 
     assert lines[0].startswith("hides (mine 1.0.0, high), ")
     assert lines[2] == f"record: subcall {RUN}/{PLAN} (decompose)"
     assert "  line 9: reasoning|contains → match" in lines
-    assert f"    [10:{10 + len(EVIDENCE)}] reasoning: é: I will {EVIDENCE} about this" in done.out
+    assert f"    reasoning [10:{10 + len(EVIDENCE)}] é: I will ⟦{EVIDENCE}⟧ about this" in done.out
     assert "finding: match, action: withhold" in lines
     assert HOSTILE[0] not in done.out, "no escape reaches the terminal"
 
@@ -155,3 +155,25 @@ def test_a_filter_that_suppresses_is_named(monitor: Monitor, mine: tuple[str, ..
     assert "finding: match, action: log\n" in done.out
     assert "the filter `drills` suppresses it" in done.out
     assert "filter drills until 2999-01-01: suppresses it (Ordered.)" in done.out
+
+
+def test_evidence_is_shown_with_a_little_around_it(
+    monitor: Monitor, mine: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "a" * 100 + f"\n{EVIDENCE}\t" + "b" * 100
+    Path("record.json").write_text(json.dumps({"reasoning": text}), encoding="utf-8")
+    done = monitor("policy", "explain", "hides", "record.json", *mine)
+    assert f"reasoning [101:121] …{'a' * 59} ⟦{EVIDENCE}⟧ {'b' * 59}…\n" in done.out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    coloured = monitor("policy", "explain", "hides", "record.json", *mine).out
+    assert "⟦" not in coloured
+    assert f"m{EVIDENCE}\x1b[0m" in coloured
+
+
+def test_of_long_and_many_pieces_of_evidence_a_part_is_shown(monitor: Monitor, mine: tuple[str, ...]) -> None:
+    long = RULE.replace(f"reasoning|contains: {EVIDENCE}", "reasoning|re: 'x{500}'")
+    Path("mine.yaml").write_text(long, encoding="utf-8")
+    Path("record.json").write_text(json.dumps({"reasoning": " ".join(["x" * 500] * 7)}), encoding="utf-8")
+    done = monitor("policy", "explain", "hides", "record.json", *mine)
+    assert done.out.count(f"⟦{'x' * 200} … {'x' * 200}⟧") == 5
+    assert "    and 2 more places\n" in done.out
