@@ -19,11 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.servers import Server
+
+settings.register_profile("thorough", max_examples=5_000, deadline=None)  # pytest --hypothesis-profile=thorough
 
 POSTGRES = os.environ.get("MONITOR_DB", "") if os.environ.get("MONITOR_DB", "").startswith("postgres") else ""
 REAL_CACHE = (

@@ -1,13 +1,18 @@
-"""Many patterns over one text in linear time, with codepoint spans.
+r"""Many patterns over one text in linear time, with codepoint spans.
 
 RE2 only: no pattern and no text can make it slow beyond linear. ``re2.Filter`` finds, from the literals that patterns
-require, which patterns can match at all; only those are run. Three things about it decide how it is used here:
+require, which patterns can match at all, and tries those; only what it found is run again for its places. Three things
+about it decide how it is used here:
 
-* Patterns without a required literal are always candidates. That is correct, and only slow; ``needs_no_literal`` tells.
-* It holds an automaton of all literals, which fails to compile near 90 KB of them: patterns are put into shards.
+* Patterns without a required literal are always tried. That is correct, and only slow; ``needs_no_literal`` tells.
+* It holds an automaton of all literals, which fails to compile near 90 KB of them: patterns are put into shards, as few
+  as will do, since every shard reads the whole text.
 * When that automaton runs out of memory on a text it reports "no match", which is the one thing a monitor must not take
   for an answer. So each shard also holds a canary, and each text ends with it: a filter that does not find its own
   canary has not read the text, and then every pattern of the shard is run.
+
+With the canary behind it the text does not end where it ended, so the filter holds the patterns without ``\z`` and ``$``
+(``regex_syntax.without_ends``). All that it says is that a pattern may match: what is found is found in the text itself.
 """
 
 from __future__ import annotations
@@ -16,6 +21,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import re2
+
+from monitor.policy.regex_syntax import has_end, without_ends
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -26,23 +33,33 @@ Offsets: TypeAlias = tuple[tuple[int, int], ...]
 MAX_SPANS = 20
 TEXT_CAP = 16 * 1024 * 1024
 """Codepoints of one text that are read; of a longer one the rest is ``unread``, and whoever asks has to say so."""
-SHARD_BYTES = 24_000
-"""Patterns' bytes in one shard. Alternatives can multiply out to more literals than they have, so well below 50 KB."""
+SHARD_BYTES = 400_000
+"""Patterns' bytes in one shard. Where they require too many literals for one, the shard is halved until they do not."""
 
-_CANARY = b"\0\0monitor-canary\0"
-"""NUL never occurs in a stored text (``canonical.escape_text``), so no text can contain the canary by itself."""
+_CANARY = b"\n\0\0monitor-canary\0"
+"""NUL never occurs in a stored text (``canonical.escape_text``), so no text can contain the canary by itself. The line
+break is for ``\\b`` and ``$``, to which it is what the end of the text is.
+"""
+_EVERYWHERE = ""
+"""A pattern that the filter always finds: whatever stands for it there is always run."""
 
 
 class PatternError(ValueError):
     """RE2 does not take the pattern; the message is RE2's."""
 
 
-def compile_pattern(pattern: str) -> Any:
-    """Compile one pattern. Raises PatternError."""
+def _options() -> Any:
+    """Groups capture nothing: their places are not asked for, and finding them is slow."""
     options = re2.Options()
     options.log_errors = False
+    options.never_capture = True
+    return options
+
+
+def compile_pattern(pattern: str) -> Any:
+    """Compile one pattern. Raises PatternError."""
     try:
-        return re2.compile(pattern, options)
+        return re2.compile(pattern, _options())
     except re2.error as exc:
         said = exc.args[0] if exc.args else "unknown error"
         raise PatternError(said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)) from None
@@ -66,8 +83,8 @@ class PatternEngine:
     def __init__(self, patterns: Iterable[str], *, shard_bytes: int = SHARD_BYTES, cap: int = TEXT_CAP) -> None:
         self.cap = cap
         self.patterns = tuple(dict.fromkeys(patterns))
-        self._compiled = {pattern: compile_pattern(pattern) for pattern in self.patterns}
         self._shards = [shard for group in _groups(self.patterns, shard_bytes) for shard in _shards(group)]
+        self._compiled = {pattern: shard.compiled[pattern] for shard in self._shards for pattern in shard.compiled}
 
     def find(self, text: str, wanted: Collection[str]) -> dict[str, Offsets]:
         """The patterns among ``wanted`` that match in ``text``, each with its first ``MAX_SPANS`` spans.
@@ -77,7 +94,7 @@ class PatternEngine:
         data, end = self._read(text)
         is_ascii = end == min(len(text), self.cap)
         found: dict[str, Offsets] = {}
-        for pattern in self._candidates(data[:end]):
+        for pattern in self._candidates(data, wanted):
             if pattern in wanted and (offsets := _spans(self._compiled[pattern], data, end, is_ascii=is_ascii)):
                 found[pattern] = offsets
         return found
@@ -100,24 +117,32 @@ class PatternEngine:
         data = text[: self.cap].encode()
         return data + text[self.cap].encode(), len(data)
 
-    def _candidates(self, data: bytes) -> Iterator[str]:
+    def _candidates(self, data: bytes, wanted: Collection[str]) -> Iterator[str]:
+        """The filter tries its candidates faster than they can be tried here, but also those that nobody wants."""
         marked = data + _CANARY
+        tried = 2 * len(wanted) >= len(self.patterns)
         for shard in self._shards:
-            yield from shard.candidates(marked)
+            yield from shard.candidates(marked, tried=tried)
 
 
 class _Shard:
-    """Some patterns and the canary in one compiled filter."""
+    """Some patterns and the canary in one compiled filter. Raises PatternError, or re2.error for too many literals."""
 
-    def __init__(self, patterns: Sequence[str]) -> None:
+    def __init__(self, patterns: Sequence[str], *, filtered: bool = True) -> None:
         self._patterns = tuple(patterns)
         self._filter = re2.Filter()
-        for pattern in (*self._patterns, re2.escape(_CANARY.decode())):
-            self._filter.Add(pattern)
+        apart = {pattern: compile_pattern(pattern) for pattern in self._patterns if not filtered or has_end(pattern)}
+        held = [without_ends(pattern) if filtered else _EVERYWHERE for pattern in self._patterns]
+        options = _options()
+        for pattern in (*held, re2.escape(_CANARY.decode())):
+            self._filter.Add(pattern, options)
         self._filter.Compile()
+        shared = {pattern: self._filter.re(index) for index, pattern in enumerate(self._patterns)}
+        self.compiled: dict[str, Any] = shared | apart
 
-    def candidates(self, marked: bytes) -> Iterable[str]:
-        hits = self._filter.Match(marked, potential=True)
+    def candidates(self, marked: bytes, *, tried: bool) -> Iterable[str]:
+        """The patterns that may match in a text that is followed by the canary."""
+        hits = self._filter.Match(marked, potential=not tried)
         canary = len(self._patterns)
         if not hits or hits[-1] != canary:
             return self._patterns
@@ -144,7 +169,7 @@ def _shards(patterns: Sequence[str]) -> list[_Shard]:
         return [_Shard(patterns)]
     except re2.error:
         if len(patterns) == 1:
-            raise PatternError("the pattern requires too many literals to be filtered for") from None
+            return [_Shard(patterns, filtered=False)]
         half = len(patterns) // 2
         return [*_shards(patterns[:half]), *_shards(patterns[half:])]
 

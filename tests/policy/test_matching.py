@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.policy.matching import MAX_SPANS, PatternEngine, needs_no_literal
+from monitor.policy.matching import MAX_SPANS, PatternEngine, PatternError, needs_no_literal
 
 PATTERNS = (
     r"(?i)hide",
@@ -24,6 +25,12 @@ PATTERNS = (
     r"\B",
     r"(?s)a.*z",
     r"[^a]",
+    r"(?i)hide\z",
+    r"word$",
+    r"(?m)word$",
+    r"\bword\B",
+    r"(?:123|\z)a?\b",
+    r"\Q$a\E|z$",
 )
 ENGINE = PatternEngine(PATTERNS)
 SMALL_SHARDS = PatternEngine(PATTERNS, shard_bytes=12)
@@ -63,6 +70,8 @@ def test_filter_finds_what_the_slow_way_finds(text: str) -> None:
     expected = ENGINE.find_slowly(text, PATTERNS)
     assert ENGINE.find(text, set(PATTERNS)) == expected
     assert SMALL_SHARDS.find(text, set(PATTERNS)) == expected
+    for few in (PATTERNS[:3], PATTERNS[3:6], PATTERNS[6:]):
+        assert ENGINE.find(text, few) == {pattern: expected[pattern] for pattern in few if pattern in expected}
 
 
 @given(texts)
@@ -104,7 +113,8 @@ def test_too_many_literals_for_one_filter_are_spread() -> None:
 def test_a_filter_that_does_not_find_its_canary_is_not_believed() -> None:
     """Without the canary in the text, which stands for an automaton out of memory, every pattern is a candidate."""
     (shard,) = ENGINE._shards
-    assert tuple(shard.candidates(b"nothing of interest")) == PATTERNS
+    for tried in (True, False):
+        assert tuple(shard.candidates(b"nothing of interest", tried=tried)) == PATTERNS
 
 
 def test_ten_megabytes_with_matches_everywhere() -> None:
@@ -147,3 +157,17 @@ def test_a_cut_is_not_the_end_of_the_text() -> None:
     assert set(engine.find("word\n", engine.patterns)) == {r"word\b", "(?m)word$"}
     assert set(engine.find("wordé", engine.patterns)) == {r"word\b"}
     assert set(engine.find("word", engine.patterns)) == ends
+
+
+def test_a_pattern_with_too_many_literals_for_any_filter_is_run_by_itself() -> None:
+    words = "|".join(f"literal number {number:05d} that is long" for number in range(6_000))
+    engine = PatternEngine([f"(?i)(?:{words})", "(?i)hide"])
+    assert engine.find("hide LITERAL NUMBER 04711 THAT IS LONG", engine.patterns) == {
+        engine.patterns[0]: ((5, 38),),
+        engine.patterns[1]: ((0, 4),),
+    }
+
+
+def test_a_pattern_that_re2_does_not_take_is_an_error() -> None:
+    with pytest.raises(PatternError, match=r"missing \)"):
+        PatternEngine(["fine", "(also fine$)", "(not$"])
