@@ -94,7 +94,7 @@ class PatternEngine:
         data, end = self._read(text)
         is_ascii = end == min(len(text), self.cap)
         found: dict[str, Offsets] = {}
-        for pattern in self._candidates(data, wanted):
+        for pattern in self.candidates(data, wanted):
             if pattern in wanted and (offsets := _spans(self._compiled[pattern], data, end, is_ascii=is_ascii)):
                 found[pattern] = offsets
         return found
@@ -102,6 +102,17 @@ class PatternEngine:
     def unread(self, text: str) -> int:
         """How many codepoints at the end of ``text`` ``find`` does not read."""
         return max(0, len(text) - self.cap)
+
+    def candidates(self, data: bytes, wanted: Collection[str]) -> Iterator[str]:
+        """Every pattern that matches in these bytes, with others that may not, and some that nobody wants."""
+        marked = data + _CANARY
+        tried = 2 * len(wanted) >= len(self.patterns)  # the filter tries patterns faster, but also those not wanted
+        for shard in self._shards:
+            yield from shard.candidates(marked, tried=tried)
+
+    def compiled(self, pattern: str) -> Any:
+        """One of the patterns, compiled."""
+        return self._compiled[pattern]
 
     def find_slowly(self, text: str, wanted: Collection[str]) -> dict[str, Offsets]:
         """As ``find``, without any filter: what ``find`` is tested against."""
@@ -116,13 +127,6 @@ class PatternEngine:
             return data, len(data)
         data = text[: self.cap].encode()
         return data + text[self.cap].encode(), len(data)
-
-    def _candidates(self, data: bytes, wanted: Collection[str]) -> Iterator[str]:
-        """The filter tries its candidates faster than they can be tried here, but also those that nobody wants."""
-        marked = data + _CANARY
-        tried = 2 * len(wanted) >= len(self.patterns)
-        for shard in self._shards:
-            yield from shard.candidates(marked, tried=tried)
 
 
 class _Shard:
@@ -178,10 +182,10 @@ def _spans(compiled: Any, data: bytes, end: int, *, is_ascii: bool) -> Offsets:
     """The first spans as codepoints; empty matches count only where there is no other (they are no evidence)."""
     matches = [match.span() for match in islice(compiled.finditer(data, 0, end), MAX_SPANS)]
     spans = [span for span in matches if span[1] > span[0]] or matches[:1]
-    return tuple(spans) if is_ascii else tuple(_codepoints(data, spans))
+    return tuple(spans) if is_ascii else tuple(codepoint_spans(data, spans))
 
 
-def _codepoints(data: bytes, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def codepoint_spans(data: bytes, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Byte spans, in order, as codepoint spans; one pass over the bytes."""
     at_byte = at_codepoint = 0
     for span in spans:
