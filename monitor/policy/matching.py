@@ -33,6 +33,10 @@ Offsets: TypeAlias = tuple[tuple[int, int], ...]
 MAX_SPANS = 20
 TEXT_CAP = 16 * 1024 * 1024
 """Codepoints of one text that are read; of a longer one the rest is ``unread``, and whoever asks has to say so."""
+MAX_PROGRAM = 50_000
+"""Instructions, which are steps for each byte of a text at worst (``policy/cost.py``): a pattern with more is refused. The
+largest of 197 patterns of Agent Threat Rules has 9,153, and a plain phrase about one for each character.
+"""
 SHARD_BYTES = 400_000
 """Patterns' bytes in one shard. Where they require too many literals for one, the shard is halved until they do not."""
 
@@ -57,12 +61,15 @@ def _options() -> Any:
 
 
 def compile_pattern(pattern: str) -> Any:
-    """Compile one pattern. Raises PatternError."""
+    """Compile one pattern. Raises PatternError, also for one whose program is larger than ``MAX_PROGRAM``."""
     try:
-        return re2.compile(pattern, _options())
+        compiled = re2.compile(pattern, _options())
     except re2.error as exc:
         said = exc.args[0] if exc.args else "unknown error"
         raise PatternError(said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)) from None
+    if compiled.programsize > MAX_PROGRAM:
+        raise PatternError(f"pattern too large: {compiled.programsize:,} steps for a byte of text")
+    return compiled
 
 
 def needs_no_literal(pattern: str) -> bool:

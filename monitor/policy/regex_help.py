@@ -53,5 +53,8 @@ _BY_DETAIL = {
     },
     "invalid perl operator: (?P": ("a named group is written in a way that is not known.", "Use plain `( … )`."),
     "trailing \\": ("the pattern ends in a single `\\`.", "Write `\\\\` for the character itself."),
-    "too large": ("the pattern is too large.", "Split it, or repeat less."),
+    "too large": (
+        "the pattern is too large: on a text made for it, it could take too long.",
+        "Split it, or repeat less: `{1,1000}` of a large class such as `\\pL` is a thousand such classes.",
+    ),
 }

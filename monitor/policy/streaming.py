@@ -119,9 +119,11 @@ def undone_by(detection: Detection) -> tuple[str, ...]:
     Facts (outcome, tokens, the role) are taken as they will be in the end.
     """
     causes = [f"`{clause.label}` {cause}" for clause in _clauses(detection) if (cause := _undone(clause))]
-    for name in dict.fromkeys(conditions.asserted(detection.condition, positive=False)):
-        if any(_reads_text(clause) for clause in detection.selections[name].clauses):
-            causes.append(f"`{name}` stands behind a `not`, and its text may still come.")
+    causes += [
+        f"`{name}` stands behind a `not`, and its text may still come."
+        for name in conditions.asserted(detection.condition, positive=False)
+        if any(_reads_text(clause) for clause in detection.selections[name].clauses)
+    ]
     return tuple(dict.fromkeys(causes))
 
 

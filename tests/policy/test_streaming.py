@@ -13,6 +13,8 @@ from monitor.policy.regex_syntax import shape
 from monitor.policy.streaming import MAX_WINDOW, TextStream, is_followed, undone_by, window
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
     from tests.policy.conftest import LoadDetection
 
 BOUNDED = (
@@ -122,7 +124,12 @@ def test_a_chunk_is_searched_with_no_more_than_the_window_before_it(monkeypatch:
     read: list[int] = []
     engine = PatternEngine(["(?i)hide", "[a-z]{1,50}1"])
     search = engine.candidates
-    monkeypatch.setattr(engine, "candidates", lambda data, wanted: read.append(len(data)) or search(data, wanted))
+
+    def watched(data: bytes, wanted: Collection[str]) -> Iterator[str]:
+        read.append(len(data))
+        return search(data, wanted)
+
+    monkeypatch.setattr(engine, "candidates", watched)
     stream = TextStream(engine, engine.patterns)
     for _ in range(200):
         stream.feed("é" * size)
