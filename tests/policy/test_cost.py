@@ -20,17 +20,20 @@ def test_the_formula() -> None:
     hide, digits = compile_pattern("hide"), compile_pattern("[0-9]{3}")
     forward = hide.programsize + digits.programsize
     backward = hide.reverseprogramsize + digits.reverseprogramsize
+    largest = max(("hide", "[0-9]{3}"), key=lambda pattern: compile_pattern(pattern).programsize)
     assert cost_of(["hide", "[0-9]{3}", "hide"]) == Cost(
         patterns=2,
-        steps=(1 + MAX_SPANS) * (2 * forward + backward),
-        steps_once=forward,
+        steps_per_byte=forward,
+        bound_per_byte=(1 + MAX_SPANS) * (2 * forward + backward),
         always_run=1,
-        largest=max(("hide", "[0-9]{3}"), key=lambda pattern: compile_pattern(pattern).programsize),
+        always_run_steps=digits.programsize,
+        largest=largest,
+        largest_steps=compile_pattern(largest).programsize,
     )
 
 
 def test_no_patterns_cost_nothing() -> None:
-    assert cost_of([]) == Cost(0, 0, 0, 0, "")
+    assert cost_of([]) == Cost(0, 0, 0, 0, 0, "", 0)
 
 
 def test_only_what_the_condition_reads_counts(load_detection: LoadDetection) -> None:
