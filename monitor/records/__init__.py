@@ -11,8 +11,8 @@ Times are UTC, ISO 8601 with microseconds. Token counts are tokens, costs US dol
 
 from __future__ import annotations
 
-from monitor.records.events import Event, EventKind, Payload, StoredRun, StoredSubcall
-from monitor.records.judging import Decision, Finding, Judgement, Span, Verdict
+from monitor.records.events import Event, EventKind, Payload, StoredReview, StoredRun, StoredSubcall
+from monitor.records.judging import Decision, Finding, Judgement, Review, Span, Verdict
 from monitor.records.runs import FilterRef, QueuedReview, RuleRef, RunEnd, RunResume, RunStart, RunSuspend
 from monitor.records.trace import (
     Call,
@@ -33,6 +33,7 @@ from monitor.records.words import (
     Action,
     Choice,
     Frozen,
+    Label,
     Level,
     LimitName,
     Outcome,
@@ -60,6 +61,7 @@ __all__ = [
     "Finding",
     "Frozen",
     "Judgement",
+    "Label",
     "Level",
     "LimitName",
     "Limits",
@@ -72,6 +74,7 @@ __all__ = [
     "Reasoning",
     "ReasoningState",
     "Record",
+    "Review",
     "RuleRef",
     "RunEnd",
     "RunResume",
@@ -79,6 +82,7 @@ __all__ = [
     "RunSuspend",
     "Span",
     "Status",
+    "StoredReview",
     "StoredRun",
     "StoredSubcall",
     "Text",

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
-from monitor.records.judging import Decision, Judgement
+from monitor.records.judging import Decision, Judgement, Review
 from monitor.records.runs import QueuedReview, RunEnd, RunResume, RunStart, RunSuspend
 from monitor.records.trace import Call, Observation, Usage
 from monitor.records.words import AWAITING_HUMAN, Choice, Frozen, Outcome
 
 EventKind: TypeAlias = Literal[
-    "started", "observed", "judged", "decided", "run_started", "run_resumed", "run_queued", "run_suspended", "run_ended"
+    "started",
+    "observed",
+    "judged",
+    "decided",
+    "reviewed",
+    "run_started",
+    "run_resumed",
+    "run_queued",
+    "run_suspended",
+    "run_ended",
 ]
 Payload: TypeAlias = (
-    Call | Observation | Judgement | Decision | RunStart | RunResume | QueuedReview | RunSuspend | RunEnd
+    Call | Observation | Judgement | Decision | Review | RunStart | RunResume | QueuedReview | RunSuspend | RunEnd
 )
 
 
@@ -22,6 +31,9 @@ class Event(Frozen):
 
     ``after`` is not stored: an event of a run that has it is only stored right after that place in the run's own events,
     and a decision right after that place in its subcall's (where it has none: right after the judgement).
+
+    A review is neither a step of its subcall nor one of its run: its ``span_id`` is its own, and the payload names the
+    subcall. So it can be stored at any time after the judgement, and is in nobody's way.
     """
 
     run_id: str
@@ -42,6 +54,7 @@ _KINDS: dict[type[Any], EventKind] = {
     Observation: "observed",
     Judgement: "judged",
     Decision: "decided",
+    Review: "reviewed",
     RunStart: "run_started",
     RunResume: "run_resumed",
     QueuedReview: "run_queued",
@@ -123,3 +136,11 @@ class StoredRun(Frozen):
             return "started"
         last = self.stops[-1]
         return last.outcome.value if isinstance(last, RunEnd) else AWAITING_HUMAN
+
+
+class StoredReview(Frozen):
+    """A review as it is stored: its own id (16 hex digits), the run, and what was said."""
+
+    id: str
+    run_id: str
+    review: Review

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from monitor.records.words import Action, Choice, Frozen, Level, Outcome, Status, Text, VerdictValue
+from monitor.records.words import Action, Choice, Frozen, Label, Level, Outcome, Status, Text, VerdictValue
 
 
 class Span(Frozen):
@@ -89,3 +89,37 @@ class Decision(Frozen):
     output: Text = ""
     via: Literal["command", "terminal", "call"] = "command"
     at: str = ""
+
+
+class Review(Frozen):
+    """The payload of a ``reviewed`` event: what a person says of one finding on the subcall ``span`` of the same run.
+
+    The finding is named by ``check``, ``name``, ``rule_id`` and ``rule_hash``, which together say which version of the rule
+    it is of, and ``status`` is what it said. ``recorded`` is false where it is not in the subcall's judgement: the rule was
+    evaluated afterwards, over what is stored. A review changes nothing of the subcall or of the run.
+    """
+
+    span: str
+    check: Literal["rule", "budget", "probe"]
+    name: str
+    status: Status
+    rule_id: str = ""
+    rule_hash: str = ""
+    pack: str = ""
+    recorded: bool = True
+    label: Label
+    why: Text
+    by: Text
+    via: Literal["command", "terminal", "call"] = "command"
+    at: str = ""
+
+    @property
+    def is_there(self) -> bool | None:
+        """Whether what the rule looks for is there, as the reviewer sees it; None where they cannot tell.
+
+        A ``match`` that is right found it, one that is wrong is a false alarm; a ``no_match`` that is wrong missed it. A
+        finding that could not be evaluated claims nothing: its label is about the match that it might have been.
+        """
+        if self.label is Label.UNSURE:
+            return None
+        return (self.label is Label.TRUE) is not (self.status is Status.NO_MATCH)

@@ -93,6 +93,14 @@ class Choice(StrEnum):
     TERMINATE = "terminate"
 
 
+class Label(StrEnum):
+    """What a person says of a finding: it is right, it is wrong, they cannot tell."""
+
+    TRUE = "true"
+    FALSE = "false"
+    UNSURE = "unsure"
+
+
 AWAITING_HUMAN = "awaiting_human"
 """The state of a subcall that waits for a decision, and of a run that was suspended because one does."""
 

@@ -5,5 +5,6 @@ from monitor.store.facts import StoreFacts
 from monitor.store.location import without_password
 from monitor.store.opening import inspect
 from monitor.store.reader import StoredEvent
+from monitor.store.scanning import Scanned, Wanted
 
-__all__ = ["Store", "StoreFacts", "StoredEvent", "inspect", "without_password"]
+__all__ = ["Scanned", "Store", "StoreFacts", "StoredEvent", "Wanted", "inspect", "without_password"]

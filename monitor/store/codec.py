@@ -48,6 +48,7 @@ PAYLOADS: dict[str, type[records.Payload]] = {
     "observed": records.Observation,
     "judged": records.Judgement,
     "decided": records.Decision,
+    "reviewed": records.Review,
     "run_started": records.RunStart,
     "run_resumed": records.RunResume,
     "run_queued": records.QueuedReview,

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Self
 
 from monitor.store.opening import locate
 from monitor.store.reader import Reader, StoredEvent
+from monitor.store.scanning import EVERYTHING, Wanted
 from monitor.store.writer import Writer
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
-    from monitor.records import Event, StoredRun, StoredSubcall
+    from monitor.records import Event, StoredReview, StoredRun, StoredSubcall
     from monitor.store.backend import Backend
+    from monitor.store.scanning import Scanned
 
 
 class Store:
@@ -111,6 +114,25 @@ class Store:
     def events(self, run_id: str) -> list[StoredEvent]:
         """Return the events of a run in the order of the log. Raises CatalogError if there is no such run."""
         return self._reader.events(run_id)
+
+    def find_subcall(self, span_id: str) -> tuple[str, str]:
+        """Return (run id, span id) of the only subcall, of whatever run, whose id begins so. Raises CatalogError."""
+        return self._reader.span(span_id)
+
+    def reviews(self, run_id: str | None = None) -> list[StoredReview]:
+        """Return what people said of findings, of one run or of all, in the order of the log."""
+        return self._reader.reviews(run_id)
+
+    def scan(
+        self, wanted: Wanted = EVERYTHING, *, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> Iterator[Scanned]:
+        """Yield the subcalls that are in the store now, one by one, in the order of the log.
+
+        At most a few dozen of them are in memory at once. A subcall that cannot be read back is yielded too, and says why.
+        ``progress`` is told how many events of the log are behind, and how many there are. Raises StoreError if the
+        database itself cannot be read.
+        """
+        return self._reader.scan().run(wanted, progress)
 
     # --------------------------------------------------------------------------------------------------- itself
 

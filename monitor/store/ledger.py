@@ -119,6 +119,8 @@ class Ledger(ABC):
                     raise StoreError(f"run {event.run_id} is not in the store: its run_started event must come first")
             elif event.kind == "decided":
                 self._append_decision(event)
+            elif isinstance(event.payload, records.Review):
+                self._append_review(event, event.payload)
             else:
                 self._append_step(event)
         return ()
@@ -137,6 +139,11 @@ class Ledger(ABC):
         seen = _JUDGED if event.after is None else event.after
         if not self._insert(self._sql.if_waiting, event, seen + 1, event.run_id, event.span_id, seen):
             raise StoreError(f"subcall {event.run_id}/{event.span_id} cannot be decided: it is not judged yet")
+
+    def _append_review(self, event: records.Event, review: records.Review) -> None:
+        """Append ``reviewed`` under a span of its own, where the subcall that it is about is judged."""
+        if not self._insert(self._sql.if_step, event, 0, event.run_id, review.span, _JUDGED, "judged"):
+            raise StoreError(f"subcall {event.run_id}/{review.span} cannot be reviewed: it is not judged")
 
     def _append_later_run_event(self, event: records.Event) -> None:
         self._hold_run(event.run_id)

@@ -58,6 +58,19 @@ class LoadedLibrary:
             current = node["parent"]
         return tuple(reversed(backwards))
 
+    def erased_in(self, event: dict[str, Any]) -> frozenset[str]:
+        """The commitments to texts that were erased, of those that a parsed event and its history refer to."""
+        if None not in self._texts.values():
+            return frozenset()
+        texts, heads = references(event)
+        for head in heads:
+            current: str | None = head
+            while current is not None:
+                node = self._nodes[current]
+                texts |= references(node)[0]
+                current = node["parent"]
+        return frozenset(commitment for commitment in texts if self._texts[commitment] is None)
+
 
 def load(session: Session, events: Iterable[dict[str, Any]]) -> LoadedLibrary:
     """Fetch everything that the parsed ``events`` refer to, each text and each message once."""

@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select, text
 
 from monitor.errors import CatalogError, StoreError
-from monitor.records import (
-    Call,
-    Decision,
-    Judgement,
-    Observation,
-    QueuedReview,
-    RunEnd,
-    RunResume,
-    RunStart,
-    RunSuspend,
-    StoredRun,
-    StoredSubcall,
-)
-from monitor.store.codec import decode_event, parse
-from monitor.store.library import load
-from monitor.store.tables import RUN_KINDS
+from monitor.records import StoredReview, StoredRun, StoredSubcall
+from monitor.store.rows import chunks, payloads, run_of, subcalls_of
+from monitor.store.scanning import Scan
+from monitor.store.tables import REVIEWS, RUN_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from sqlalchemy import Row
     from sqlmodel import Session
 
     from monitor.store.backend import Backend
 
+_Found = TypeVar("_Found", str, tuple[str, str])
 _PREFIX_MIN = 4
 _ASKING = '"body":{"action":"ask_human",'  # in the canonical form of a judgement, and of nothing else
 _HEX = frozenset("0123456789abcdef")
@@ -104,7 +92,7 @@ class Reader:
             rows = session.execute(self._rows().where(self._log.table.c.run_id == run_id)).all()
             if not rows:
                 raise _unknown("run", run_id)
-            return _subcalls_of(session, rows)
+            return subcalls_of(session, rows)
 
     def subcall(self, run_id: str, span_id: str) -> StoredSubcall:
         """The subcall of this very run whose span id is, or alone begins with, ``span_id``. Raises CatalogError."""
@@ -113,7 +101,7 @@ class Reader:
             started = select(log.span_id).where(log.run_id == run_id, log.kind == "started")
             whole = _resolve(session, started, log.span_id, "subcall", span_id)
             rows = session.execute(self._rows().where(log.run_id == run_id, log.span_id == whole)).all()
-            (subcall,) = _subcalls_of(session, rows)
+            (subcall,) = subcalls_of(session, rows)
         return subcall
 
     def asked(self, *, settled: bool) -> list[StoredSubcall]:
@@ -126,8 +114,36 @@ class Reader:
         with self._snapshots.session() as session:
             for run_id, span_id in session.execute(about.order_by(*self._log.order)).all():
                 events = self._rows().where(log.run_id == run_id, log.span_id == span_id)
-                found += _subcalls_of(session, session.execute(events).all())
+                found += subcalls_of(session, session.execute(events).all())
         return [subcall for subcall in found if settled or subcall.awaits_human]
+
+    def span(self, span_id: str) -> tuple[str, str]:
+        """Run and span of the one subcall of any run whose span id is or begins with ``span_id``. Raises CatalogError."""
+        log = self._log.table.c
+        with self._snapshots.session() as session:
+            started = select(log.run_id, log.span_id).where(log.kind == "started")
+            found = session.execute(
+                _beginning(started, log.span_id, "subcall", span_id).order_by(log.run_id).limit(3)
+            ).all()
+        pairs: list[tuple[str, str]] = [(row.run_id, row.span_id) for row in found]
+        return _only(pairs, "subcall", span_id)
+
+    def reviews(self, run_id: str | None) -> list[StoredReview]:
+        """The reviews of a run, or of all runs, in the order of the log."""
+        query = self._rows().where(text(REVIEWS))
+        if run_id is not None:
+            query = query.where(self._log.table.c.run_id == run_id)
+        with self._snapshots.session() as session:
+            rows = session.execute(query).all()
+            return [
+                StoredReview(id=row.span_id, run_id=row.run_id, review=payload)
+                for some in chunks(rows)
+                for row, payload in payloads(session, some)
+            ]
+
+    def scan(self) -> Scan:
+        """All subcalls, one after the other: see ``Scan``."""
+        return Scan(self._log, self._snapshots)
 
     # ----------------------------------------------------------------------------------------------- queries
 
@@ -142,52 +158,11 @@ class Reader:
 
     def _load_runs(self, session: Session, run_ids: Sequence[str]) -> list[StoredRun]:
         by_run: dict[str, list[Any]] = {}
-        for some in _chunks(run_ids):
+        for some in chunks(run_ids):
             found = self._rows().where(self._log.table.c.run_id.in_(some), text(RUN_KINDS))
-            for row, payload in _payloads(session, session.execute(found).all()):
+            for row, payload in payloads(session, session.execute(found).all()):
                 by_run.setdefault(row.run_id, []).append(payload)
-        return [_run_of(payloads) for payloads in by_run.values()]
-
-
-# ------------------------------------------------------------------------------------------------ from rows to records
-
-
-def _payloads(session: Session, rows: Sequence[Row[Any]]) -> list[tuple[Row[Any], Any]]:
-    parsed = [parse(row.canonical) for row in rows]
-    library = load(session, parsed)
-    return [(row, decode_event(item, library)) for row, item in zip(rows, parsed, strict=True)]
-
-
-def _subcalls_of(session: Session, rows: Sequence[Row[Any]]) -> list[StoredSubcall]:
-    parts: dict[str, dict[type, list[Any]]] = {}
-    steps = [row for row in rows if not row.kind.startswith("run_")]
-    for row, payload in _payloads(session, steps):
-        parts.setdefault(row.span_id, {}).setdefault(type(payload), []).append(payload)
-    return [
-        StoredSubcall(
-            call=part[Call][0],
-            observation=part.get(Observation, [None])[0],
-            judgement=part.get(Judgement, [None])[0],
-            decisions=tuple(part.get(Decision, ())),
-        )
-        for part in parts.values()
-    ]
-
-
-def _run_of(payloads: Sequence[Any]) -> StoredRun:
-    (start,) = (payload for payload in payloads if isinstance(payload, RunStart))
-    return StoredRun(
-        start=start,
-        resumes=tuple(payload for payload in payloads if isinstance(payload, RunResume)),
-        queued=tuple(payload for payload in payloads if isinstance(payload, QueuedReview)),
-        stops=tuple(payload for payload in payloads if isinstance(payload, (RunEnd, RunSuspend))),
-        is_stopped=isinstance(payloads[-1], (RunEnd, RunSuspend)),
-        last_seq=len(payloads) - 1,
-    )
-
-
-def _chunks(items: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+        return [run_of(steps) for steps in by_run.values()]
 
 
 # ------------------------------------------------------------------------------------------------------------ prefixes
@@ -195,19 +170,29 @@ def _chunks(items: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
 
 def _resolve(session: Session, candidates: Any, column: Any, what: str, given: str) -> str:
     """Return the one id among ``candidates`` that is or begins with ``given``. Raises CatalogError."""
+    found = session.scalars(_beginning(candidates, column, what, given).limit(3)).all()
+    return str(_only(list(found), what, given))
+
+
+def _beginning(candidates: Any, column: Any, what: str, given: str) -> Any:
+    """Those of ``candidates`` whose ``column`` begins with ``given``. Raises CatalogError for what begins no id."""
     prefix = given.strip().lower()
     if len(prefix) < _PREFIX_MIN or not _HEX.issuperset(prefix):
         raise CatalogError(
             f"expected the id of a {what} or at least its first {_PREFIX_MIN} hex digits, found {given!r}; "
             "`monitor list` shows the ids"
         )
-    within = candidates.where(column >= prefix, column < prefix + "g")  # "g" sorts after every hex digit
-    found = list(session.scalars(within.limit(3)).all())
+    return candidates.where(column >= prefix, column < prefix + "g").order_by(column)  # "g" sorts after every hex digit
+
+
+def _only(found: list[_Found], what: str, given: str) -> _Found:
+    """The one that was found. Raises CatalogError for none and for several."""
     if not found:
         raise _unknown(what, given)
     if len(found) > 1:
-        raise CatalogError(f"{given!r} begins the ids of several {what}s ({', '.join(found)} …); give more digits")
-    return str(found[0])
+        ids = ", ".join(item if isinstance(item, str) else "/".join(item) for item in found)
+        raise CatalogError(f"{given!r} begins the ids of several {what}s ({ids} …); give more digits")
+    return found[0]
 
 
 def _unknown(what: str, given: str) -> StoreError | CatalogError:

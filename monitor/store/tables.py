@@ -1,7 +1,7 @@
 """The tables, as SQLModel classes. Rows are only ever added; the database's own triggers refuse anything else.
 
 ``events`` is the truth and the log at once: a row's primary key is its leaf's place in the Merkle tree. The views
-``runs``, ``subcalls``, ``findings`` and ``leaves`` (made in the migrations) show people the current state.
+``runs``, ``subcalls``, ``findings``, ``reviews`` and others (made in the migrations) show people the current state.
 """
 
 from __future__ import annotations
@@ -14,19 +14,23 @@ from sqlmodel import Field, SQLModel
 RUN_KINDS = "kind IN ('run_started', 'run_resumed', 'run_queued', 'run_suspended', 'run_ended')"
 """SQL for "an event of the run itself". SQLite uses the partial index only where a query has these very words."""
 
+REVIEWS = "kind = 'reviewed'"
+"""SQL for "a review", with a partial index of its own, as above."""
+
 
 class EventRow(SQLModel, table=True):
     """One immutable step of a run or of a subcall, and one leaf of the Merkle log.
 
     ``leaf_index`` counts from 0 without gaps. ``canonical`` is the RFC 8785 text of the event; ``leaf_hash`` is
     SHA-256(0x00 || canonical), as RFC 9162 hashes a leaf, in hex. ``seq`` is the step's place in its subcall (started 0,
-    observed 1, judged 2, decided 3 and up) or in its run (counting from 0).
+    observed 1, judged 2, decided 3 and up) or in its run (counting from 0); a review is 0 under a span of its own.
     """
 
     __tablename__ = "events"
     __table_args__: ClassVar = (
         UniqueConstraint("run_id", "span_id", "seq"),
         Index("events_of_runs", "run_id", "leaf_index", sqlite_where=text(RUN_KINDS), postgresql_where=text(RUN_KINDS)),
+        Index("events_of_reviews", "run_id", "leaf_index", sqlite_where=text(REVIEWS), postgresql_where=text(REVIEWS)),
     )
 
     leaf_index: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})

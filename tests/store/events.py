@@ -11,12 +11,15 @@ from monitor.records import (
     Decision,
     Event,
     Judgement,
+    Label,
     Observation,
     Outcome,
+    Review,
     RunEnd,
     RunResume,
     RunStart,
     RunSuspend,
+    Status,
     Verdict,
     VerdictValue,
     new_run_id,
@@ -73,6 +76,25 @@ def judged(call: Event, **fields: Any) -> Event:
 def decided(call: Event, *, after: int | None = None, **fields: Any) -> Event:
     decision = Decision(**{"choice": Choice.APPROVE, "why": "it is fine", "by": "ann", "at": now(), **fields})
     return Event.of(call.run_id, call.span_id, decision, after=after)
+
+
+def reviewed(call: Event, **fields: Any) -> Event:
+    review = Review(
+        **{
+            "span": call.span_id,
+            "check": "rule",
+            "name": "r",
+            "rule_id": "id-of-r",
+            "rule_hash": "h1",
+            "status": Status.MATCH,
+            "label": Label.TRUE,
+            "why": "it is there",
+            "by": "ann",
+            "at": now(),
+            **fields,
+        }
+    )
+    return Event.of(call.run_id, new_span_id(), review)
 
 
 def asking(call: Event) -> Event:

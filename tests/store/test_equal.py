@@ -25,6 +25,7 @@ from monitor.records import (
     Event,
     Finding,
     Judgement,
+    Label,
     Message,
     Observation,
     Outcome,
@@ -32,6 +33,7 @@ from monitor.records import (
     QueuedReview,
     Reasoning,
     ReasoningState,
+    Review,
     RunEnd,
     RunResume,
     RunStart,
@@ -42,7 +44,7 @@ from monitor.records import (
     Verdict,
     VerdictValue,
 )
-from monitor.store import Store
+from monitor.store import Store, Wanted
 from monitor.store import ledger as shared
 from monitor.store.postgres import ledger as theirs
 from tests.store.databases import Database
@@ -59,11 +61,12 @@ VIEWS = {
     "findings": "run_id, span_id, finding",
     "decisions": "run_id, span_id, seq",
     "review_queue": "leaf_index",
+    "reviews": "leaf_index",
     "leaves": "leaf_index",
 }
 OF_RUNS = ("suspend", "resume", "end", "queue")
 WRONG = ("observe", "judge", "decide", "again", "stray")  # more often than not
-KINDS = ("run", *["start"] * 4, *["next"] * 12, *OF_RUNS, *WRONG)
+KINDS = ("run", *["start"] * 4, *["next"] * 12, *["review"] * 3, *OF_RUNS, *WRONG)
 
 hostile = st.sampled_from(
     [
@@ -110,6 +113,7 @@ class Script:
         self.runs: list[Event] = []
         self.calls: list[Event] = []
         self.taken: dict[str, int] = {}
+        self.reviews = 0
         self.last: Event | None = None
         self.clock = 0
 
@@ -150,6 +154,8 @@ class Script:
         if step.kind == "start" or not self.calls:
             return self._call(run, step)
         call = self.calls[step.which % len(self.calls)]
+        if step.kind == "review":
+            return self._review(call, step)
         if step.kind == "next":
             return self._next(call, step)
         return Event.of(call.run_id, call.span_id, self._later(step), after=step.after)
@@ -160,6 +166,23 @@ class Script:
         kind = "observe" if place == 1 else "decide" if place > 2 else "judge" if step.number else "ask"
         later = self._later(replace(step, kind=kind))
         return Event.of(call.run_id, call.span_id, later, after=place - 1 if place > 2 else None)
+
+    def _review(self, call: Event, step: Step) -> Event:
+        """What one of two people says of a subcall; refused where it is not judged yet."""
+        self.reviews += 1
+        review = Review(
+            span=call.span_id,
+            check="rule",
+            name="quiet" if step.number else "r",
+            rule_hash=f"{step.which % 2}",
+            status=Status.NO_MATCH if step.number else Status.MATCH,
+            label=list(Label)[step.which % 3],
+            recorded=step.after is None,
+            why=step.text,
+            by=step.text if step.real else "ann",
+            at=self.at(),
+        )
+        return Event.of(call.run_id, f"{self.reviews + 4096:016x}", review)
 
     def _run(self, step: Step) -> Event:
         run_id, span_id = f"{len(self.runs) + 1:04x}" * 8, f"{len(self.runs) + 1:016x}"
@@ -240,14 +263,23 @@ def answers(store: Store) -> Iterator[str]:
     yield repr(store.runs(limit=2))
     yield repr(store.asked())
     yield repr(store.asked(settled=True))
+    yield repr(store.reviews())
+    told: list[tuple[int, int]] = []
+    yield repr(list(store.scan(progress=lambda done, total: told.append((done, total)))))
+    yield repr(told[-1:])
+    yield repr(
+        list(store.scan(Wanted(roles=frozenset({"answer"}), recipes=frozenset({"r"}), since="2026-11-22T10:00:05")))
+    )
     for run in runs:
         run_id = run.start.run_id
         yield repr(store.events(run_id))
+        yield repr(store.reviews(run_id))
+        yield repr(list(store.scan(Wanted(run_id=run_id))))
         yield repr(store.run(run_id.upper()[:5]))
         for subcall in store.subcalls(run_id):
             yield repr(store.subcall(run_id, subcall.call.span_id))
-    for prefix in ("0001", "00", "ffff", "'; --", "%%%%"):
-        for ask in (store.run, store.subcalls, store.events):
+    for prefix in ("0001", "00", "ffff", "0000000000000100", "000000000000010", "'; --", "%%%%"):
+        for ask in (store.run, store.subcalls, store.events, store.find_subcall):
             try:
                 yield repr(ask(prefix))
             except MonitorError as failure:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from monitor.errors import StoreFormatError, StoreUnavailableError
-from monitor.records import Message
+from monitor.records import Finding, Message, Status
 from monitor.store import Store, inspect
 from monitor.store.opening import locate
 from monitor.store.postgres import backup as dumps
@@ -18,7 +18,7 @@ from monitor.store.sqlite import backup as files
 from monitor.store.sqlite import schema
 from monitor.store.upgrading import upgrade
 from tests.store.databases import Database
-from tests.store.events import run_started, started, trio
+from tests.store.events import judged, reviewed, run_started, started, trio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,6 +131,46 @@ def test_a_database_is_backed_up_and_upgraded(server: Server, old_database: str)
             store.append_sync(run_started())
             assert store.sequence() in {0, 1}
             assert store.events(store.runs()[0].start.run_id)[0].leaf_index == len(before)
+
+
+def without_later_fields(database: Database) -> None:
+    """Let the events be those of a version whose findings knew neither trials nor suppressions."""
+    database.lift_triggers("events")
+    for field in (',"shadow":false', ',"suppressed_by":""'):
+        database.execute(f"UPDATE events SET canonical = replace(canonical, '{field}', '')")
+    assert database.rows("SELECT count(*) FROM events WHERE canonical LIKE '%shadow%'") == [(0,)]
+
+
+def test_findings_of_older_events_are_neither_on_trial_nor_suppressed(tmp_path: Path, server: Server) -> None:
+    """In the views after an upgrade from the second schema, and read back; who may read a view still may."""
+    finding = Finding(check="rule", name="r", status=Status.MATCH)
+    path = tmp_path / "second.db"
+    schema._create_file(path, busy_seconds=1)
+    with server.database(empty=True) as name:
+        for address in (str(path), server.url(name)):
+            locate(address).upgrade(target="0002")
+            old = Store(locate(address))
+            run = run_started()
+            call, seen, _ = trio(run.run_id)
+            old.append_sync(run, call, seen, judged(call, findings=(finding,)))
+            old.close()
+            with Database(address) as database:
+                without_later_fields(database)
+                if address != str(path):
+                    database.execute("GRANT SELECT ON findings TO PUBLIC")
+            assert upgrade(address, backup=False).done
+            with Database(address) as database:
+                assert database.rows("SELECT name, shadow, suppressed_by FROM findings") == [("r", 0, "")]
+                assert database.rows("SELECT * FROM reviews") == []
+                if address != str(path):
+                    granted = "SELECT has_table_privilege('pg_monitor', 'findings', 'SELECT')"
+                    assert database.rows(granted) == [(True,)]
+            with Store.open(address) as store:
+                (subcall,) = store.subcalls(run.run_id)
+                assert subcall.judgement
+                assert subcall.judgement.findings == (finding,)
+                store.append_sync(reviewed(call))
+                assert len(store.reviews()) == 1
 
 
 def test_without_pg_dump_there_is_no_upgrade_unless_that_is_wanted(

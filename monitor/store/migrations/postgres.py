@@ -11,12 +11,13 @@ _APPEND_ONLY = ("events", "message_nodes", "leaves")
 _LOCKS, _ERASURE_LOCK = 0x664D6F6E, 3  # see monitor.store.postgres.connection
 
 
-def _body(event: str, alias: str) -> str:
+def body(event: str, alias: str) -> str:
     """A lateral join that reads the body of the event's canonical text; without the event there is none."""
     return f"LEFT JOIN LATERAL (SELECT {event}.canonical::jsonb -> 'body' AS body OFFSET 0) AS {alias} ON true"
 
 
-def _leaf(event: str, alias: str) -> str:
+def leaf(event: str, alias: str) -> str:
+    """A join with the event's leaf; one that has none yet has NULL."""
     key = " AND ".join(f"{alias}.{column} = {event}.{column}" for column in ("run_id", "span_id", "seq"))
     return f"LEFT JOIN leaves AS {alias} ON {key}"
 
@@ -138,7 +139,7 @@ SELECT
   j.at,
   jl.leaf_index
 FROM events AS j
-{_leaf("j", "jl")}
+{leaf("j", "jl")}
 CROSS JOIN LATERAL json_array_elements(j.canonical::json #> '{{body,findings}}') WITH ORDINALITY AS f (value, place)
 WHERE j.kind = 'judged'
 """
@@ -190,16 +191,16 @@ SELECT
   d.at AS decided_at,
   sl.leaf_index
 FROM events AS s
-{_body("s", "sb")}
-{_leaf("s", "sl")}
+{body("s", "sb")}
+{leaf("s", "sl")}
 LEFT JOIN events AS o ON o.run_id = s.run_id AND o.span_id = s.span_id AND o.seq = 1
-{_body("o", "ob")}
+{body("o", "ob")}
 LEFT JOIN events AS j ON j.run_id = s.run_id AND j.span_id = s.span_id AND j.seq = 2
-{_body("j", "jb")}
+{body("j", "jb")}
 LEFT JOIN events AS d ON d.run_id = s.run_id AND d.span_id = s.span_id AND d.kind = 'decided' AND d.seq = (
   SELECT max(x.seq) FROM events AS x WHERE x.run_id = s.run_id AND x.span_id = s.span_id
 )
-{_body("d", "db")}
+{body("d", "db")}
 LEFT JOIN texts AS task ON task.commitment = sb.body #>> '{{task,$text}}'
 LEFT JOIN texts AS reasoning ON reasoning.commitment = ob.body #>> '{{reasoning,text,$text}}'
 LEFT JOIN texts AS output ON output.commitment = ob.body #>> '{{output,$text}}'
@@ -234,18 +235,19 @@ SELECT
   CASE WHEN e.kind = 'run_ended' THEN e.at END AS ended_at,
   sl.leaf_index
 FROM events AS s
-{_body("s", "sb")}
-{_leaf("s", "sl")}
+{body("s", "sb")}
+{leaf("s", "sl")}
 JOIN last ON last.run_id = s.run_id
 JOIN events AS e ON e.run_id = s.run_id AND e.span_id = s.span_id AND e.seq = last.seq
-{_body("e", "eb")}
+{body("e", "eb")}
 LEFT JOIN texts AS task ON task.commitment = sb.body #>> '{{task,$text}}'
 LEFT JOIN texts AS answer ON answer.commitment = eb.body #>> '{{answer,$text}}'
 WHERE s.kind = 'run_started'
 """
 
 
-def _when(column: str) -> str:
+def when(column: str) -> str:
+    """A time as text, as PostgreSQL's own; NULL where it is none."""
     return rf"CASE WHEN {column} ~ '^\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$' THEN {column}::timestamptz END"
 
 
@@ -260,13 +262,13 @@ SELECT
   decider.body AS decided_by,
   output.body AS output,
   db.body ->> 'via' AS via,
-  extract(epoch FROM {_when("d.at")} - {_when("j.at")})::double precision AS waited_seconds,
+  extract(epoch FROM {when("d.at")} - {when("j.at")})::double precision AS waited_seconds,
   j.at AS asked_at,
   d.at AS decided_at,
   dl.leaf_index
 FROM events AS d
-{_body("d", "db")}
-{_leaf("d", "dl")}
+{body("d", "db")}
+{leaf("d", "dl")}
 JOIN events AS j ON j.run_id = d.run_id AND j.span_id = d.span_id AND j.seq = 2
 LEFT JOIN texts AS why ON why.commitment = db.body #>> '{{why,$text}}'
 LEFT JOIN texts AS decider ON decider.commitment = db.body #>> '{{by,$text}}'
@@ -284,8 +286,8 @@ SELECT
   q.at AS queued_at,
   ql.leaf_index
 FROM events AS q
-{_body("q", "qb")}
-{_leaf("q", "ql")}
+{body("q", "qb")}
+{leaf("q", "ql")}
 LEFT JOIN texts AS why ON why.commitment = qb.body #>> '{{why,$text}}'
 WHERE q.kind = 'run_queued'
 """
