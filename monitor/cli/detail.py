@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
+from monitor.audit import evidence
 from monitor.cli.safe import highlighted, one_line, visible
 from monitor.cli.tree import calls, notable, standing, state_text, tokens, verdict_text
 from monitor.records import Action, Finding, Limits, Span, Status, StoredSubcall, Usage
@@ -20,20 +21,7 @@ SNIPPET = 60  # codepoints on each side of a piece of evidence
 
 def surfaces(subcall: StoredSubcall) -> dict[str, str]:
     """Return every text of the record under the name that evidence uses for it (see ``records.Span``)."""
-    call, seen = subcall.call, subcall.observation
-    texts = {"task": call.task}
-    for index, message in enumerate(call.messages):
-        texts[f"messages[{index}].content"] = message.content
-        for number, tool_call in enumerate(message.tool_calls):
-            texts[f"messages[{index}].tool_calls[{number}].name"] = tool_call.name
-            texts[f"messages[{index}].tool_calls[{number}].arguments"] = tool_call.arguments
-    if seen:
-        texts |= {"reasoning": seen.reasoning.text, "output": seen.output, "raw": seen.raw}
-        texts["error"] = seen.error.message if seen.error else ""
-        for index, tool_call in enumerate(seen.tool_calls):
-            texts[f"tool_calls[{index}].name"] = tool_call.name
-            texts[f"tool_calls[{index}].arguments"] = tool_call.arguments
-    return texts
+    return evidence.surfaces(subcall.call, subcall.observation)
 
 
 def evidence_lines(subcall: StoredSubcall, finding: Finding, *, most: int = 3) -> Iterator[Text]:

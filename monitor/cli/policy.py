@@ -8,7 +8,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from monitor.cli import policy_explain, policy_new, policy_schema, policy_test
+from monitor.cli import (
+    policy_backtest,
+    policy_coverage,
+    policy_diff,
+    policy_explain,
+    policy_new,
+    policy_schema,
+    policy_test,
+)
 from monitor.cli.console import emit_json, stdout
 from monitor.cli.exit_codes import ExitCode
 from monitor.cli.options import Json
@@ -33,6 +41,8 @@ def register(app: typer.Typer) -> None:
     group.command()(policy_explain.explain)
     group.command()(policy_new.new)
     group.command()(policy_schema.schema)
+    for command in (policy_backtest, policy_diff, policy_coverage):
+        command.register(group)
     app.add_typer(group, name="policy")
 
 

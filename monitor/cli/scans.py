@@ -1,0 +1,190 @@
+"""Commands that go through all stored subcalls: which ones, a progress bar with the time left, and what was not covered."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from monitor.cli.console import error_line, note, stderr, stdout
+from monitor.cli.exit_codes import ExitCode
+from monitor.cli.runs import find_run
+from monitor.cli.safe import highlighted, visible
+from monitor.errors import ConfigError
+from monitor.records import Span
+
+if TYPE_CHECKING:
+    from monitor.audit.evidence import Excerpt
+    from monitor.audit.walk import Covered
+    from monitor.policy import PolicySet
+    from monitor.store import Scanned, Store, Wanted
+
+__all__ = [
+    "Packs",
+    "Recipe",
+    "Role",
+    "Run",
+    "Samples",
+    "Seed",
+    "Since",
+    "Unchecked",
+    "Until",
+    "as_json",
+    "covered_json",
+    "excerpt_line",
+    "finish",
+    "load_packs",
+    "print_covered",
+    "print_line",
+    "scanning",
+    "wanted",
+]
+
+Packs = Annotated[list[str] | None, typer.Argument(metavar="PACK", help="Packs by name or path.")]
+Run = Annotated[
+    str | None, typer.Option("--run", metavar="RUN", help="Only this run: its id, its beginning, or `latest`.")
+]
+Since = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="Only what started at this time or later: 2026-11-22[T10:00]."),
+]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Only what started before this time (UTC).")]
+Role = Annotated[list[str] | None, typer.Option("--role", help="Only this role; may be given again.")]
+Recipe = Annotated[list[str] | None, typer.Option("--recipe", help="Only runs of this recipe; may be given again.")]
+Unchecked = Annotated[bool, typer.Option("--unchecked", help="Look also at subcalls that their recipe left unchecked.")]
+Samples = Annotated[
+    int, typer.Option("--sample", min=0, metavar="N", help="How many examples to show, drawn by --seed.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Another seed draws other examples.")]
+
+
+def load_packs(packs: Sequence[str]) -> "PolicySet":
+    """Load packs by name or path. Raises CatalogError and PolicyError."""
+    from monitor import catalog, policy
+
+    return policy.load([catalog.find("policy", name) for name in packs])
+
+
+def wanted(  # noqa: PLR0917 - one for each option
+    store: "Store",
+    run: str | None,
+    since: str | None,
+    until: str | None,
+    roles: list[str] | None,
+    recipes: list[str] | None,
+) -> "Wanted":
+    """Return what the options ask for. Raises ConfigError."""
+    from monitor.store import Wanted
+
+    return Wanted(
+        run_id=find_run(store, run).start.run_id if run is not None else None,
+        since=_time("--since", since),
+        until=_time("--until", until),
+        roles=frozenset(roles or ()),
+        recipes=frozenset(recipes or ()),
+    )
+
+
+def _time(flag: str, text: str | None) -> str | None:
+    """A time as events carry it; one without a zone is UTC. Raises ConfigError."""
+    if text is None:
+        return None
+    try:
+        given = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ConfigError(f"{flag} {text!r}: expected a date or time such as 2026-11-22 or 2026-11-22T10:00") from None
+    in_utc = given.astimezone(UTC) if given.tzinfo else given
+    return f"{in_utc.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
+@contextmanager
+def scanning(store: "Store", which: "Wanted", *, quiet: bool = False) -> "Iterator[Iterator[Scanned]]":
+    """Go through the store; a bar on a terminal's standard error says how far it is and how long it still takes."""
+    columns = (TextColumn("events"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr(), transient=True, disable=quiet or not sys.stderr.isatty()) as bar:
+        task = bar.add_task("events", total=None)
+        yield store.scan(which, progress=lambda done, total: bar.update(task, completed=done, total=total))
+
+
+# ----------------------------------------------------------------------------------------------- what was not covered
+
+
+def print_covered(covered: "Covered") -> None:
+    """Print what was looked at, and everything that was not."""
+    lines = [f"{_number(covered.subcalls, 'subcall')} of {_number(len(covered.runs), 'run')} looked at"]
+    for count, why in (
+        (covered.unanswered, "not looked at: nothing has come back (yet)"),
+        (covered.unchecked, "not looked at: left unchecked by the recipe (--unchecked looks at them)"),
+        (covered.unjudged, "not looked at: not judged"),
+    ):
+        if count:
+            lines.append(f"{_number(count, 'subcall')} {why}")
+    if covered.erased_texts:
+        lines.append(
+            f"{_number(covered.erased_texts, 'text')} in {_number(covered.erased_subcalls, 'subcall')} erased: "
+            "what stood there is found by no rule"
+        )
+    for line in lines:
+        print_line(line)
+
+
+def finish(covered: "Covered") -> None:
+    """Say what could not be looked at, and end with exit code 1 if anything was."""
+    if covered.is_whole:
+        return
+    for failure in covered.failures:
+        note(f"  {failure.run_id}/{failure.span_id}: {failure.problem}")
+    if covered.failed > len(covered.failures):
+        note(f"  and {covered.failed - len(covered.failures)} more")
+    error_line(f"{_number(covered.failed, 'subcall')} could not be looked at: these figures are not of everything")
+    raise typer.Exit(ExitCode.UNEXPECTED)
+
+
+def covered_json(covered: "Covered") -> dict[str, Any]:
+    """The same for ``--json``."""
+    return {
+        "subcalls": covered.subcalls,
+        "runs": len(covered.runs),
+        "unanswered": covered.unanswered,
+        "unchecked": covered.unchecked,
+        "unjudged": covered.unjudged,
+        "failed": covered.failed,
+        "failures": [failure._asdict() for failure in covered.failures],
+        "erased_texts": covered.erased_texts,
+        "erased_subcalls": covered.erased_subcalls,
+        "whole": covered.is_whole,
+    }
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+# ------------------------------------------------------------------------------------------------------------ printing
+
+
+def print_line(text: str | Text, indent: int = 0) -> None:
+    """Print one line on standard output, long or not; what is no ``Text`` is made safe."""
+    shown = text if isinstance(text, Text) else Text(visible(text))
+    stdout().print(Text(" " * indent).append_text(shown), soft_wrap=True)
+
+
+def excerpt_line(excerpt: "Excerpt") -> Text:
+    """A piece of evidence marked in a little of its text, on one line."""
+    before, text, after = (
+        part.replace("\n", " ").replace("\t", " ") for part in (excerpt.before, excerpt.text, excerpt.after)
+    )
+    whole = before + text + after
+    mark = Span(surface=excerpt.surface, start=len(before), end=len(before) + len(text))
+    cut = f" [… {excerpt.cut:,} codepoints not shown …]" if excerpt.cut else ""
+    return Text.assemble((f"{visible(excerpt.surface)}: ", "dim"), highlighted(whole, [mark]), cut)
+
+
+def as_json(value: Any) -> Any:
+    """A dataclass as a map, for ``emit_json``."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
