@@ -12,6 +12,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from monitor.cli import exit_codes, run
+from monitor.cli.asking import read_line
 from monitor.cli.console import emit_json, note, stderr, stdout
 from monitor.cli.detail import evidence_lines, print_subcall, surfaces
 from monitor.cli.live import Progress
@@ -171,7 +172,7 @@ def ask(console: Console, subcall: StoredSubcall, *, by: str | None = None) -> D
 
     _print_question(console, subcall)
     while True:
-        answer = _input(console, f"{_MENU}? ").lower()
+        answer = read_line(console, f"{_MENU}? ").lower()
         if answer in {"", "l", "later"}:
             return None
         if answer in {"s", "show"}:
@@ -180,19 +181,12 @@ def ask(console: Console, subcall: StoredSubcall, *, by: str | None = None) -> D
         choice = _KEYS.get(answer) or next((choice for choice in Choice if choice.value == answer), None)
         if choice is None:
             continue
-        output = _input(console, "the answer instead of the model's: ") if choice is Choice.MODIFY else None
-        why = _input(console, "why? ")
+        output = read_line(console, "the answer instead of the model's: ") if choice is Choice.MODIFY else None
+        why = read_line(console, "why? ")
         try:
             return make_decision(subcall, choice, why=why, by=by, output=output, via="terminal")
         except ConfigError as exc:
             console.print(Text(visible(str(exc)), style="red"), soft_wrap=True)
-
-
-def _input(console: Console, prompt: str) -> str:
-    """One line from the terminal, stripped; empty at its end."""
-    console.print(Text(prompt, style="bold"), end="", soft_wrap=True)
-    console.file.flush()
-    return sys.stdin.readline().strip()
 
 
 def _print_question(console: Console, subcall: StoredSubcall) -> None:
