@@ -116,16 +116,16 @@ class Desk:
         from monitor.audit.candidates import Candidate, candidates, find_finding
         from monitor.audit.reviews import Labels
         from monitor.audit.walk import Covered
-        from monitor.store import Wanted
+        from monitor.store import Scanned
 
-        covered = Covered()
-        scanned = (item for item in self._store.scan(Wanted(run_id=run_id)) if item.span_id == span_id)
+        covered, stored = Covered(), self._store.subcall(run_id, span_id)
+        if stored.judgement is None:
+            raise ConfigError(f"subcall {span_id} is not judged yet: there is no finding to label")
+        scanned = [Scanned(run_id, span_id, stored.call.recipe, stored)]
         labels = Labels(self._store.reviews(run_id))
         found: list[Candidate] = list(candidates(scanned, labels, covered, statuses=list(Status), rules=self._rules))
         if covered.failures:
             raise ConfigError(f"subcall {span_id} cannot be labelled: {covered.failures[0].problem}")
-        if covered.unanswered or covered.unjudged:
-            raise ConfigError(f"subcall {span_id} is not judged yet: there is no finding to label")
         chosen = find_finding([candidate.finding for candidate in found], rule)
         return next(candidate for candidate in found if candidate.finding is chosen)
 

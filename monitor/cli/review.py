@@ -29,7 +29,10 @@ RuleName = Annotated[
     typer.Argument(metavar="RULE", help="The rule whose finding is labelled; without it, findings are listed."),
 ]
 Said = Annotated[
-    Label | None, typer.Argument(help="The finding is right, is wrong, or you cannot tell; without it, you are asked.")
+    Label | None,
+    typer.Argument(
+        metavar="LABEL", help="true, false or unsure: it is right, is wrong, you cannot tell; without it you are asked."
+    ),
 ]
 Status_ = Annotated[
     list[Status] | None, typer.Option("--status", help="List findings that say this; default: match and unknown.")

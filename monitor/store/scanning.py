@@ -38,7 +38,7 @@ class Wanted:
     """Which subcalls a scan hands out: all that every part given is true of.
 
     ``run_id`` is a whole one. ``since`` (inclusive) and ``until`` (exclusive) are times as events carry them, of the
-    subcall's start. ``roles`` and ``recipes`` are names.
+    subcall's start. ``roles`` and ``recipes`` are names; for a recipe that is recorded by its path, the name or the path.
     """
 
     run_id: str | None = None
@@ -109,7 +109,8 @@ class Scan:
 
     def _is_wanted(self, session: Session, start: Row[Any], wanted: Wanted) -> bool:
         """Whether role and recipe are those wanted. What cannot be told is wanted: it may be what is looked for."""
-        if wanted.recipes and self._recipe(session, start.run_id) not in {None, *wanted.recipes}:
+        recipe = self._recipe(session, start.run_id) if wanted.recipes else None
+        if recipe is not None and wanted.recipes.isdisjoint({recipe, _short(recipe)}):
             return False
         if not wanted.roles:
             return True
@@ -172,6 +173,11 @@ class Scan:
             )
             return Scanned(start.run_id, start.span_id, self._recipe(session, start.run_id) or "", problem=said)
         return found
+
+
+def _short(recipe: str) -> str:
+    """The name of a recipe, which may be recorded by its path: ``ask`` for ``/home/ann/ask.py``, ``ask:plan`` likewise."""
+    return recipe.rpartition("/")[2].replace(".py", "", 1)
 
 
 def _started(log: Log, wanted: Wanted) -> Any:
