@@ -21,6 +21,7 @@ from monitor.cli.scans import (
     covered_json,
     finish,
     load_packs,
+    number,
     print_covered,
     print_line,
     scanning,
@@ -94,13 +95,23 @@ def _print(result: "Coverage", *, by: str) -> None:
     counts = ", ".join(
         f"{count} {firing.value}" for firing in Firing if (count := sum(rule.firing is firing for rule in result.rules))
     )
-    print_line(f"{len(result.rules)} rules, {how}: {counts or 'none'}")
+    print_line(f"{number(len(result.rules), 'rule')}, {how}: {counts or 'none'}")
     if result.outages:
         print_line(f"{result.outages:,} times all rules broke together; those are in no count")
     if not result.rules:
         return
     table = Table(
-        "rule", "pack", "", "match", "no_match", "unknown", "n/a", "runs", "last match", box=None, header_style="dim"
+        "rule",
+        "pack",
+        "what it did",
+        "match",
+        "no_match",
+        "unknown",
+        "n/a",
+        "runs",
+        "last match",
+        box=None,
+        header_style="dim",
     )
     order = list(Firing)
     for rule in sorted(

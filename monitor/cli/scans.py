@@ -39,6 +39,7 @@ __all__ = [
     "excerpt_line",
     "finish",
     "load_packs",
+    "number",
     "print_covered",
     "print_line",
     "scanning",
@@ -116,17 +117,17 @@ def scanning(store: "Store", which: "Wanted", *, quiet: bool = False) -> "Iterat
 
 def print_covered(covered: "Covered") -> None:
     """Print what was looked at, and everything that was not."""
-    lines = [f"{_number(covered.subcalls, 'subcall')} of {_number(len(covered.runs), 'run')} looked at"]
+    lines = [f"{number(covered.subcalls, 'subcall')} of {number(len(covered.runs), 'run')} looked at"]
     for count, why in (
         (covered.unanswered, "not looked at: nothing has come back (yet)"),
         (covered.unchecked, "not looked at: left unchecked by the recipe (--unchecked looks at them)"),
         (covered.unjudged, "not looked at: not judged"),
     ):
         if count:
-            lines.append(f"{_number(count, 'subcall')} {why}")
+            lines.append(f"{number(count, 'subcall')} {why}")
     if covered.erased_texts:
         lines.append(
-            f"{_number(covered.erased_texts, 'text')} in {_number(covered.erased_subcalls, 'subcall')} erased: "
+            f"{number(covered.erased_texts, 'text')} in {number(covered.erased_subcalls, 'subcall')} erased: "
             "what stood there is found by no rule"
         )
     for line in lines:
@@ -141,7 +142,7 @@ def finish(covered: "Covered") -> None:
         note(f"  {failure.run_id}/{failure.span_id}: {failure.problem}")
     if covered.failed > len(covered.failures):
         note(f"  and {covered.failed - len(covered.failures)} more")
-    error_line(f"{_number(covered.failed, 'subcall')} could not be looked at: these figures are not of everything")
+    error_line(f"{number(covered.failed, 'subcall')} could not be looked at: these figures are not of everything")
     raise typer.Exit(ExitCode.UNEXPECTED)
 
 
@@ -161,7 +162,8 @@ def covered_json(covered: "Covered") -> dict[str, Any]:
     }
 
 
-def _number(count: int, what: str) -> str:
+def number(count: int, what: str) -> str:
+    """A count with its noun, in the plural where that is due."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 

@@ -59,6 +59,7 @@ def test_nothing_is_stored_and_no_model_is_called(desk: Desk) -> None:
     rules = desk.rules(rule(1, "reasoning|contains: secret"))
     run = desk.run()
     desk.think(run, "a secret")
+    desk.store.sequence()
     before = desk.store.events(run)
     go(desk, rules)
     assert desk.store.events(run) == before

@@ -80,7 +80,7 @@ def test_a_diff_says_which_change_and_why(monitor: Monitor, office: list[str]) -
 def test_coverage_says_what_never_fired(monitor: Monitor, office: list[str]) -> None:
     result = monitor("policy", "coverage")
     assert (result.code, result.err) == (0, "")
-    assert "1 rules, as recorded when the runs went: 1 fired" in result.out
+    assert "1 rule, as recorded when the runs went: 1 fired" in result.out
     shape = monitor("policy", "coverage", "--json").json
     (rule,) = shape["rules"]
     assert (shape["by"], rule["firing"], rule["counts"]["match"], rule["runs"]) == ("recorded", "fired", 2, 1)
