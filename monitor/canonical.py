@@ -60,6 +60,8 @@ def guard_text(text: str) -> str:
 
 def unescape_text(text: str) -> str:
     """Undo ``escape_text``. Raises ValueError for text that ``escape_text`` cannot have made."""
+    if ESCAPE not in text:
+        return text
     head, *tail = text.split(ESCAPE)
     parts = [head]
     for part in tail:

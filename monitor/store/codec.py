@@ -271,7 +271,8 @@ def decode_event(event: dict[str, Any], library: Library) -> records.Payload:
     payload = PAYLOADS.get(event["kind"])
     if payload is None:
         raise StoreFormatError(f"the store holds an event of unknown kind {event['kind']!r}; upgrade the monitor")
-    fields = _decode(event["body"], library)
+    body = event["body"]
+    fields = _decode(body, library) if payload is not records.Judgement else _decode_judgement(body, library)
     fields |= {name: event[name] for name in ENVELOPE & payload.model_fields.keys()}
     return cast("records.Payload", _validate(payload, fields))
 
@@ -297,12 +298,56 @@ def references(value: Any) -> tuple[set[str], set[str]]:
     return commitments, heads
 
 
+def refers(event: dict[str, Any]) -> bool:
+    """Whether an event of this kind can refer to texts or histories at all."""
+    return event.get("kind") not in _WITHOUT_REFERENCES
+
+
+def _holds_references(annotation: Any) -> bool:
+    """Whether a value of this type is, or holds, something that does not stand in the event itself."""
+    if annotation == records.Text or annotation in {records.TokenEvidence, records.Message}:
+        return True
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return any(map(_holds_references, typing.get_type_hints(annotation, include_extras=True).values()))
+    return any(map(_holds_references, typing.get_args(annotation)))
+
+
+_WITHOUT_REFERENCES = frozenset(kind for kind, payload in PAYLOADS.items() if not _holds_references(payload))
+
+
 def _validate(model: type[BaseModel], fields: dict[str, Any]) -> BaseModel:
     try:
         return model.model_validate(fields)
     except ValidationError as exc:
         where = ", ".join(".".join(map(str, error["loc"])) for error in exc.errors(include_input=False))
         raise StoreFormatError(f"the store is damaged: a {model.__name__} cannot be read back ({where})") from exc
+
+
+def _decode_judgement(body: dict[str, Any], library: Library) -> dict[str, Any]:
+    """As ``_decode``, but findings without evidence, which are few different ones and frozen, are made once each."""
+    fields = {key: _decode(value, library) for key, value in body.items() if key != "findings"}
+    found = body.get("findings", [])
+    whole = isinstance(found, list)
+    return {**fields, "findings": [_decode_finding(item, library) for item in found] if whole else found}
+
+
+_known_findings: dict[tuple[Any, ...], records.Finding] = {}
+
+
+def _decode_finding(item: Any, library: Library) -> Any:
+    if not isinstance(item, dict) or item.get("evidence") != []:
+        return _decode(item, library)
+    key = tuple({**item, "evidence": ""}.items())
+    try:
+        known = _known_findings.get(key)
+    except TypeError:  # no finding holds a list or a map
+        return _decode(item, library)
+    if known is None:
+        known = cast("records.Finding", _validate(records.Finding, _decode(item, library)))
+        if len(_known_findings) >= _REMEMBERED:
+            _known_findings.clear()
+        _known_findings[key] = known
+    return known
 
 
 def _decode(value: Any, library: Library) -> Any:

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, text
 from sqlmodel import Session, col, select
 
 from monitor.errors import StoreFormatError
-from monitor.store.codec import decode_message, parse, references
+from monitor.store.codec import decode_message, parse, references, refers
 from monitor.store.tables import TextRow
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class LoadedLibrary:
         self._texts = texts
         self._nodes = nodes
         self._messages: dict[str, Message] = {}
+        self._has_erased = None in texts.values()
 
     def text(self, commitment: str) -> str | None:
         """The text behind a commitment, None where it was erased. Raises StoreFormatError if there never was one."""
@@ -60,7 +61,7 @@ class LoadedLibrary:
 
     def erased_in(self, event: dict[str, Any]) -> frozenset[str]:
         """The commitments to texts that were erased, of those that a parsed event and its history refer to."""
-        if None not in self._texts.values():
+        if not self._has_erased or not refers(event):
             return frozenset()
         texts, heads = references(event)
         for head in heads:
@@ -76,7 +77,7 @@ def load(session: Session, events: Iterable[dict[str, Any]]) -> LoadedLibrary:
     """Fetch everything that the parsed ``events`` refer to, each text and each message once."""
     commitments: set[str] = set()
     heads: set[str] = set()
-    for event in events:
+    for event in filter(refers, events):
         texts, chains = references(event)
         commitments |= texts
         heads |= chains

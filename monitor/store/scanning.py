@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SUBCALLS_AT_ONCE = 32
 _RECIPES_REMEMBERED = 4096
-_DAMAGE = (StoreFormatError, LookupError, TypeError, ValueError)
+_DAMAGE = (StoreFormatError, AttributeError, LookupError, TypeError, ValueError)
 """What reading a damaged event back may raise; a database that cannot be read raises another StoreError, which goes on."""
 
 

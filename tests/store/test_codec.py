@@ -10,12 +10,14 @@ from enum import EnumType
 from pathlib import Path
 from typing import Any, get_args
 
+import pytest
 import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from monitor import records
+from monitor.errors import StoreFormatError
 from monitor.records import Event, Message, Payload
 from monitor.store import codec
 
@@ -142,6 +144,8 @@ finding = st.builds(
     level=st.sampled_from(list(records.Level)),
     evidence=st.lists(span, max_size=2).map(tuple),
     cause=hostile,
+    shadow=st.booleans(),
+    suppressed_by=hostile,
 )
 verdict = st.builds(
     records.Verdict,
@@ -181,7 +185,20 @@ run_ends = st.builds(
     at=st.just(AT),
 )
 run_resumes = st.builds(records.RunResume, limits=limits, retry_failed=st.booleans(), host=hostile, at=st.just(AT))
-payloads = calls | observations | judgements | run_starts | run_ends | run_resumes
+reviews = st.builds(
+    records.Review,
+    span=st.just(SPAN),
+    check=st.sampled_from(["rule", "budget", "probe"]),
+    name=hostile,
+    status=st.sampled_from(list(records.Status)),
+    pack=hostile,
+    recorded=st.booleans(),
+    label=st.sampled_from(list(records.Label)),
+    why=hostile,
+    by=hostile,
+    at=st.just(AT),
+)
+payloads = calls | observations | judgements | reviews | run_starts | run_ends | run_resumes
 
 
 @settings(max_examples=150, deadline=None)
@@ -234,6 +251,41 @@ def test_no_text_is_in_an_event_or_a_message_node_in_the_clear() -> None:
         back = codec.decode_event(codec.parse(canonical), memory).model_dump()
         expected = payload.model_dump() | ({"run_id": RUN, "span_id": SPAN} if "run_id" in back else {})
         assert repr(back) == repr(expected)
+
+
+def test_what_is_said_to_refer_to_nothing_does_not() -> None:
+    """Readers do not look into such events for texts: one that had any would seem damaged."""
+    without = set()
+    for payload_type in codec.PAYLOADS.values():
+        event = codec.parse(encode(planted(payload_type, "a text").model_copy(update={"at": AT}), Memory()))
+        if not codec.refers(event):
+            without.add(event["kind"])
+            assert codec.references(event) == (set(), set())
+    assert without == {"judged", "run_resumed", "run_suspended"}
+
+
+def test_a_finding_of_an_older_version_has_the_defaults_of_what_came_later() -> None:
+    quiet = records.Finding(check="rule", name="r", status=records.Status.NO_MATCH)
+    trial = quiet.model_copy(update={"shadow": True, "suppressed_by": "f"})
+    verdict = records.Verdict(value=records.VerdictValue.PASS)
+    payload = records.Judgement(findings=(trial, quiet, quiet), verdict=verdict, outcome=records.Outcome.OK, at=AT)
+    canonical = encode(payload, Memory())
+    assert codec.decode_event(codec.parse(canonical), Memory()) == payload
+    older = canonical.replace('"shadow":false,', "").replace(',"suppressed_by":""', "")
+    assert older != canonical
+    assert codec.decode_event(codec.parse(older), Memory()) == payload
+
+
+@pytest.mark.parametrize(
+    "findings",
+    ["3", "null", '{"a":1}', "[3]", "[null]", '[{"evidence":[]}]', '[{"evidence":[],"name":["a"]}]', '[{"x":1}]'],
+)
+def test_damaged_findings_are_damage_and_no_crash(findings: str) -> None:
+    verdict = records.Verdict(value=records.VerdictValue.PASS)
+    canonical = encode(records.Judgement(verdict=verdict, outcome=records.Outcome.OK, at=AT), Memory())
+    damaged = codec.parse(canonical.replace('"findings":[]', f'"findings":{findings}'))
+    with pytest.raises(StoreFormatError, match="cannot be read back"):
+        codec.decode_event(damaged, Memory())
 
 
 def test_an_erased_text_keeps_its_length() -> None:
