@@ -6,7 +6,7 @@ Three things take turns inside one process and one event loop, in an order that 
 and 16 at a time:
 
 bare        the model client alone, against a stub server on loopback in a process of its own
-monitored   the same request as a subcall of a run: reserved, stored, checked by 12 rules (the first of the shipped pack),
+monitored   the same request as a subcall of a run: reserved, stored, checked by 12 rules (those of the pack ``oversight``),
             judged, released
 raw         the bare client again, and around each call the rows and commits that a monitored subcall makes, with nothing
             but SQLite: one connection, one transaction per event, ``journal_mode=WAL``, ``synchronous=FULL``
@@ -98,7 +98,7 @@ class Bench:
         Path(self.recipe).write_text(RECIPE)
         (folder / "clerk.md").write_text(ROLE)
         self.pack = folder / "twelve.yaml"
-        self.pack.write_text(first_rules(ROOT / "policies/core.yaml", RULES))
+        self.pack.write_text(first_rules(ROOT / "policies/oversight.yaml", RULES))
         self.concurrent = 1
         self.row = Row(1, [], [], [])
         self.commits: list[Commit] = []
@@ -163,7 +163,7 @@ def first_rules(pack: Path, count: int) -> str:
     """The text of a pack, cut off after its first ``count`` rules."""
     lines = pack.read_text().splitlines(keepends=True)
     starts = [number for number, line in enumerate(lines) if line.startswith("  - title:")]
-    return "".join(lines[: starts[count]])
+    return "".join(lines[: [*starts, len(lines)][count]])
 
 
 def make(connection: Any, commit: Commit) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
-_DISPUTED = re2.compile("[\r\x85\u2028\u2029\ufeff\t]|(?m:(?:^[ -]*|[\\[{,:] *)\\?(?:\\s|$))|(?:^|\\s)[|>][-+0-9]*#")
+_DISPUTED = re2.compile("[\r\x85\u2028\u2029\ufeff\t]|(?m:^[ -]*\\?(?:\\s|$))|(?:^|\\s)[|>][-+0-9]*#")
 """Line breaks other than the usual one, marks of byte order, tabs, keys with an indicator of their own (``? key``), and a
 comment that touches the head of a block of text."""
 _NODES = frozenset({"AliasEvent", "ScalarEvent", "SequenceStartEvent", "MappingStartEvent"})
@@ -219,10 +219,21 @@ def events(text: str) -> Iterator[Any]:
     """The events of a YAML text, by whichever parser is right for it. Raises what ``ruamel.yaml`` raises."""
     if not _is_disputed(text):
         try:
-            return iter(list(yaml.parse(text, Loader=yaml.CSafeLoader)))
+            found = list(yaml.parse(text, Loader=yaml.CSafeLoader))
         except (yaml.YAMLError, ValueError):
             pass  # it may be right all the same; and if it is wrong, the other one says so better
+        else:
+            if not any(_is_unusual(event, text) for event in found):
+                return iter(found)
     return slow_events(text)
+
+
+def _is_unusual(event: Any, text: str) -> bool:
+    """Whether an event has what is refused (an anchor, an alias, a tag: the slow parser says how they are written), or
+    follows a ``?`` on its line.
+    """
+    before = text[max(0, event.start_mark.index - 80) : event.start_mark.index].rstrip(" ")
+    return bool(getattr(event, "anchor", None) or getattr(event, "tag", None) or before.endswith("?"))
 
 
 def _is_disputed(text: str) -> bool:

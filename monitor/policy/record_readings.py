@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.policy.logic import Truth
 
@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from monitor.policy.matching import Offsets, PatternEngine
     from monitor.policy.readings import Field, Reading
     from monitor.records import Record
+
+
+class Heard(NamedTuple):
+    """The searched fields in which nothing is missing, those that the record does not have (with the cause), and every
+    pattern that matches in any text.
+    """
+
+    whole: Set[Field]
+    absent: Mapping[Field, str]
+    patterns: Set[str]
 
 
 class RecordReadings:
@@ -46,17 +56,21 @@ class RecordReadings:
             reading = self._read[field] = self._capped(field.read(self.record))
         return reading
 
-    def whole_and_heard(self) -> tuple[Set[Field], Set[str]]:
-        """The searched fields in which nothing is missing, and every pattern that matches in any text.
+    def heard(self) -> Heard:
+        """What can be said of all searched fields together, before any rule is looked at.
 
-        Where a text cannot be searched nothing counts as whole: each rule that reads it then fails by itself.
+        Where a text cannot be searched nothing counts as read: each rule that reads it then fails by itself.
         """
         try:
             found = [self.found(text) for text in self._wanted_in]
         except Exception:  # noqa: BLE001 - it is raised again for each rule that asks for that text
-            return frozenset(), frozenset()
-        whole = {field for field, reading in self._read.items() if reading.gap is None}
-        return whole, set().union(*found)
+            return Heard(frozenset(), {}, frozenset())
+        read = self._read.items()
+        return Heard(
+            frozenset([field for field, reading in read if reading.gap is None]),
+            {field: reading.cause for field, reading in read if reading.gap is Truth.ABSENT},
+            set().union(*found),
+        )
 
     def hits(self, field: Field) -> Set[str]:
         """The patterns that match in any text of the field, of those that any rule wants there."""

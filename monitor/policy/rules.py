@@ -16,7 +16,7 @@ from monitor.policy.clauses import TextClause
 from monitor.policy.evaluation import evaluate, says, supposing
 from monitor.policy.logic import Truth
 from monitor.policy.matching import TEXT_CAP, PatternEngine
-from monitor.policy.record_readings import RecordReadings
+from monitor.policy.record_readings import Heard, RecordReadings
 from monitor.records import Action, Finding, Level, RuleRef, Status
 
 if TYPE_CHECKING:
@@ -160,20 +160,38 @@ class PolicySet:
         patterns = (pattern for patterns in wanted.values() for pattern in sorted(patterns))
         self._engine = PatternEngine(patterns, cap=cap)
         self._made: dict[tuple[str, Status, str], Finding] = {}
+        self._silent: dict[tuple[str, tuple[tuple[Field, str], ...]], Finding] = {}
         self._short_ways = [(rule, _Quiet.of(rule), rule.finding(Status.NO_MATCH)) for rule in self.rules]
 
     def findings(self, record: Record) -> tuple[Finding, ...]:
         """One finding for each rule, in the order of the rules."""
         readings = self.readings(record)
-        whole, heard = readings.whole_and_heard()
+        heard = readings.heard()
         return tuple(
             [
                 no_match
-                if quiet and quiet.fields <= whole and quiet.patterns.isdisjoint(heard)
-                else self._finding(rule, readings)
+                if quiet and quiet.fields <= heard.whole and quiet.patterns.isdisjoint(heard.patterns)
+                else self._unless_silent(rule, quiet, readings, heard)
                 for rule, quiet, no_match in self._short_ways
             ]
         )
+
+    def _unless_silent(self, rule: Rule, quiet: _Quiet | None, readings: RecordReadings, heard: Heard) -> Finding:
+        """The finding of a rule. Where it looks at texts alone, none of its patterns is anywhere, and what is missing is
+        absent, that decides what it says: then it is made once.
+        """
+        if quiet is None or quiet.has_facts or not quiet.patterns.isdisjoint(heard.patterns):
+            return self._finding(rule, readings)
+        rest = quiet.fields - heard.whole
+        if not rest <= heard.absent.keys():
+            return self._finding(rule, readings)
+        key = (rule.name, tuple([(field, heard.absent[field]) for field in rest]))
+        found = self._silent.get(key)
+        if found is None:
+            found = self._finding(rule, readings)
+            if found.status is not Status.MATCH:  # what a filter says of a match is of this record alone
+                self._silent[key] = found
+        return found
 
     def readings(self, record: Record) -> RecordReadings:
         """The record as the rules read it: each field once, each text searched once."""
@@ -242,6 +260,7 @@ class _Quiet(NamedTuple):
 
     fields: frozenset[Field]
     patterns: frozenset[str]
+    has_facts: bool
 
     @classmethod
     def of(cls, rule: Rule) -> _Quiet | None:
@@ -258,7 +277,9 @@ class _Quiet(NamedTuple):
             if says(detection, supposing(facts, truths)) is not Truth.NO_MATCH:
                 return None
         return cls(
-            frozenset(clause.field for clause in texts), frozenset().union(*(clause.patterns for clause in texts))
+            frozenset(clause.field for clause in texts),
+            frozenset().union(*(clause.patterns for clause in texts)),
+            bool(facts),
         )
 
 
