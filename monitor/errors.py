@@ -29,12 +29,13 @@ a provider is cleaned by ``monitor.models.secrets`` before it gets here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
+    from typing import Self
 
     from monitor.records import Exceeded, Judgement, Observation
 
@@ -64,6 +65,43 @@ class Fault:
     def __str__(self) -> str:
         tail = f" {self.fix}" if self.fix else ""
         return f"{self.path}:{self.line}:{self.column}: {self.problem}{tail}"
+
+
+MAX_FAULTS = 100
+_MAX_SAID = 2_000
+
+
+class TooManyFaultsError(Exception):
+    """A file has more than ``MAX_FAULTS`` faults; it is read no further. Never leaves the reader."""
+
+
+class FileFaults(list[Fault]):
+    """The faults of one file, so that a file of nothing but faults costs no more than its first ``MAX_FAULTS``.
+
+    Adding one more raises TooManyFaultsError; ``give_up`` then says so in a fault of its own. What a fault quotes of the
+    file is cut.
+    """
+
+    def append(self, fault: Fault) -> None:
+        """Add one fault. Raises TooManyFaultsError."""
+        if len(self) >= MAX_FAULTS:
+            raise TooManyFaultsError
+        super().append(replace(fault, problem=_cut(fault.problem), fix=_cut(fault.fix)))
+
+    def __iadd__(self, faults: Iterable[Fault]) -> Self:  # type: ignore[override,misc]  # a list's takes any iterable too
+        for fault in faults:
+            self.append(fault)
+        return self
+
+    def give_up(self) -> None:
+        """Put the faults in order, and say after the last one that there are more."""
+        self.sort(key=lambda fault: (fault.line, fault.column))
+        last, problem = self[-1], f"there are more faults than these {MAX_FAULTS}."
+        super().append(Fault(last.path, last.line, last.column, problem, "Mend these first, and look again."))
+
+
+def _cut(said: str) -> str:
+    return said if len(said) <= _MAX_SAID else f"{said[:_MAX_SAID]}…"
 
 
 class FileFaultsError(ConfigError):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from monitor import catalog, strict_yaml
 from monitor.canonical import canonical_hash
-from monitor.errors import CatalogError, Fault
+from monitor.errors import CatalogError, Fault, FileFaults, TooManyFaultsError
 from monitor.policy import examples
 from monitor.policy.detection import compile_detection
 from monitor.policy.filters import Filter
@@ -98,7 +98,8 @@ class _Reader:
 
     def __init__(self, faults: list[Fault], today: str) -> None:
         self.files = PolicyFiles()
-        self._faults = faults
+        self._all_faults = faults
+        self._faults = FileFaults()
         self._today = today
         self._seen: set[Path] = set()
 
@@ -107,7 +108,15 @@ class _Reader:
         if whole in self._seen:
             return
         self._seen.add(whole)
-        before = len(self._faults)
+        outer, self._faults = self._faults, FileFaults()
+        try:
+            self._read(path)
+        except TooManyFaultsError:
+            self._faults.give_up()
+        self._all_faults += self._faults
+        self._faults = outer
+
+    def _read(self, path: Path) -> None:
         root = strict_yaml.read(path, self._faults)
         if root is None:
             return
@@ -116,8 +125,8 @@ class _Reader:
         if model is None or not isinstance(root.value, dict):
             return
         detections = [self._detection(node, path) for node in _parts(root, model)]
-        if len(self._faults) > before or metadata is None:
-            self._faults[before:] = sorted(self._faults[before:], key=lambda fault: (fault.line, fault.column))
+        if self._faults or metadata is None:
+            self._faults.sort(key=lambda fault: (fault.line, fault.column))
             return
         compiled = [detection for detection in detections if detection]
         self._keep(path, root, metadata, compiled)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from monitor.errors import Fault, PolicyError
+from monitor.errors import Fault, FileFaults, PolicyError, TooManyFaultsError
 from monitor.policy.files import LoadedPack, PolicyFiles, read_files
 from monitor.policy.names import suggestion
 from monitor.policy.rules import PolicySet, Rule, rule_hash
@@ -40,8 +40,13 @@ def load(paths: Sequence[Path], *, today: str | None = None) -> PolicySet:
 def read_policy(paths: Sequence[Path], faults: list[Fault], *, today: str | None = None) -> PolicyFiles:
     """Read all files; what is wrong is appended to ``faults``, and what is right is returned."""
     loaded = read_files(paths, faults, today=today or datetime.now(UTC).date().isoformat())
-    _refuse_duplicates(loaded, faults)
-    _refuse_strangers(loaded, faults)
+    between = FileFaults()
+    try:
+        _refuse_duplicates(loaded, between)
+        _refuse_strangers(loaded, between)
+    except TooManyFaultsError:
+        between.give_up()
+    faults += between
     return loaded
 
 
