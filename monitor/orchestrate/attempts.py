@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from monitor.orchestrate.replies import MALFORMED
-from monitor.records import Outcome, StoredSubcall
+from monitor.records import Action, Outcome, StoredSubcall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,12 +42,15 @@ def next_step(attempts: Sequence[StoredSubcall], *, retries: int, forgiven: int 
     """Decide what follows ``attempts`` (all judged, in order).
 
     ``retries`` malformed answers are resampled and ``retries`` transient provider errors repeated. Failures and exceeded
-    budgets among the first ``forgiven`` attempts count like interruptions: a resume that tries them again.
+    budgets among the first ``forgiven`` attempts count like interruptions: a resume that tries them again. An attempt that
+    halts the run is never followed by another, however it ended.
     """
     malformed = resamples = outages = 0
     for index, attempt in enumerate(attempts):
         assert attempt.judgement is not None
         assert attempt.observation is not None
+        if attempt.judgement.action is Action.HALT:
+            return Settled(attempt)
         outcome = attempt.judgement.outcome
         if outcome is Outcome.CANCELLED:
             continue

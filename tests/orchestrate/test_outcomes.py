@@ -459,6 +459,24 @@ def test_a_halt_stops_the_run_even_where_the_recipe_would_go_on(
     assert model.calls == 1
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        Reply(text="not JSON", reasoning="a zebra"),
+        Reply(chunks=("<think>a zebra</think>",), error=ProviderError("busy", kind="rate_limit", status=429)),
+    ],
+)
+def test_an_attempt_that_would_be_made_again_halts_all_the_same(
+    desk: Desk, policy: Callable[..., str], first: Reply
+) -> None:
+    """Neither a malformed answer nor an outage behind what halts earns another attempt, now or on a resume."""
+    model = ScriptedModel([first, Reply(text='{"reasoning": "because it is so", "answer": "fine"}', times=None)])
+    result = desk.run("answer", model, policies=[policy("zebra", "halt", ["reasoning"])])
+    assert (result.outcome, result.answer, model.calls) == (Outcome.BLOCKED, "", 1)
+    assert result.error is not None
+    assert "halted the run: caught by the_word" in result.error.message
+
+
 def test_a_run_without_a_policy_is_unmeasured(desk: Desk) -> None:
     result = desk.run("single", ScriptedModel(["fine"]), policies=[])
     assert result.outcome is Outcome.OK

@@ -13,6 +13,7 @@ from monitor.orchestrate.attempts import Settled, TryAgain, next_step
 from monitor.orchestrate.process import Process, is_alive, this_process
 from monitor.orchestrate.replies import Malformed, observe_reply, parse_answer, split_think
 from monitor.records import (
+    Action,
     Call,
     ErrorInfo,
     Judgement,
@@ -91,9 +92,9 @@ def test_an_empty_reasoning_field_is_absent() -> None:
     assert seen.raw == reply.text
 
 
-def attempt(outcome: Outcome, kind: str = "") -> StoredSubcall:
+def attempt(outcome: Outcome, kind: str = "", action: Action = Action.LOG) -> StoredSubcall:
     seen = Observation(outcome=outcome, error=ErrorInfo(kind=kind, message="x") if kind else None)
-    judged = Judgement(verdict=Verdict(value=VerdictValue.PASS), outcome=outcome)
+    judged = Judgement(verdict=Verdict(value=VerdictValue.PASS), outcome=outcome, action=action)
     return StoredSubcall(call=CALL, observation=seen, judgement=judged)
 
 
@@ -122,6 +123,13 @@ OK = attempt(Outcome.OK)
 )
 def test_what_follows(attempts: list[StoredSubcall], step: Settled | TryAgain) -> None:
     assert next_step(attempts, retries=2) == step
+
+
+@pytest.mark.parametrize("kind", ["malformed_output", "rate_limit", "auth", "interrupted"])
+@pytest.mark.parametrize("forgiven", [0, 1])
+def test_nothing_follows_an_attempt_that_halts(kind: str, forgiven: int) -> None:
+    halted = attempt(Outcome.CANCELLED if kind == "interrupted" else Outcome.FAILED, kind, Action.HALT)
+    assert next_step([BUSY, halted], retries=2, forgiven=2 * forgiven) == Settled(halted)
 
 
 def test_failures_are_forgiven_only_as_far_as_asked() -> None:
