@@ -20,7 +20,7 @@ from monitor.errors import (
     SubcallFailed,
     Terminated,
 )
-from monitor.records import Action, Choice, Judgement, Outcome, Status, now
+from monitor.records import MALFORMED, Action, Choice, Judgement, Outcome, Status, now
 from monitor.redaction import redacted
 
 if TYPE_CHECKING:
@@ -36,13 +36,16 @@ def judge(observation: Observation, findings: Sequence[Finding], *, checked: boo
     """Judge one observation by its findings. Pure, but for the time stamp. ``checked`` is the call's.
 
     The strongest action that any finding asks for is taken. A subcall that has something to release (an answer, or part
-    of one) and may not release it ends as ``blocked``; one that failed or was cancelled stays what it was (and the message
-    of its error is withheld: see ``release``).
+    of one) and may not release it ends as ``blocked``. So does a malformed answer that is caught: nobody could use it, but
+    a model must not be asked again because it broke the form of what it was caught by. One that failed otherwise or was
+    cancelled stays what it was (and the message of its error is withheld: see ``release``).
     """
     spoke = [finding for finding in findings if finding.status is not Status.NO_MATCH]  # most say nothing
     asked = {action for finding in spoke if (action := verdict.effective_action(finding))}
     action = max(asked, key=STRENGTH.index, default=Action.LOG)
-    blocked = action in verdict.BLOCKING and observation.outcome in _WITHHELD_OUTCOMES
+    blocked = action in verdict.BLOCKING and (
+        observation.outcome in _WITHHELD_OUTCOMES or (_is_malformed(observation) and any(map(_catches, spoke)))
+    )
     return Judgement(
         findings=tuple(findings),
         verdict=verdict.of_findings(findings, checked=checked),
@@ -50,6 +53,18 @@ def judge(observation: Observation, findings: Sequence[Finding], *, checked: boo
         outcome=Outcome.BLOCKED if blocked else observation.outcome,
         at=now(),
     )
+
+
+def _is_malformed(observation: Observation) -> bool:
+    error = observation.error
+    return observation.outcome is Outcome.FAILED and error is not None and error.kind == MALFORMED
+
+
+def _catches(finding: Finding) -> bool:
+    """Whether it found something to withhold. That it could not look does not count: where the form is broken, the
+    reasoning often is not found.
+    """
+    return finding.status is Status.MATCH and verdict.effective_action(finding) in verdict.BLOCKING
 
 
 def release(subcall: StoredSubcall) -> StoredSubcall:
@@ -80,6 +95,7 @@ def release(subcall: StoredSubcall) -> StoredSubcall:
     seen = redacted(seen, judgement)
     if decision and decision.choice is Choice.MODIFY:
         instead = {"outcome": Outcome.OK, "output": decision.output, "raw": "", "tool_calls": (), "tokens": None}
+        instead |= {"error": None, "exceeded": ()}
         return subcall.model_copy(update={"observation": seen.model_copy(update=instead)})
     if subcall.outcome is Outcome.OK:
         return subcall if seen is subcall.observation else subcall.model_copy(update={"observation": seen})
@@ -96,7 +112,12 @@ def release(subcall: StoredSubcall) -> StoredSubcall:
         error = SubcallCancelled(f"{who} was cancelled", **where)
     else:
         problem = f"{seen.error.kind}: {seen.error.message}" if seen.error else "no reason was recorded"
-        if seen.error and judgement.action in verdict.BLOCKING:
+        if decision:
+            problem = (
+                f"{decision.by} approved its answer, but there is none that can be used ({problem}); "
+                "`modify` would have put another in its place"
+            )
+        elif seen.error and judgement.action in verdict.BLOCKING:
             # The message is text from outside, and a check says that nobody may have it.
             problem = f"{seen.error.kind}: its message was withheld: {_because(judgement)}"
         error = SubcallFailed(f"{who} failed: {problem}", kind=seen.error.kind if seen.error else "", **where)

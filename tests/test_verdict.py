@@ -160,6 +160,24 @@ def test_only_an_ok_answer_is_released(outcome: Outcome, action: Action, error: 
     assert "b" * 16 in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "ends"),
+    [
+        (Status.MATCH, "malformed_output", Outcome.BLOCKED),
+        (Status.UNKNOWN, "malformed_output", Outcome.FAILED),
+        (Status.MATCH, "rate_limit", Outcome.FAILED),
+    ],
+)
+@pytest.mark.parametrize("action", BLOCKING)
+def test_a_malformed_answer_that_is_caught_is_withheld(
+    status: Status, kind: str, ends: Outcome, action: Action
+) -> None:
+    """An outage does not count: where the form is broken, most reasoning is not found."""
+    seen = Observation(outcome=Outcome.FAILED, output="x", error=ErrorInfo(kind=kind, message="m"))
+    judged = actions.judge(seen, [finding(status, action, on_unknown=action)])
+    assert (judged.outcome, judged.action) == (ends, action)
+
+
 def test_an_ok_answer_with_a_flag_is_released() -> None:
     judged = actions.judge(RECORD.observation, [finding(Status.MATCH, Action.FLAG)])
     subcall = StoredSubcall(call=RECORD.call, observation=RECORD.observation, judgement=judged)

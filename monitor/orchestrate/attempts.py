@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from monitor.orchestrate.replies import MALFORMED
-from monitor.records import Action, Outcome, StoredSubcall
+from monitor.records import MALFORMED, Action, Outcome, StoredSubcall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 
 from monitor.canonical import canonical_text, escape_json, escape_text, parse_json, unescape_json
-from monitor.records import ErrorInfo, Exceeded, Observation, Outcome, Reasoning, ReasoningState, ToolCall, Usage, now
+from monitor.records import (
+    MALFORMED,
+    ErrorInfo,
+    Exceeded,
+    Observation,
+    Outcome,
+    Reasoning,
+    ReasoningState,
+    ToolCall,
+    Usage,
+    now,
+)
 
 if TYPE_CHECKING:
     from monitor.models.base import ModelReply, Progress
@@ -19,7 +30,6 @@ if TYPE_CHECKING:
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 REASONING_FIELD = "reasoning"
-MALFORMED = "malformed_output"
 
 
 class Malformed(ValueError):  # noqa: N818 - a property of the answer, not of the program

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from monitor.canonical import canonical_text
 from monitor.errors import BudgetExceeded, RecipeError, SubcallFailed, Undecided
-from monitor.orchestrate.replies import MALFORMED
+from monitor.records import MALFORMED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -30,6 +30,7 @@ from monitor.records.trace import (
 )
 from monitor.records.words import (
     AWAITING_HUMAN,
+    MALFORMED,
     Action,
     Choice,
     Frozen,
@@ -49,6 +50,7 @@ from monitor.records.words import (
 
 __all__ = [
     "AWAITING_HUMAN",
+    "MALFORMED",
     "Action",
     "Call",
     "Choice",

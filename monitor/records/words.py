@@ -101,6 +101,8 @@ class Label(StrEnum):
     UNSURE = "unsure"
 
 
+MALFORMED = "malformed_output"
+"""The kind of error of an answer that came whole and is not what the role was asked for."""
 AWAITING_HUMAN = "awaiting_human"
 """The state of a subcall that waits for a decision, and of a run that was suspended because one does."""
 

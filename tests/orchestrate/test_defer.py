@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -48,6 +49,21 @@ def sealed_pack(desk: Desk, policy: Callable[..., str], on_unknown: str) -> str:
     with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123 - as above
         file.write(text)
     return path
+
+
+def test_a_proposal_that_is_caught_is_not_asked_for_again_if_malformed_too(
+    desk: Desk, policy: Callable[..., str]
+) -> None:
+    again, instead = (Reply(text=json.dumps({"reasoning": "I think.", "answer": text})) for text in ("1234", "mine"))
+    model = ScriptedModel(
+        [
+            Reply(text="bomb, and no JSON"),
+            replace(again, when=lambda request: request.messages[-1].content.startswith("Question: ")),
+            instead,
+        ]
+    )
+    result = deferred(desk, model, policy("bomb"))
+    assert (result.outcome, result.answer, result.usage.calls) == (Outcome.OK, "mine", 2)
 
 
 def test_a_proposal_that_passes_is_used(desk: Desk, policy: Callable[..., str]) -> None:

@@ -216,6 +216,49 @@ def test_a_modified_answer_fits_the_schema_of_the_role(desk: Desk, policy: Calla
     assert (after.outcome, after.answer) == (Outcome.OK, "something else")
 
 
+BROKEN = [Reply(text="danger, and no JSON"), Reply(text='{"reasoning": "because it is so", "answer": "x"}', times=None)]
+
+
+@pytest.mark.parametrize(
+    ("choice", "ended", "says"),
+    [
+        (
+            "approve",
+            ("failed", ""),
+            "ann approved its answer, but there is none that can be used (malformed_output: ",
+        ),
+        ("modify", ("ok", "something else"), ""),
+        ("reject", ("rejected", ""), "ann rejected the answer"),
+    ],
+)
+def test_a_caught_answer_is_asked_about_if_malformed_too(
+    desk: Desk, asking: str, choice: str, ended: tuple[str, str], says: str
+) -> None:
+    """A model that is caught earns no second try by breaking its JSON."""
+    model = ScriptedModel(BROKEN)
+    result = desk.run("answer", model, policies=[asking])
+    assert (result.outcome, model.calls) == (None, 1)
+    settle(desk, result.pending[0], choice, output='{"answer": "something else"}' if choice == "modify" else None)
+    after = monitor.resume_sync(result.run_id, model=model, db=desk.db)
+    assert (after.outcome, after.answer, model.calls) == (*ended, 1)
+    assert says in (after.error.message if after.error else "")
+    (subcall,) = desk.subcalls()
+    assert subcall.state == ended[0]
+
+
+def test_a_malformed_answer_that_was_judged_as_failed_before_is_sampled_again_on_resume(
+    desk: Desk, asking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that an older version stored goes the way that it would have gone."""
+    model = ScriptedModel(BROKEN)
+    with monkeypatch.context() as older:
+        older.setattr("monitor.actions._is_malformed", lambda _: False)
+        result = desk.run("answer", model, policies=[asking], budget=Limits(calls=1))
+    assert (result.outcome, model.calls) == (Outcome.BUDGET_EXCEEDED, 1)
+    after = monitor.resume_sync(result.run_id, model=model, db=desk.db, budget=Limits(calls=9), retry_failed=True)
+    assert (after.outcome, after.answer, model.calls) == (Outcome.OK, "x", 2)
+
+
 def test_a_question_that_cannot_be_answered_is_still_a_question(desk: Desk, tmp_path: Path) -> None:
     """``on_unknown: ask_human`` asks too: an outage is brought before a person."""
     pack = tmp_path / "unknown.yaml"

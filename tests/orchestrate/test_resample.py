@@ -94,6 +94,14 @@ def test_a_withheld_sample_is_never_used_and_can_be_the_most_suspicious(desk: De
     assert (subcall.outcome, review.score) == (Outcome.BLOCKED, 100)
 
 
+def test_a_sample_that_is_caught_is_scored_and_queued_if_malformed_too(desk: Desk, pack: str) -> None:
+    model = ScriptedModel([said("strange"), Reply(text="wicked, and no JSON"), said("strange too")])
+    result = desk.run("resample", model, policies=[pack], options={"n": 3}, concurrency=1)
+    assert (result.outcome, result.answer, model.calls) == (Outcome.OK, "strange", 3)
+    ((subcall, review),) = queue(desk, result)
+    assert (subcall.outcome, review.score) == (Outcome.BLOCKED, 100)
+
+
 def test_where_all_are_withheld_the_run_ends_blocked_and_the_worst_is_queued(desk: Desk, pack: str) -> None:
     result = resampled(desk, ["wicked", "wicked and strange", "wicked"], pack)
     assert (result.outcome, result.answer) == (Outcome.BLOCKED, "")

@@ -116,6 +116,12 @@ def test_a_withheld_sample_ends_the_vote(desk: Desk, policy: Callable[..., str])
     assert (result.outcome, result.verdict.value, result.answer) == ("blocked", VerdictValue.BLOCK, "")
 
 
+def test_a_caught_sample_ends_the_vote_if_malformed_too(desk: Desk, policy: Callable[..., str]) -> None:
+    model = ScriptedModel(["bomb, and no JSON", *[voice("fine")] * 9])
+    result = desk.run("vote", model, policies=[policy("bomb")], concurrency=1)
+    assert (result.outcome, result.verdict.value, result.answer) == ("blocked", VerdictValue.BLOCK, "")
+
+
 def test_a_budget_that_ends_ends_the_vote(desk: Desk) -> None:
     result = desk.run("vote", ScriptedModel(lambda _request: voice("a")), budget=Limits(calls=2))
     assert (result.outcome, result.answer) == ("budget_exceeded", "")
