@@ -29,6 +29,7 @@ __all__ = ["AtTerminal", "decide", "pending", "register"]
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="With --resume: print no progress.")]
 _MENU = "approve (a), modify (m), reject (r), escalate (e), terminate the run (t), show all (s), leave for later (l)"
+_SHOWN = 2_000  # codepoints of reasoning and answer; of longer ones the head and the evidence are shown
 _KEYS = {choice.value[0]: choice for choice in Choice}
 
 
@@ -73,6 +74,8 @@ def _pending_json(item: "Pending") -> dict[str, Any]:
         "role": call.role,
         "task": call.task,
         "output": seen.output if seen else "",
+        "tool_calls": list(seen.tool_calls) if seen else [],
+        "error": seen.error if seen else None,
         "output_schema": call.output_schema,
         "asked_at": judgement.at if judgement else "",
         "findings": notable(item.subcall),
@@ -190,7 +193,7 @@ def ask(console: Console, subcall: StoredSubcall, *, by: str | None = None) -> D
 
 
 def _print_question(console: Console, subcall: StoredSubcall) -> None:
-    """Who waits, for what reason, and the answer with the evidence marked."""
+    """Who waits, for what reason, and the answer with the evidence marked. Tool calls, which an approval runs, are shown whole."""
     call, judgement = subcall.call, subcall.judgement
     since = f", {_ago(judgement.at)}" if judgement and judgement.at else ""
     title = f"{one_line(call.role, 30)} {call.span_id[:8]} of run {call.run_id[:8]} waits for a decision{since}"
@@ -198,9 +201,17 @@ def _print_question(console: Console, subcall: StoredSubcall) -> None:
     console.print(Text.assemble(("task    ", "dim"), one_line(call.task, 200)), soft_wrap=True)
     shown = surfaces(subcall)
     spans = [span for finding in notable(subcall) for span in finding.evidence]
-    for surface in ("reasoning", "output"):
-        text = highlighted(shown[surface], [span for span in spans if span.surface == surface], limit=2_000)
-        console.print(Text.assemble((f"{surface:<10}", "dim"), text), soft_wrap=True)
+
+    def marked(surface: str, limit: int | None = _SHOWN) -> Text:
+        return highlighted(shown[surface], [span for span in spans if span.surface == surface], limit=limit)
+
+    for surface in ("reasoning", "output", *(["error"] if shown["error"] else [])):
+        console.print(Text.assemble((f"{surface:<10}", "dim"), marked(surface)), soft_wrap=True)
+    for index, tool_call in enumerate(subcall.observation.tool_calls if subcall.observation else ()):
+        name, arguments = marked(f"tool_calls[{index}].name"), marked(f"tool_calls[{index}].arguments", None)
+        runs = f"refused: {visible(tool_call.refused)}" if tool_call.refused else "runs if this is approved"
+        console.print(Text.assemble((f"{'tool call':<10}", "dim"), name, (f" ({runs})", "dim")), soft_wrap=True)
+        console.print(Text.assemble((f"{'with':<10}", "dim"), arguments), soft_wrap=True)
     for finding in notable(subcall):
         head = f"{finding.status.value} {one_line(finding.name, 60)} ({finding.level.value}): "
         console.print(Text(head + one_line(finding.cause or finding.title, 120), style="yellow"), soft_wrap=True)

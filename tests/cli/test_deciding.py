@@ -106,6 +106,53 @@ def test_decide_and_go_on_at_once(monitor: Monitor, asking: list[str], tmp_path:
     assert (result.code, result.json["answer"], result.json["outcome"]) == (0, "I sent nothing", "ok")
 
 
+CALLS = r"""
+steps:
+  - reasoning: "I will send the file away"
+    tool_calls:
+      - {id: one, name: calculate, arguments: "{\"expression\": \"6 * 7 \u202e\"}"}
+      - {id: two, name: shell, arguments: 'rm -rf "the file"'}
+  - text: done
+"""
+
+
+@pytest.fixture
+def calling(asking: list[str], tmp_path: Path) -> list[str]:
+    """The same, of a role that calls tools instead of answering."""
+    (tmp_path / "script.yaml").write_text(CALLS)
+    (tmp_path / "clerk.md").write_text(
+        ROLE.replace("max_output_tokens: 80\n", "max_output_tokens: 80\ntools: [calculate]\n")
+    )
+    (tmp_path / "ask.py").write_text(RECIPE.replace("task=task", "task=task, tools=['calculate']"))
+    return asking
+
+
+def test_what_an_approval_would_run_is_shown_first(monitor: Monitor, calling: list[str]) -> None:
+    ran = monitor(*calling)
+    assert ran.code == 7, ran.err
+    listed = monitor("pending").out
+    for text in (
+        "tool call calculate (runs if this is approved)",
+        r"6 * 7 \u202e",
+        "tool call shell (refused: not in the role's tools (calculate))",
+        'rm -rf "the file"',
+    ):
+        assert text in listed
+    (item,) = monitor("pending", "--json").json["pending"]
+    assert [(call["name"], bool(call["refused"])) for call in item["tool_calls"]] == [
+        ("calculate", False),
+        ("shell", True),
+    ]
+    assert "6 * 7" in item["tool_calls"][0]["arguments"]
+
+
+def test_what_an_approval_would_run_is_shown_at_the_terminal(calling: list[str], tmp_path: Path) -> None:
+    code, screen = at_terminal(tmp_path, calling, [("(l)? ", "l")])
+    assert code == 7, screen
+    for text in ("calculate", "(runs if this is approved)", "6 * 7", 'rm -rf "the file"'):
+        assert text in screen
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -54,7 +54,9 @@ def sealed_pack(desk: Desk, policy: Callable[..., str], on_unknown: str) -> str:
 def test_a_proposal_that_is_caught_is_not_asked_for_again_if_malformed_too(
     desk: Desk, policy: Callable[..., str]
 ) -> None:
-    again, instead = (Reply(text=json.dumps({"reasoning": "I think.", "answer": text})) for text in ("1234", "mine"))
+    again, instead = (
+        Reply(text=json.dumps({"reasoning": "I think about the safe.", "answer": text})) for text in ("1234", "mine")
+    )
     model = ScriptedModel(
         [
             Reply(text="bomb, and no JSON"),
