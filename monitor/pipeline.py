@@ -155,9 +155,7 @@ class Pipeline:
             ConflictError: somebody else decided since ``subcall`` was read.
             StoreError: it could not be committed; nothing was decided.
         """
-        event = Event.of(
-            subcall.call.run_id, subcall.call.span_id, decision, after=_JUDGED_SEQ + len(subcall.decisions)
-        )
+        event = decided(subcall, decision)
         await self._store.submit(event)
         tell(self._listener, event)
         return subcall.model_copy(update={"decisions": (*subcall.decisions, decision)})
@@ -179,6 +177,11 @@ class Pipeline:
         event = Event.of(run_id, span_id, payload)
         await cancellation.outlast(self._store.submit(event))
         tell(self._listener, event)
+
+
+def decided(subcall: StoredSubcall, decision: Decision) -> Event:
+    """The event of a decision, which can only be stored right after what ``subcall`` has so far."""
+    return Event.of(subcall.call.run_id, subcall.call.span_id, decision, after=_JUDGED_SEQ + len(subcall.decisions))
 
 
 def tell(listener: Callable[[Event], None] | None, event: Event) -> None:

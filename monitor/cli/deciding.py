@@ -122,8 +122,7 @@ def decide(
         if json_output or not sys.stdin.isatty():
             raise ConfigError(f"say what is decided: monitor decide {ref} {'|'.join(Choice)} --why …")
         with Store.open(settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
-            subcall = deciding.find(store, ref)
-        deciding.refuse_settled(subcall)
+            subcall = deciding.find_waiting(store, ref)
         asked = ask(stderr(), subcall, by=by)
         if asked is None:
             note("left for later")
@@ -193,7 +192,7 @@ def ask(console: Console, subcall: StoredSubcall, *, by: str | None = None) -> D
 
 
 def _print_question(console: Console, subcall: StoredSubcall) -> None:
-    """Who waits, for what reason, and the answer with the evidence marked. Tool calls, which an approval runs, are shown whole."""
+    """Who waits, for what reason, and the answer with the evidence marked; the tool calls that an approval runs whole."""
     call, judgement = subcall.call, subcall.judgement
     since = f", {_ago(judgement.at)}" if judgement and judgement.at else ""
     title = f"{one_line(call.role, 30)} {call.span_id[:8]} of run {call.run_id[:8]} waits for a decision{since}"

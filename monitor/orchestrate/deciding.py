@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 from monitor.canonical import canonical_text, escape_text, parse_json
 from monitor.errors import ConfigError, ConflictError
 from monitor.orchestrate.replies import REASONING_FIELD, Malformed, parse_answer
-from monitor.pipeline import LoadedChecks, Pipeline
+from monitor.pipeline import LoadedChecks, Pipeline, decided
 from monitor.records import Choice, Decision, Outcome, now
 from monitor.settings import Settings
 from monitor.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Literal
 
-    from monitor.records import StoredRun, StoredSubcall
+    from monitor.records import Event, StoredRun, StoredSubcall
 
-_OVER = frozenset({Outcome.OK, Outcome.BLOCKED, Outcome.REJECTED})
+OVER = frozenset({Outcome.OK, Outcome.BLOCKED, Outcome.REJECTED})
 """Ends after which a run does not go on, so that nothing of it waits any more."""
+
+THE_MONITOR = "the monitor"
+"""Who closes what still waits when its run ends for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ def pending(store: Store) -> list[Pending]:
     waiting = store.asked()
     runs = {run_id: store.run(run_id) for run_id in {subcall.call.run_id for subcall in waiting}}
     listed = [Pending(runs[subcall.call.run_id], subcall) for subcall in waiting]
-    return [item for item in listed if item.run.state not in _OVER]
+    return [item for item in listed if item.run.state not in OVER]
 
 
 def find(store: Store, ref: str) -> StoredSubcall:
@@ -64,6 +68,33 @@ def find(store: Store, ref: str) -> StoredSubcall:
         raise ConfigError(f"nobody was asked about a subcall {ref!r}; `monitor pending` lists what waits")
     ids = ", ".join(f"{item.call.run_id}/{item.call.span_id}" for item in named[:5])
     raise ConfigError(f"{ref!r} begins the ids of {len(named)} subcalls ({ids} …): give more of it")
+
+
+def find_waiting(store: Store, ref: str) -> StoredSubcall:
+    """As ``find``, for a subcall that waits for a decision in a run that can go on.
+
+    Raises:
+        ConfigError: as ``find`` does.
+        ConflictError: it does not wait any more; says why.
+    """
+    subcall = find(store, ref)
+    _refuse_settled(subcall)
+    state = store.run(subcall.call.run_id).state
+    if state in OVER:
+        raise ConflictError(
+            f"run {subcall.call.run_id} has ended ({state}), and nothing of it waits any more: a decision would change "
+            "nothing. Nothing was changed"
+        )
+    return subcall
+
+
+def close(store: Store, run_id: str, spans: Iterable[str], outcome: Outcome) -> Iterator[Event]:
+    """Reject what of ``spans`` still waits in a run that ends for good: every subcall ends. Raises StoreError."""
+    for span_id in spans:
+        subcall = store.subcall(run_id, span_id)
+        if subcall.awaits_human:
+            why = f"the run ended ({outcome.value}) before anybody decided"
+            yield decided(subcall, Decision(choice=Choice.REJECT, why=why, by=THE_MONITOR, via="call", at=now()))
 
 
 def this_person() -> str:
@@ -137,22 +168,21 @@ async def decide(
 
     Raises:
         ConfigError: nothing of that name waits, or the decision does not fit.
-        ConflictError: it was decided already, perhaps at this very moment; says by whom.
+        ConflictError: it was decided already, perhaps at this very moment; says by whom. Or its run has ended for good.
         StoreError: the decision could not be committed.
     """
     settings = settings or Settings(db=db)
     with Store.open(db or settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
-        subcall = find(store, ref)
-        refuse_settled(subcall)
+        subcall = find_waiting(store, ref)
         decision = make_decision(subcall, choice, why=why, by=by, output=output, via=via)
         try:
             return await Pipeline(store, LoadedChecks(())).decide(subcall, decision)
         except ConflictError as exc:
-            refuse_settled(store.subcall(subcall.call.run_id, subcall.call.span_id))
+            _refuse_settled(store.subcall(subcall.call.run_id, subcall.call.span_id))
             raise ConflictError(f"somebody escalated {ref} at this moment: look again, then decide") from exc
 
 
-def refuse_settled(subcall: StoredSubcall) -> None:
+def _refuse_settled(subcall: StoredSubcall) -> None:
     """Raise ConflictError, which says who decided what, unless the subcall waits for a decision."""
     if subcall.awaits_human:
         return

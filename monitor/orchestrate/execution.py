@@ -10,6 +10,7 @@ from monitor.canonical import parse_json
 from monitor.errors import ConfigError, ConflictError
 from monitor.orchestrate.budget import Budget
 from monitor.orchestrate.context import Context, recipe_options
+from monitor.orchestrate.deciding import OVER, close
 from monitor.orchestrate.ending import RunResult, execute, result_of
 from monitor.orchestrate.people import Decider, People, StoppableClock
 from monitor.orchestrate.starting import ACTIVE, seconds_of
@@ -93,11 +94,26 @@ class Execution:
         )
         end = await execute(engine, found.function(context, start.task, **options), context.budget, clock)
         end = end.model_copy(update={"seconds": before + clock() - began, "at": now()})
-        await self._commit(start, end)
+        await self._end(start, end, [subcall.span_id for subcall in judged if subcall.asks_human])
         this = asyncio.current_task()
         if isinstance(end, RunEnd) and end.outcome is Outcome.CANCELLED and this is not None and this.cancelling():
             raise asyncio.CancelledError
         return result_of(start, end, judged, self.store.url)
+
+    async def _end(self, start: RunStart, end: RunEnd | RunSuspend, asked: Sequence[str]) -> None:
+        """Commit the end; with one for good, in the same transaction, that nobody needs to decide any more of ``asked``."""
+        while True:
+            over = end.outcome if isinstance(end, RunEnd) and end.outcome in OVER else None
+            closing = list(close(self.store, start.run_id, asked, over)) if over else []
+            events = [*closing, Event.of(start.run_id, start.span_id, end)]
+            try:
+                await self.store.append(*events)
+                break
+            except ConflictError:
+                if not closing:
+                    raise  # else somebody decided at this moment: theirs counts
+        for event in events:
+            tell(self.listener, event)
 
     def _look(self, subcall: StoredSubcall) -> StoredSubcall:
         """The present state of a subcall of this run."""
@@ -112,9 +128,7 @@ class Execution:
                 f"run {earlier.start.run_id} was resumed by another process at this moment: wait for that one"
             ) from exc
 
-    async def _commit(
-        self, start: RunStart, payload: RunStart | RunResume | RunSuspend | RunEnd, *, after: int | None = None
-    ) -> None:
+    async def _commit(self, start: RunStart, payload: RunStart | RunResume, *, after: int | None = None) -> None:
         event = Event.of(start.run_id, start.span_id, payload, after=after)
         await self.store.append(event)
         tell(self.listener, event)

@@ -14,7 +14,9 @@ _SPEAKING = (Status.MATCH, Status.UNKNOWN)
 
 
 class Judged(NamedTuple):
-    """What a judged subcall adds to its run. ``findings`` are those that matched or could not be evaluated."""
+    """What a judged subcall adds to its run. ``findings`` are those that matched or could not be evaluated; ``asks_human``
+    tells whether it waited for a person when it was judged.
+    """
 
     span_id: str
     charged: Usage
@@ -22,6 +24,7 @@ class Judged(NamedTuple):
     findings: tuple[Finding, ...]
     is_trusted: bool
     is_checked: bool
+    asks_human: bool
 
     @classmethod
     def of(cls, subcall: StoredSubcall) -> Judged:
@@ -34,4 +37,5 @@ class Judged(NamedTuple):
             tuple([finding for finding in subcall.judgement.findings if finding.status in _SPEAKING]),
             subcall.call.trust == "trusted",
             subcall.call.checked,
+            subcall.judgement.asks_human,
         )

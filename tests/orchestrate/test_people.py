@@ -20,6 +20,7 @@ from monitor.models.scripted import Reply, ScriptedModel
 from monitor.orchestrate import deciding
 from monitor.orchestrate.deciding import decide, make_decision
 from monitor.orchestrate.people import StoppableClock
+from monitor.pipeline import decided
 from monitor.records import Action, Choice, Decision, Limits, Outcome, StoredSubcall, VerdictValue
 from monitor.settings import Settings
 from monitor.store import Store
@@ -103,6 +104,69 @@ def test_what_is_decided_happens(desk: Desk, asking: str, choice: Choice, outcom
     assert subcall.observation is not None
     assert subcall.observation.output == "danger number 2"
     assert after.verdict.value is VerdictValue.BLOCK
+
+
+@pytest.mark.parametrize("choice", ["reject", "terminate"])
+def test_what_waits_beside_the_one_that_ends_the_run_is_closed(desk: Desk, asking: str, choice: str) -> None:
+    model = ScriptedModel(lambda request: Reply(text=f"danger {request.messages[-1].content}"))
+    result = desk.run("many", model, "number", policies=[asking], options={"count": 3}, concurrency=3)
+    first, *others = result.pending
+    assert len(others) == 2
+    settle(desk, first, choice)
+    after = monitor.resume_sync(result.run_id, model=model, db=desk.db)
+    assert after.outcome is Outcome.REJECTED
+    assert [subcall.state for subcall in desk.subcalls()] == ["rejected"] * 3
+    with Store.open(desk.db) as store:
+        assert deciding.pending(store) == []
+        closed = [store.subcall(result.run_id, span).decisions for span in others]
+    why = "the run ended (rejected) before anybody decided"
+    assert [[(one.choice, one.by, one.why) for one in some] for some in closed] == [
+        [("reject", "the monitor", why)]
+    ] * 2
+    with pytest.raises(ConflictError, match="was decided already: reject by the monitor"):
+        settle(desk, others[0], "approve")
+    assert monitor.resume_sync(result.run_id, model=model, db=desk.db).outcome is Outcome.REJECTED
+
+
+def test_what_an_older_version_left_waiting_in_an_ended_run_is_not_decided(
+    desk: Desk, asking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ScriptedModel(lambda request: Reply(text=f"danger {request.messages[-1].content}"))
+    result = desk.run("many", model, "number", policies=[asking], options={"count": 2})
+    first, second = result.pending
+    settle(desk, first, "reject")
+    with monkeypatch.context() as older:
+        older.setattr("monitor.orchestrate.execution.OVER", frozenset())
+        monitor.resume_sync(result.run_id, model=model, db=desk.db)
+    with pytest.raises(ConflictError, match=r"has ended \(rejected\), and nothing of it waits any more"):
+        settle(desk, second, "approve")
+    (_, waiting) = sorted(desk.subcalls(), key=lambda subcall: subcall.call.span_id == second)
+    assert (waiting.awaits_human, waiting.decisions) == (True, ())
+
+
+def test_a_decision_at_the_moment_in_which_the_run_ends_counts(
+    desk: Desk, asking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ScriptedModel(lambda request: Reply(text=f"danger {request.messages[-1].content}"))
+    result = desk.run("many", model, "number", policies=[asking], options={"count": 2})
+    first, second = result.pending
+    settle(desk, first, "reject")
+    real = deciding.close
+
+    def late(*arguments: Any) -> Any:
+        closing = list(real(*arguments))
+        if closing:
+            with Store.open(desk.db) as store:
+                subcall = store.subcall(result.run_id, second)
+                store.append_sync(decided(subcall, make_decision(subcall, "approve", why="quick", by="bob")))
+        return closing
+
+    monkeypatch.setattr("monitor.orchestrate.execution.close", late)
+    assert monitor.resume_sync(result.run_id, model=model, db=desk.db).outcome is Outcome.REJECTED
+    decisions = {subcall.call.span_id: [one.by for one in subcall.decisions] for subcall in desk.subcalls()}
+    assert decisions == {first: ["ann"], second: ["bob"]}
+    with Store.open(desk.db) as store:
+        assert store.run(result.run_id).state == "rejected"
 
 
 def test_without_a_decision_a_resumed_run_waits_again(desk: Desk, asking: str) -> None:
