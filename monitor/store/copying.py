@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, tuple_
 
-from monitor.errors import ConfigError, StoreError
+from monitor.errors import ConfigError, StoreError, StoreFormatError
 from monitor.store.batches import KEYS_AT_ONCE, NODES, Batch, Extent, batches, chunks, count, load_texts
 from monitor.store.ledger import leaf_hash_of
 from monitor.store.opening import locate
+from monitor.store.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from sqlalchemy import Row
     from sqlmodel import Session
@@ -73,17 +75,20 @@ def copy(
 
     ``progress`` is told of each step: ``copy`` or ``verify``, events done, events in all.
 
+    The source is read as it is: one of an older schema is refused, not upgraded.
+
     Events that are appended to the source meanwhile may or may not be copied; those that are, are compared too.
 
     Raises:
-        ConfigError: a URL is wrong, or both are the same.
+        ConfigError: a URL is wrong, or both lead to the same store.
         ConflictError: an event is in the target already, and differs. Nothing was written after it was found.
-        StoreFormatError: the source is damaged: a hash does not fit.
+        StoreFormatError: the source is damaged: a hash does not fit. Or its schema is older than this code's.
         StoreError: a store cannot be read or written.
     """
     source, target = (locate(url, busy_seconds=busy_seconds) for url in (source_url, target_url))
-    if source.url == target.url:
+    if source.url == target.url or _is_one_file(source.path, target.path):
         raise ConfigError(f"{source.url}: a store is copied into another one, found the same twice")
+    _refuse_older(source)
     source.prepare(create=False)
     target.prepare(create=True)
     with contextlib.suppress(StoreError):  # who may not write there copies what has no leaf yet as well
@@ -105,6 +110,23 @@ def copy(
         target.sequence()
         _compare(source, reading, target, comparing, copied, report, progress)
     return report
+
+
+def _is_one_file(source: Path | None, target: Path | None) -> bool:
+    """Whether both paths lead to the same file, be it by a link."""
+    try:
+        return source is not None and target is not None and source.samefile(target)
+    except OSError:  # one of them is not there
+        return False
+
+
+def _refuse_older(source: Backend) -> None:
+    version = source.facts().schema_version
+    if version is not None and version < SCHEMA_VERSION:
+        raise StoreFormatError(
+            f"{source.place}: schema {version}, and this monitor copies from {SCHEMA_VERSION}; to copy a store does not change "
+            f"it: upgrade it first (a backup is made) with: monitor db upgrade --db {source.url}"
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------ writing

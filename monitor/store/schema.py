@@ -5,6 +5,7 @@ Alembic takes time to import; a store that is up to date, which is nearly every 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,11 @@ def refuse_newer(place: str, version: int) -> None:
             f"{place}: written by a newer monitor (schema {version}; this one knows up to {SCHEMA_VERSION}); "
             "upgrade with: pip install -U factored-monitor. It was left as it was"
         )
+
+
+def backup_stamp(version: int) -> str:
+    """What tells the backup of a store of schema ``version`` from every other one."""
+    return f"schema{version}-{datetime.now(UTC):%Y%m%dT%H%M%S_%fZ}"
 
 
 def number_of(revision: object) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from monitor.errors import StoreUnavailableError
 from monitor.store.opening import locate
-from monitor.store.schema import SCHEMA_VERSION, missing, refuse_newer
+from monitor.store.schema import SCHEMA_VERSION, backup_stamp, missing, refuse_newer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,8 +69,7 @@ def upgrade(
         return report
     if backup:
         listener("making a backup and comparing it")
-        stamp = f"schema{version}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        report = replace(report, backup=backend.backup(stamp))
+        report = replace(report, backup=backend.backup(backup_stamp(version)))
     listener("upgrading")
     backend.upgrade()
     return replace(report, done=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,6 @@ from tests.store.events import asking, decided, observed, run_ended, run_resumed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from monitor.records import Event
     from monitor.store.copying import CopyReport
@@ -253,6 +253,10 @@ def test_what_cannot_be_copied_is_said(make: Callable[[str], str], tmp_path: Pat
     fill(origin, runs=1)
     with pytest.raises(ConfigError, match="the same twice"):
         copy(origin, f"sqlite:///{origin}")
+    for place, link in (("symbolic.db", Path.symlink_to), ("hard.db", Path.hardlink_to)):
+        link(tmp_path / place, Path(origin))
+        with pytest.raises(ConfigError, match="the same twice"):
+            copy(origin, str(tmp_path / place))
     with pytest.raises(StoreUnavailableError, match="no store here yet"):
         copy(str(tmp_path / "nowhere.db"), make("file"))
     assert not (tmp_path / "nowhere.db").exists()

@@ -10,7 +10,7 @@ import pytest
 
 from monitor.errors import StoreFormatError, StoreUnavailableError
 from monitor.records import Finding, Message, Status
-from monitor.store import Store, inspect
+from monitor.store import Store, copying, inspect
 from monitor.store.opening import locate
 from monitor.store.postgres import backup as dumps
 from monitor.store.schema import SCHEMA_VERSION, missing
@@ -97,6 +97,38 @@ def test_a_file_is_backed_up_and_upgraded(old_file: str) -> None:
         store.append_sync(run_started())
     again = upgrade(old_file)
     assert (again.steps, again.done, again.backup) == ((), False, None)
+
+
+def test_a_file_is_backed_up_before_it_is_upgraded_by_being_opened(
+    old_file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = hashes(old_file)
+    with Store.open(old_file, create=False) as store:
+        assert len(store.runs()) == len(HOSTILE)
+    (backup,) = Path(old_file).parent.glob("old.schema1-*.db")
+    assert (inspect(str(backup)).schema_version, inspect(old_file).schema_version) == (1, SCHEMA_VERSION)
+    assert hashes(str(backup)) == hashes(old_file) == before
+    assert f"a backup is in {backup}" in caplog.text
+    Store.open(old_file).close()
+    Store.open(str(Path(old_file).with_name("new.db"))).close()  # neither of these has anything to lose
+    assert len(list(Path(old_file).parent.glob("*schema*"))) == 1
+
+
+def test_a_file_that_cannot_be_backed_up_is_not_upgraded(old_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_digest", lambda _connection, limit: (0, str(limit)))
+    with pytest.raises(StoreFormatError, match="the backup is not equal"):
+        Store.open(old_file)
+    assert inspect(old_file).schema_version == 1
+
+
+def test_a_copy_does_not_upgrade_what_it_copies(old_file: str, old_database: str, tmp_path: Path) -> None:
+    for address in (old_file, old_database):
+        with pytest.raises(
+            StoreFormatError, match=r"upgrade it first \(a backup is made\) with: monitor db upgrade --db"
+        ):
+            copying.copy(address, str(tmp_path / "new.db"), progress=lambda *_: None)
+        assert inspect(address).schema_version == 1
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".db"] == ["old.db"]
 
 
 @needs_dump

@@ -5,12 +5,13 @@ The file says whose it is before anything is done to it, so that a stranger's fi
 
 from __future__ import annotations
 
+import logging
 import time
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from monitor.errors import StoreFormatError, StoreUnavailableError
-from monitor.store.schema import SCHEMA_VERSION, migrate, number_of, refuse_newer
+from monitor.store.schema import SCHEMA_VERSION, backup_stamp, migrate, number_of, refuse_newer
 from monitor.store.sqlite.connection import connect, connect_reader, driver, is_busy, is_not_a_database, translate
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ APPLICATION_ID = 0x664D6F6E
 
 _LEFT_ALONE = "it was left as it is; name another file"
 _RETRY_SECONDS = 0.01
+_log = logging.getLogger(__name__)
 
 
 class FileKind(Enum):
@@ -67,6 +69,8 @@ def identify(path: Path) -> FileKind:
 def prepare(path: Path, *, create: bool, busy_seconds: float) -> None:
     """Make sure that ``path`` is a monitor database of this very schema: create or upgrade it where needed.
 
+    Before a store of an older schema is upgraded a backup is made and compared; the log says where it is.
+
     Raises:
         StoreFormatError: the file is not ours, or newer than this code.
         StoreUnavailableError: it is missing and ``create`` is false, or it cannot be written although it must be.
@@ -82,7 +86,23 @@ def prepare(path: Path, *, create: bool, busy_seconds: float) -> None:
         raise translate(exc, path, busy_seconds=busy_seconds) from exc
     refuse_newer(str(path), version)
     if version < SCHEMA_VERSION:
+        if version:  # 0 is a file without tables, whose making was cut off
+            _back_up(path, version, busy_seconds)
         upgrade(path, busy_seconds=busy_seconds)
+
+
+def _back_up(path: Path, version: int, busy_seconds: float) -> None:
+    from monitor.store.sqlite.backup import back_up  # noqa: PLC0415 - needed only here
+
+    backup = back_up(path, backup_stamp(version), busy_seconds=busy_seconds)
+    _log.warning(
+        "%s: upgrading from schema %d to %d; a backup is in %s (%d events, every hash agrees)",
+        path,
+        version,
+        SCHEMA_VERSION,
+        backup.path,
+        backup.events,
+    )
 
 
 def read_version(path: Path, *, busy_seconds: float) -> int:
