@@ -9,6 +9,7 @@ in the store. A step is named by its key (see ``calls.Step``); attempts that are
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections import Counter, defaultdict
@@ -150,6 +151,7 @@ class Engine:
                 step.budget,
                 Amounts(tool_calls=1, cost=0),
                 lambda made: run_tool(made, tool, tool_call, step.budget),
+                gate=self.gate if tool.is_apart else None,
             )
 
         return await self._attempts(key, 0, attempt)
@@ -291,10 +293,13 @@ class Engine:
         budget: Budget,
         wanted: Amounts,
         work: Callable[[Call], Awaitable[Observation]],
+        *,
+        gate: asyncio.Semaphore | None = None,
     ) -> StoredSubcall:
         """Reserve, pass through the pipeline, settle. A refused reservation is recorded like any other end.
 
-        ``describe`` makes the call, once it is known what is reserved for it and what its budgets have left.
+        ``describe`` makes the call, once it is known what is reserved for it and what its budgets have left. ``gate`` is
+        taken only then, for the call alone: whoever holds it waits for nobody else's reservation.
         """
         reservation: Reservation | None = None
         refused: tuple[Exceeded, ...] = ()
@@ -304,6 +309,7 @@ class Engine:
             refused = exc.exceeded
         reserved = usage_of(wanted) if reservation else Usage(cost=0.0)
         seen: list[Observation] = []
+        is_begun = False
 
         async def bounded() -> Observation:
             if refused:
@@ -318,11 +324,15 @@ class Engine:
             return observation
 
         try:
-            call = describe(reserved, budget.left())
-            return await self.pipeline.observe(call, bounded)
+            async with gate or contextlib.nullcontext():
+                self._stop_if_over()
+                is_begun = True
+                call = describe(reserved, budget.left())
+                return await self.pipeline.observe(call, bounded)
         finally:
             if reservation:
-                reservation.settle(seen[0].usage if seen else reserved)
+                unseen = reserved if is_begun else Usage(cost=0.0)
+                reservation.settle(seen[0].usage if seen else unseen)
 
     async def _decided(self, subcall: StoredSubcall) -> StoredSubcall:
         """The subcall as it is, or with the decision that it waits for."""

@@ -147,6 +147,14 @@ class Tool:
         signature = signature_of(function)
         return cls(signature.spec, function, signature, _checked(signature, options or {}))
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether it runs in a process or thread of its own, and so takes a place under ``concurrency``.
+
+        A coroutine in the recipe's loop takes none: it may make calls itself, and each of those waits for a place.
+        """
+        return self.confinement is not None or not inspect.iscoroutinefunction(self.function)
+
     async def run(self, tool_call: ToolCall) -> str:
         """Run the tool on the call's arguments; text is returned as it is, anything else as canonical JSON.
 

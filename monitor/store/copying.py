@@ -124,8 +124,8 @@ def _refuse_older(source: Backend) -> None:
     version = source.facts().schema_version
     if version is not None and version < SCHEMA_VERSION:
         raise StoreFormatError(
-            f"{source.place}: schema {version}, and this monitor copies from {SCHEMA_VERSION}; to copy a store does not "
-            f"change it: upgrade it first (a backup is made) with: monitor db upgrade --db {source.url}"
+            f"{source.place}: schema {version}, and this monitor copies from {SCHEMA_VERSION}; a copy does not change its "
+            f"source: upgrade it first (a backup is made) with: monitor db upgrade --db {source.url}"
         )
 
 

@@ -241,6 +241,35 @@ def test_a_tool_runs_as_a_subcall_of_its_own_after_the_call_that_asked_is_judged
     assert result.usage.tool_calls == 1
 
 
+def test_a_tool_that_makes_calls_itself_takes_no_place_from_them(desk: Desk, tmp_path: Path) -> None:
+    """There is one place, and the call that the tool makes needs it."""
+    write_tool_recipe(tmp_path)
+    (tmp_path / "roles" / "boss.md").write_text(
+        "---\nname: boss\ndescription: asks\ntrust: trusted\ntools: [delegate]\n---\nAsk.\n"
+    )
+    (tmp_path / "tools.py").write_text(
+        "def add(a: int, b: int) -> int:\n"
+        '    """Add two numbers."""\n'
+        "    return a + b\n\n"
+        "async def tools(ctx, task: str) -> str:\n"
+        "    async def delegate(question: str) -> str:\n"
+        '        """Ask a worker."""\n'
+        '        return (await ctx.map("worker", [{"task": question}], tools=[add]))[0].text\n\n'
+        '    return (await ctx.call("boss", task=task, tools=[delegate])).text\n'
+    )
+    model = ScriptedModel(
+        [
+            Reply(tool_calls=(ToolCall(id="1", name="delegate", arguments='{"question": "2 + 40"}'),)),
+            Reply(tool_calls=(ToolCall(id="1", name="add", arguments='{"a": 2, "b": 40}'),)),
+            "It is 42.",
+            "42",
+        ]
+    )
+    result = desk.run(f"{tmp_path}/tools.py", model, concurrency=1, budget=Limits(seconds=60))
+    assert result.error is None
+    assert (result.answer, result.usage.tool_calls) == ("42", 2)
+
+
 def test_a_withheld_error_of_a_tool_reaches_neither_model_nor_caller(
     desk: Desk, tmp_path: Path, policy: Callable[..., str]
 ) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from monitor.models.base import ModelRequest
     from monitor.orchestrate.ending import RunResult
-    from monitor.records import StoredSubcall
+    from monitor.records import Event, StoredSubcall
     from tests.orchestrate.conftest import Desk
 
 AGENT = str(RECIPES / "agent.py")
@@ -137,6 +137,23 @@ def test_parallel_tool_calls_run_side_by_side_and_are_answered_in_order(desk: De
     assert told == ["slept 0.2", "42", "slept 0.2"]
     assert {tool.call.parent_id for tool in tools} == {first.call.span_id}
     assert len({tool.call.key for tool in tools}) == 3  # the two equal calls are told apart
+
+
+def test_parallel_tool_calls_take_places_like_model_calls(desk: Desk) -> None:
+    in_flight: set[str] = set()
+    seen: list[int] = []
+
+    def listen(event: Event) -> None:
+        if event.kind == "started":
+            in_flight.add(event.span_id)
+        elif event.kind == "observed":
+            in_flight.remove(event.span_id)
+        seen.append(len(in_flight))
+
+    calls = [calculates(f"{number} + 1") for number in range(6)]
+    result = worked(desk, ScriptedModel([asks(*calls), "done"]), concurrency=2, listener=listen)
+    assert (result.outcome, result.usage.tool_calls) == (Outcome.OK, 6)
+    assert max(seen) == 2
 
 
 @pytest.mark.parametrize("middleware", ["", "swallow", "retry"])
