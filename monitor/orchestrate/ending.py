@@ -25,7 +25,7 @@ from monitor.orchestrate.conversation import Answer
 from monitor.records import ErrorInfo, Exceeded, Finding, Frozen, Outcome, RunEnd, RunSuspend, Usage, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Iterable, Sequence
 
     from monitor.orchestrate.budget import Budget
     from monitor.orchestrate.people import StoppableClock
@@ -101,15 +101,24 @@ async def execute(engine: Engine, recipe: Awaitable[Any], budget: Budget, clock:
 
 
 ONLY_PLANS = "no subcall of an untrusted role was checked"
+BELOW_PLANS = "subcalls of untrusted roles below checked ones were left unchecked"
 
 
 def _verdict_so_far(engine: Engine) -> Verdict:
-    """The verdict on the run; where the recipe left all that untrusted roles did unchecked, its note says so."""
+    """The verdict on the run; its note says so where the recipe checks plans alone: where it left all that untrusted roles
+    did unchecked, or any of it that hangs below what was checked.
+    """
     found = verdict.of_run([subcall.verdict for subcall in engine.judged])
-    untrusted = [subcall.is_checked for subcall in engine.judged if not subcall.is_trusted]
-    if untrusted and not any(untrusted):
-        return found.model_copy(update={"note": f"{found.note}; {ONLY_PLANS}" if found.note else ONLY_PLANS})
-    return found
+    note = _left_unchecked(engine.judged)
+    return found.model_copy(update={"note": "; ".join(filter(None, (found.note, note)))}) if note else found
+
+
+def _left_unchecked(judged: Sequence[Judged]) -> str:
+    untrusted = [subcall for subcall in judged if not subcall.is_trusted]
+    if untrusted and not any(subcall.is_checked for subcall in untrusted):
+        return ONLY_PLANS
+    checked = {subcall.span_id for subcall in judged if subcall.is_checked}
+    return BELOW_PLANS if any(not one.is_checked and one.below in checked for one in untrusted) else ""
 
 
 def _until_cut_off(budget: Budget) -> float | None:

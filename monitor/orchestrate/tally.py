@@ -14,11 +14,14 @@ _SPEAKING = (Status.MATCH, Status.UNKNOWN)
 
 
 class Judged(NamedTuple):
-    """What a judged subcall adds to its run. ``findings`` are those that matched or could not be evaluated; ``asks_human``
+    """What a judged subcall adds to its run.
+
+    ``below`` is the span that it hangs under, ``findings`` are those that matched or could not be evaluated, ``asks_human``
     tells whether it waited for a person when it was judged.
     """
 
     span_id: str
+    below: str
     charged: Usage
     verdict: Verdict
     findings: tuple[Finding, ...]
@@ -32,6 +35,7 @@ class Judged(NamedTuple):
         assert subcall.judgement is not None
         return cls(
             subcall.call.span_id,
+            subcall.call.retry_of or subcall.call.parent_id or "",
             subcall.charged,
             subcall.judgement.verdict,
             tuple([finding for finding in subcall.judgement.findings if finding.status in _SPEAKING]),

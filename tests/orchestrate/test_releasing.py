@@ -39,7 +39,10 @@ def test_a_run_of_which_only_the_plan_is_checked_says_so(desk: Desk, policy: Cal
     result = desk.run("planned", ScriptedModel(echo), "task", policies=[pack])
     assert result.outcome is Outcome.OK  # the child that the rule would have caught is not looked at
     assert result.verdict.value is VerdictValue.UNMEASURED
-    assert result.verdict.note == "3 of 4 subcalls unmeasured (left unchecked by the recipe)"
+    assert result.verdict.note == (
+        "3 of 4 subcalls unmeasured (left unchecked by the recipe); "
+        "subcalls of untrusted roles below checked ones were left unchecked"
+    )
     plan, *children = desk.subcalls()
     assert plan.judgement is not None
     assert (plan.call.checked, plan.judgement.verdict.value) == (True, VerdictValue.PASS)
