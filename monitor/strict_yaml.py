@@ -25,7 +25,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from monitor.errors import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 MAX_BYTES = 1_000_000
@@ -219,7 +219,7 @@ def events(text: str) -> Iterator[Any]:
     """The events of a YAML text, by whichever parser is right for it. Raises what ``ruamel.yaml`` raises."""
     if not _is_disputed(text):
         try:
-            found = list(yaml.parse(text, Loader=yaml.CSafeLoader))
+            found = list(_shallow(yaml.parse(text, Loader=yaml.CSafeLoader)))
         except (yaml.YAMLError, ValueError):
             pass  # it may be right all the same; and if it is wrong, the other one says so better
         else:
@@ -234,6 +234,19 @@ def _is_unusual(event: Any, text: str) -> bool:
     """
     before = text[max(0, event.start_mark.index - 80) : event.start_mark.index].rstrip(" ")
     return bool(getattr(event, "anchor", None) or getattr(event, "tag", None) or before.endswith("?"))
+
+
+def _shallow(found: Iterable[Any]) -> Iterator[Any]:
+    """The same events. Raises ValueError where they are nested deeper than is allowed: libyaml's time grows with the
+    square of the depth, and the other parser's caller stops at the first that is too deep.
+    """
+    depth = 0
+    for event in found:
+        kind = _kind(event)
+        depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
+        if depth > MAX_DEPTH + 2:  # the stream's own start and the document's
+            raise ValueError("nested too deep")
+        yield event
 
 
 def _is_disputed(text: str) -> bool:
