@@ -15,13 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor import policy
+from monitor import policy, strict_yaml
 from monitor.errors import MAX_FAULTS, Fault, FileFaults, PolicyError, TooManyFaultsError
 from monitor.policy import FIELDS
 from monitor.strict_yaml import MAX_BYTES
 from tests.policy.packs import pack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from tests.policy.conftest import Write
 
 SHIPPED = sorted((Path(__file__).parents[2] / "policies").glob("*.yaml"))
@@ -215,6 +217,25 @@ def test_a_real_rule_with_something_changed(tmp_path: Path, data: st.DataObject)
                 lines[at][:column] + (added if change == "add" else "") + lines[at][column + (change == "cut") :]
             )
     faults_of("".join(lines), tmp_path)
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
+def test_a_nest_is_left_where_it_is_too_deep(opening: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By both parsers: what follows may be as long and as deep as it likes."""
+    pulled: list[object] = []
+    parsers = {name: getattr(strict_yaml, name) for name in ("_shallow", "slow_events")}
+
+    def counted(events: Iterable[object]) -> Iterator[object]:
+        for event in events:
+            pulled.append(event)
+            yield event
+
+    monkeypatch.setattr(strict_yaml, "_shallow", lambda found: parsers["_shallow"](counted(found)))
+    monkeypatch.setattr(strict_yaml, "slow_events", lambda text: counted(parsers["slow_events"](text)))
+    faults: list[Fault] = []
+    assert strict_yaml.parse(opening * 20_000, "deep", faults) is None
+    assert [fault.problem for fault in faults] == [f"more than {strict_yaml.MAX_DEPTH} levels of nesting."]
+    assert len(pulled) < 8 * strict_yaml.MAX_DEPTH
 
 
 def test_many_files_are_read_each_to_its_own_bound(write: Write) -> None:
