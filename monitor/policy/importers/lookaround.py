@@ -15,6 +15,7 @@ would be large.
 from __future__ import annotations
 
 from collections import deque
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.policy.importers.charset import EVERYTHING, WORD, CharSet
@@ -44,14 +45,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MAX_STATES = 250
-_MAX_NODES = 20_000
+_MAX_NODES = 6_000
+_FINISH = -1
 _MAX_TEXT = 24_000
 _MAX_COPIES = 3
 
 
 def rewrite(tree: Node) -> Node:
     """The same pattern without lookarounds. Raises UnreadableError."""
-    if not _has_look(tree):
+    if not has_look(tree):
         return tree
     tree = _without_ahead(tree, EMPTY)
     tree = _reversed(_without_ahead(_reversed(tree), EMPTY))
@@ -64,14 +66,15 @@ def _too_large() -> UnreadableError:
     return UnreadableError(Reason.REGEX_LOOKAROUND, "without its lookaround the pattern would be very large")
 
 
-def _has_look(node: Node) -> bool:
+def has_look(node: Node) -> bool:
+    """Whether there is a lookaround in it."""
     match node:
         case Look():
             return True
         case Seq() | Alt():
-            return any(map(_has_look, node.parts))
+            return any(map(has_look, node.parts))
         case Repeat():
-            return _has_look(node.part)
+            return has_look(node.part)
         case _:
             return False
 
@@ -121,6 +124,8 @@ def _without_ahead(node: Node, rest: Node) -> Node:
             for _ in range(node.most):
                 copies.append(_without_ahead(node.part, copies[-1]))
             return alt(*reversed(copies[node.least :]))
+        case Look() if node.ahead and not node.negative and rest == EMPTY:
+            return _without_ahead(node.part, EMPTY)  # nothing follows that would read the same text
         case Look() if node.ahead:
             return _Difference(_without_ahead(node.part, EMPTY), rest, negative=node.negative).written()
         case _:
@@ -233,28 +238,41 @@ def _merged(steps: dict[_State | None, list[Node]]) -> dict[_State | None, Node]
 
 
 def _eliminate(start: _State, graph: dict[_State, dict[_State | None, Node]]) -> Node:
-    """One expression for all ways from ``start`` to the end (None), by taking out state after state."""
-    while True:
-        others = [state for state in graph if state != start]
-        if not others:
-            break
-        sources = {state: [other for other in graph if state in graph[other] and other != state] for state in others}
-        state = min(others, key=lambda candidate: len(sources[candidate]) * len(graph[candidate]))
-        steps = graph.pop(state)
-        loop = steps.pop(state, None)
+    """One expression for all ways from ``start`` to the end, by taking out state after state."""
+    numbers: dict[_State | None, int] = {state: number for number, state in enumerate(graph)}
+    numbers[None] = _FINISH
+    steps = {
+        numbers[state]: {numbers[target]: node for target, node in targets.items()} for state, targets in graph.items()
+    }
+    first = numbers[start]
+    sizes = {(state, target): _size(node) for state, targets in steps.items() for target, node in targets.items()}
+    while len(steps) > 1:
+        sources: dict[int, list[int]] = {state: [] for state in steps}
+        for state, targets in steps.items():
+            for target in targets:
+                if target not in {_FINISH, state}:
+                    sources[target].append(state)
+        state = min((other for other in steps if other != first), key=lambda o: len(sources[o]) * len(steps[o]))
+        onward = steps.pop(state)
+        loop = onward.pop(state, None)
         around = repeat(loop, 0, None) if loop is not None else EMPTY
         for source in sources[state]:
-            before = graph[source].pop(state)
-            for target, after in steps.items():
-                way = seq(before, around, after)
-                known = graph[source].get(target)
-                graph[source][target] = way if known is None else alt(known, way)
-        if sum(_size(step) for steps in graph.values() for step in steps.values()) > _MAX_NODES:
-            raise _too_large()
-    steps = graph[start]
-    loop = steps.get(start)
-    ways = steps.get(None, NEVER)
+            before = steps[source].pop(state)
+            for target, after in onward.items():
+                way, known = seq(before, around, after), steps[source].get(target)
+                size = sizes[source, state] + sizes.get((state, state), 0) + sizes[state, target]
+                sizes[source, target] = size + (sizes[source, target] if known is not None else 0)
+                if sizes[source, target] > _MAX_NODES:
+                    raise _too_large()
+                steps[source][target] = way if known is None else _either(known, way)
+    loop = steps[first].get(first)
+    ways = steps[first].get(_FINISH, NEVER)
     return ways if loop is None else seq(repeat(loop, 0, None), ways)
+
+
+def _either(one: Node, other: Node) -> Node:
+    """As ``alt``, without looking for doubles: the parts are large and are unlike."""
+    return Alt(tuple(part for node in (one, other) for part in (node.parts if isinstance(node, Alt) else (node,))))
 
 
 def _size(node: Node) -> int:
@@ -288,6 +306,7 @@ def _parts(sets: list[CharSet], *, split_words: bool) -> list[CharSet]:
     return parts
 
 
+@lru_cache(maxsize=4_096)
 def _folded(chars: CharSet) -> CharSet:
     """With both cases of its ASCII letters. Raises UnreadableError for a few letters with cases outside of ASCII."""
     ascii_letters = chars & CharSet.of([(0x41, 0x5A), (0x61, 0x7A)])

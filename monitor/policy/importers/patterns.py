@@ -15,14 +15,14 @@ _MAX_LENGTH = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """A pattern for ``re|i``. ``notes`` say what the two engines still see differently."""
+    """A pattern for ``re|i``, or for ``re`` where case counts. ``notes`` say what the two engines still see differently."""
 
     text: str
     notes: tuple[Reason, ...] = ()
 
 
-def translate(pattern: str, *, unicode: bool = False) -> Translated:
-    """The pattern in RE2's words, for use where case is ignored; ``unicode`` is JavaScript's flag ``u``.
+def translate(pattern: str, *, unicode: bool = False, ignore_case: bool = True) -> Translated:
+    """The pattern in RE2's words; ``unicode`` and ``ignore_case`` are JavaScript's flags ``u`` and ``i``.
 
     Raises:
         UnreadableError: with the reason, where there is no exact equal.
@@ -31,6 +31,8 @@ def translate(pattern: str, *, unicode: bool = False) -> Translated:
         raise UnreadableError(Reason.REGEX_TOO_LARGE, f"the pattern has {len(pattern):,} characters")
     try:
         parsed = javascript.parse(pattern, unicode=unicode)
+        if not ignore_case and lookaround.has_look(parsed.tree):
+            raise UnreadableError(Reason.REGEX_LOOKAROUND, "a lookaround where case counts")
         text = to_re2(lookaround.rewrite(parsed.tree))
     except RecursionError:
         raise UnreadableError(Reason.REGEX_TOO_LARGE, "the pattern is nested too deeply") from None

@@ -15,6 +15,7 @@ class Reason(StrEnum):
     METHOD = "method"
     EXPRESSION = "expression"
     NOTHING_LEFT = "nothing_left"
+    NOT_LOADABLE = "not_loadable"
     CONDITION_SHAPE = "condition_shape"
     FIELD = "field"
     OPERATOR = "operator"
@@ -53,6 +54,7 @@ MEANINGS: dict[Reason, tuple[str, str]] = {
         FILE,
         "no condition could be taken over, or one that must hold could not: what is left would say something else",
     ),
+    Reason.NOT_LOADABLE: (FILE, "our own loader refuses the rule as it came out (a rule above 1 MB, for instance)"),
     Reason.CONDITION_SHAPE: (CONDITION, "the condition is no map, or has no field, no operator or no text to look for"),
     Reason.FIELD: (CONDITION, "no text of our record is what the field means"),
     Reason.OPERATOR: (CONDITION, "the operator is none that the peer's engine knows; there the condition never holds"),
