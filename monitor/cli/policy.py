@@ -13,6 +13,7 @@ from monitor.cli import (
     policy_coverage,
     policy_diff,
     policy_explain,
+    policy_import,
     policy_new,
     policy_schema,
     policy_test,
@@ -41,7 +42,7 @@ def register(app: typer.Typer) -> None:
     group.command()(policy_explain.explain)
     group.command()(policy_new.new)
     group.command()(policy_schema.schema)
-    for command in (policy_backtest, policy_diff, policy_coverage):
+    for command in (policy_import, policy_backtest, policy_diff, policy_coverage):
         command.register(group)
     app.add_typer(group, name="policy")
 

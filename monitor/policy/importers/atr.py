@@ -1,28 +1,26 @@
 """Agent Threat Rules (https://github.com/Agent-Threat-Rule/agent-threat-rules, MIT) as a pack of ours.
 
 A rule keeps its patterns, its conditions and its tests; what cannot be said here is reported from the closed list in
-``reasons``, and nothing is left out without a word. What a rule *does* is not taken over: its action follows from its level.
-Every test that is taken over was run: our rule says what the file expects.
+``reasons``, and nothing is left out without a word. What a rule *does* is not taken over: its action follows from its
+level. Every test that is taken over was run: our rule says what the file expects.
 """
 
 from __future__ import annotations
 
 import tempfile
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
 from monitor import strict_yaml
 from monitor.errors import PolicyError
-from monitor.policy import schema
+from monitor.policy.importers import atr_metadata as metadata
 from monitor.policy.importers.atr_conditions import read_detection
 from monitor.policy.importers.atr_tests import Case, is_normalised, read_tests
 from monitor.policy.importers.reasons import Reason
 from monitor.policy.importers.report import FileReport, Imported, Remark, Result, TestReport
 from monitor.policy.importers.writing import Comments, Words, to_yaml
 from monitor.policy.loader import load
-from monitor.records import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -64,11 +62,13 @@ OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
 SOFTWARE."""
 _MAX_PACK = 900_000  # characters escaped: well below what the loader reads
 _METHODS = {"", "pattern"}
-_STATUS = {"stable": "stable", "experimental": "experimental", "draft": "test"}
 
 
 def import_files(paths: Sequence[Path], name: str = "atr") -> Imported:
-    """Read rule files (a folder stands for all ``*.yaml`` and ``*.yml`` below it) and make packs called ``name``, ``name_2`` …"""
+    """Read rule files and make packs called ``name``, ``name_2`` and so on.
+
+    A folder stands for all ``*.yaml`` and ``*.yml`` below it. Nothing in a file is an error: it is a line of the report.
+    """
     reports: list[FileReport] = []
     rules: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
@@ -110,7 +110,7 @@ def _leave_out_tests(root: Node, report: FileReport) -> None:
 
 
 def _rule(root: Node, report: FileReport, seen: dict[str, str]) -> dict[str, Any] | None:
-    report.foreign_id, report.title = _line(root, "id"), _line(root, "title")
+    report.foreign_id, report.title = metadata.line(root, "id"), metadata.line(root, "title")
     detection = root.get("detection")
     if not report.foreign_id or not report.title or detection is None or not isinstance(detection.value, dict):
         report.remarks.append(Remark(Reason.NOT_A_RULE, "file", "`id`, `title` and `detection` are needed"))
@@ -119,8 +119,8 @@ def _rule(root: Node, report: FileReport, seen: dict[str, str]) -> dict[str, Any
         report.remarks.append(Remark(Reason.DUPLICATE_ID, "file", f"as in {first}"))
         return None
     seen[report.foreign_id] = report.path
-    if _line(root, "status") == "deprecated":
-        report.remarks.append(Remark(Reason.DEPRECATED, "file", _line(root, "deprecated_reason")[:200]))
+    if metadata.line(root, "status") == "deprecated":
+        report.remarks.append(Remark(Reason.DEPRECATED, "file", metadata.line(root, "deprecated_reason")[:200]))
         return None
     _check_method(detection, report)
     made = read_detection(detection)
@@ -133,16 +133,16 @@ def _rule(root: Node, report: FileReport, seen: dict[str, str]) -> dict[str, Any
 
 
 def _check_method(detection: Node, report: FileReport) -> None:
-    method = _line(detection, "method")
+    method = metadata.line(detection, "method")
     judge = detection.get("semantic")
-    if method == "semantic" and judge is not None and _line(judge, "fallback_method") == "pattern":
+    if method == "semantic" and judge is not None and metadata.line(judge, "fallback_method") == "pattern":
         report.remarks.append(Remark(Reason.SEMANTIC_FALLBACK, "detection", "", judge.mark.line))
     elif method not in _METHODS:
         report.remarks.append(Remark(Reason.METHOD, "detection", f"`{method[:80]}`", detection.mark.line))
 
 
 def _check_gates(root: Node, report: FileReport) -> None:
-    if _line(root, "confirm"):
+    if metadata.line(root, "confirm"):
         report.remarks.append(Remark(Reason.GATE_DROPPED, "confirm", "a second stage confirms its matches"))
     if _suppressed(root):
         report.remarks.append(Remark(Reason.GATE_DROPPED, "tags", "`suppress_in_code_blocks`"))
@@ -155,20 +155,20 @@ def _suppressed(root: Node) -> bool:
 
 def _written(root: Node, made: Detection, report: FileReport) -> dict[str, Any]:
     """The rule as our language has it, without tests."""
-    report.rule = _name(report.foreign_id, report.title)
+    report.rule = metadata.name(report.foreign_id, report.title)
     rule: dict[str, Any] = {
         "title": f"{report.title[: 250 - len(report.foreign_id[:80])]} ({report.foreign_id[:80]})",
         "id": Words(uuid5(NAMESPACE_URL, f"{PROJECT}#{report.foreign_id}")),
         "name": Words(report.rule),
-        "status": Words(_status(root, report)),
-        "description": _prose(root) or report.title,
-        "references": [f"Agent Threat Rules: {report.foreign_id}"[:256], *_references(root, report)],
-        "author": _author(root),
-        **_dates(root, report),
-        "level": Words(_level(root, report)),
-        "tags": _tags(root, report),
+        "status": Words(metadata.status(root, report)),
+        "description": metadata.prose(root) or report.title,
+        "references": [f"Agent Threat Rules: {report.foreign_id}"[:256], *metadata.references(root, report)],
+        "author": metadata.author(root),
+        **metadata.dates(root, report),
+        "level": Words(metadata.level(root, report)),
+        "tags": metadata.tags(root, report),
         "detection": _detection(made),
-        "falsepositives": _false_positives(root),
+        "falsepositives": metadata.false_positives(root),
     }
     return {key: value for key, value in rule.items() if value not in ("", [])}
 
@@ -190,7 +190,7 @@ def _selection(selection: Selection) -> Any:
 
 def _verified(rule: dict[str, Any], root: Node, made: Detection, report: FileReport) -> dict[str, Any] | None:
     """The rule with those of its tests that hold. What the others lack is reported."""
-    source = _line(root.get("agent_source") or root, "type")
+    source = metadata.line(root.get("agent_source") or root, "type")
     cases = read_tests(root, source, {selection.foreign_field for selection in made.selections})
     sound = [case for case in cases if case.fault is None]
     trial = {**rule, "tests": [_test(case) for case in sound]} if sound else rule
@@ -261,99 +261,3 @@ def _pack(rules: list[dict[str, Any]], name: str) -> str:
         "rules": rules,
     }
     return to_yaml(pack, _HEADER.format(licence=_LICENCE))
-
-
-def _line(node: Node, key: str) -> str:
-    """A text on one line; "" where there is none, or something else."""
-    part = node.get(key)
-    return " ".join(part.value.split()) if part is not None and isinstance(part.value, str) else ""
-
-
-def _note(report: FileReport, where: str, detail: str) -> None:
-    report.remarks.append(Remark(Reason.METADATA, where, detail))
-
-
-def _name(foreign_id: str, title: str) -> str:
-    """Lower-case letters, digits and `_`: the id, then as much of the title as fits in words."""
-    words = ["".join(char if char.isascii() and char.isalnum() else " " for char in part.lower()).split() for part in
-             (foreign_id, title)]
-    name = "_".join(words[0])[:40]
-    name = name if name[:1].isalpha() else f"r_{name}"
-    for word in words[1]:
-        if len(name) + len(word) + 1 > 64:
-            break
-        name = f"{name}_{word}"
-    return name
-
-
-def _status(root: Node, report: FileReport) -> str:
-    written = _line(root, "status")
-    status = _STATUS.get(written, "experimental")
-    if status in getattr(schema, "LATER_STATUSES", ()):
-        _note(report, "status", f"`{written}` became experimental")
-        return "experimental"
-    if written not in _STATUS:
-        _note(report, "status", f"`{written[:80]}` became experimental")
-    return status
-
-
-def _level(root: Node, report: FileReport) -> str:
-    written = _line(root, "severity").lower()
-    if written in {level.value for level in Level}:
-        return written
-    _note(report, "severity", f"`{written[:80]}` became high: a level that nobody knows is no reason to act less")
-    return Level.HIGH.value
-
-
-def _prose(root: Node) -> str:
-    part = root.get("description")
-    return part.value.strip()[:10_000] if part is not None and isinstance(part.value, str) else ""
-
-
-def _author(root: Node) -> str:
-    part = root.get("author")
-    names = [item.value for item in part.items() if isinstance(item.value, str)] if part else []
-    return (", ".join(names) or _line(root, "author"))[:256]
-
-
-def _dates(root: Node, report: FileReport) -> dict[str, str]:
-    found = {}
-    for key in ("date", "modified"):
-        written = _line(root, key)
-        try:
-            if written:
-                found[key] = date.fromisoformat(written.replace("/", "-")[:10]).isoformat()
-        except ValueError:
-            _note(report, key, f"`{written[:80]}` is no date")
-    return found
-
-
-def _references(root: Node, report: FileReport) -> Iterator[str]:
-    references = root.get("references")
-    kinds = references.value.items() if references and isinstance(references.value, dict) else []
-    for kind, node in kinds:
-        for item in node.items() if isinstance(node.value, list) else [node]:
-            text = f"{kind}: {item.value}" if isinstance(item.value, (str, int, float)) else ""
-            if not text or len(text) > 256:
-                _note(report, f"references.{kind}", "not a line of text" if not text else "cut at 256 characters")
-            if text:
-                yield " ".join(text.split())[:256]
-
-
-def _tags(root: Node, report: FileReport) -> list[str]:
-    tags = [f"atr.{report.foreign_id}"]
-    found = root.get("tags")
-    for key, node in found.value.items() if found and isinstance(found.value, dict) else []:
-        if isinstance(node.value, str) and node.value.strip():
-            tags.append(f"atr.{key}.{' '.join(node.value.split())}")
-    source = _line(root.get("agent_source") or root, "type")
-    tags += [f"atr.source.{source}"] if source else []
-    tags += [f"atr.maturity.{maturity}"] if (maturity := _line(root, "maturity")) else []
-    return [tag[:256] for tag in tags]
-
-
-def _false_positives(root: Node) -> list[str]:
-    detection = root.get("detection")
-    nodes = [place.get("false_positives") for place in (detection, root) if place]
-    items = [item for node in nodes if node for item in (node.items() if isinstance(node.value, list) else [node])]
-    return [text for item in items if isinstance(item.value, str) and (text := item.value.strip()[:10_000])]

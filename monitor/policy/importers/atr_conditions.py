@@ -1,8 +1,8 @@
 r"""The conditions of an Agent Threat Rule as selections, and how they are joined.
 
-The meaning is that of the peer's engine: patterns ignore case whatever they say, flags at their beginning are dropped, and a
-pattern with ``\u{`` or ``\p{`` has the flag ``u``. A condition that cannot be said counts as one that never holds where that can
-only make the rule match less; where it would make it match more, the rule is refused.
+The meaning is that of the peer's engine: patterns ignore case whatever they say, flags at their beginning are
+dropped, and a pattern with ``\u{`` or ``\p{`` has the flag ``u``. A condition that cannot be said counts as one that
+never holds where that can only make the rule match less; where it would make it match more, the rule is refused.
 """
 
 from __future__ import annotations

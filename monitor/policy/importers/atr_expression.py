@@ -1,6 +1,7 @@
 """``condition`` of an Agent Threat Rule with named conditions: ``a AND (b OR NOT c)``, as a condition of ours.
 
-Words bind as in the peer's engine: ``OR`` least, then ``AND``; a ``NOT`` at the beginning of a part negates all of the part.
+Words bind as in the peer's engine: ``OR`` least, then ``AND``; a ``NOT`` at the beginning of a part negates all of
+the part.
 """
 
 from __future__ import annotations

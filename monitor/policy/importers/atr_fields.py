@@ -36,7 +36,9 @@ FIELDS: dict[str, FieldMap] = {
         ("output", "tool.result"), "output", "what the model answered; the peer reads a tool's response with it too"
     ),
     "agent_message": FieldMap(
-        ("data", "output"), "user", "a message between agents: here it comes in as a user message, and goes out as output"
+        ("data", "output"),
+        "user",
+        "a message between agents: here it comes in as a user message, and goes out as output",
     ),
     "tool_args": FieldMap(("tool.arguments",), "tool.arguments", "the arguments of a tool call, as JSON text"),
     "tool_input": FieldMap(("tool.arguments",), "tool.arguments", "another word for `tool_args`, which some files use"),

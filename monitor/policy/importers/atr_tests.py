@@ -57,7 +57,10 @@ def read_tests(root: Node, source: str, fields: Set[str]) -> list[Case]:
 def _all_tests(root: Node) -> Iterator[tuple[str, int, Node]]:
     cases = root.get("test_cases")
     for kind in _KINDS:
-        found = [*(_list(cases.get(kind)) if cases else []), *(_list(root.get(kind)) if kind == "evasion_tests" else [])]
+        found = [
+            *(_list(cases.get(kind)) if cases else []),
+            *(_list(root.get(kind)) if kind == "evasion_tests" else []),
+        ]
         for number, node in enumerate(found, start=1):
             yield kind, number, node
 
@@ -154,6 +157,8 @@ def _record(values: dict[str, str], source: str, fields: Set[str]) -> dict[str, 
         place = next((place for place in places if record.get(place, values[name]) == values[name]), None)
         if place is not None:
             record[place] = values[name]
+    if not record and "content" in values:  # the file gives a text, and does not say that it is what the rule looks at
+        record = {FIELDS[name].surface: values["content"] for name in FIELDS if name in fields}
     looks_at_tools = any(ours.startswith("tool.") for name in fields for ours in FIELDS[name].ours)
     if record and looks_at_tools and not any(place.startswith("tool.") for place in record):
         record["tools"] = ["tool"]

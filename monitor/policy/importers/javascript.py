@@ -1,19 +1,19 @@
-r"""JavaScript's regular expressions into trees (``regex_nodes``), as ECMAScript reads them without the flags ``m`` and ``s``.
+r"""JavaScript's regular expressions into trees, as ECMAScript reads them without the flags ``m`` and ``s``.
 
 What RE2 means by the same signs is not what JavaScript means, so everything is written anew:
 
-* ``\s``, ``\S`` and ``.`` know Unicode's spaces and line ends: they become explicit sets. ``\d``, ``\w`` and ``\b`` are ASCII in
-  both.
+* ``\s``, ``\S`` and ``.`` know Unicode's spaces and line ends: they become explicit sets. ``\d``, ``\w`` and ``\b``
+  are ASCII in both.
 * ``^`` and ``$`` stand at the ends of the text only.
-* ``\uXXXX``, ``\u{…}``, pairs of halves (``\uD83D\uDE00``), ``\xXX``, ``\cX``, ``\0`` and octal escapes become the character;
-  ``\/`` and every other escape without a meaning is the character itself.
+* ``\uXXXX``, ``\u{…}``, pairs of halves (``\uD83D\uDE00``), ``\xXX``, ``\cX``, ``\0`` and octal escapes become the
+  character; ``\/`` and every other escape without a meaning is the character itself.
 * Groups, named or not, only group: nothing refers back to them.
-* What JavaScript does not know and other engines do is taken where it can only mean one thing: ``(?i)`` and ``(?i:…)`` (case
-  is ignored anyway), ``(?P<name>…)``, and ``\A`` and ``\Z`` for the ends of the text.
+* What JavaScript does not know and other engines do is taken where it can only mean one thing: ``(?i)`` and
+  ``(?i:…)`` (case is ignored anyway), ``(?P<name>…)``, and ``\A`` and ``\Z`` for the ends of the text.
 * A class may be empty, ``[^]`` is any character.
 
-One difference is kept, and is reported by ``Parsed.halves``: without the flag ``u`` JavaScript reads a character above U+FFFF
-as two halves. Here it is one character, as its author meant it.
+One difference is kept, and is reported by ``Parsed.halves``: without the flag ``u`` JavaScript reads a character
+above U+FFFF as two halves. Here it is one character, as its author meant it.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 r"""Lookarounds rewritten into what RE2 can do, where there is an exact equal.
 
-What is asked of a pattern is whether it matches anywhere in a text. Then ``(?!Y)K``, with ``K`` all that follows to the end
-of the pattern, stands for: what comes here begins with ``K`` and does not begin with ``Y``. Both are regular, so their
-difference is as well, and it can be written without a lookaround. It is found by reading character after character with both
-(Brzozowski's derivatives) until ``Y`` can no longer match: from there on ``K``'s rest stands as it was. ``(?=Y)K`` is the same
-with "and begins with ``Y``", and lookbehinds are lookaheads of the pattern read backwards. Word edges are decided by the two
-characters that they stand between; where the first lies before the place, the cases are told apart by ``\b`` and ``\B``.
+What is asked of a pattern is whether it matches anywhere in a text. Then ``(?!Y)K``, with ``K`` all that follows to
+the end of the pattern, stands for: what comes here begins with ``K`` and does not begin with ``Y``. Both are regular,
+so their difference is as well, and it can be written without a lookaround. It is found by reading character after
+character with both (Brzozowski's derivatives) until ``Y`` can no longer match: from there on ``K``'s rest stands as
+it was. ``(?=Y)K`` is the same with "and begins with ``Y``", and lookbehinds are lookaheads of the pattern read
+backwards. Word edges are decided by the two characters that they stand between; where the first lies before the
+place, the cases are told apart by ``\b`` and ``\B``.
 
-The rewritten pattern matches exactly the texts that the old one does; it may span more of them, for it reads what the old one
-only looked at. ``rewrite`` gives up (``UnreadableError``) where a lookaround is repeated without an end, or where the result
-would be large.
+The rewritten pattern matches exactly the texts that the old one does; it may span more of them, for it reads what the
+old one only looked at. ``rewrite`` gives up (``UnreadableError``) where a lookaround is repeated without an end, or
+where the result would be large.
 """
 
 from __future__ import annotations
@@ -400,4 +401,3 @@ def _derive(node: Node, chars: CharSet, after_word: bool, word: bool) -> Node:
             return seq(_derive(node.part, chars, after_word, word), left)
         case Look():
             raise UnreadableError(Reason.REGEX_LOOKAROUND, "one lookaround reaches into another")
-

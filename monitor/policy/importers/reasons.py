@@ -1,4 +1,4 @@
-"""Why a part of a foreign rule was not taken over, or not as it was: the closed list, the same for the report and the docs."""
+"""Why a part of a foreign rule was not taken over, or not as it was: the closed list, for the report and the docs."""
 
 from __future__ import annotations
 
@@ -67,12 +67,18 @@ MEANINGS: dict[Reason, tuple[str, str]] = {
     Reason.REGEX_LOOKAROUND: (CONDITION, "a lookahead or lookbehind for which no exact equal was found"),
     Reason.REGEX_BACKREFERENCE: (CONDITION, "the pattern refers back to what a group matched (`\\1`)"),
     Reason.REGEX_PROPERTY: (CONDITION, "the pattern names characters by a property of Unicode (`\\p{…}`)"),
-    Reason.REGEX_HALVES: (CONDITION, "the pattern looks for halves of characters (surrogates), which no stored text has"),
+    Reason.REGEX_HALVES: (
+        CONDITION,
+        "the pattern looks for halves of characters (surrogates), which no stored text has",
+    ),
     Reason.REGEX_TOO_LARGE: (CONDITION, "the pattern is too large for RE2, or repeats too often"),
     Reason.TEST_SHAPE: (TEST, "the test is no map, or has no text that the rule could look at"),
     Reason.TEST_EXPECTATION: (TEST, "`expected` is neither triggered nor not_triggered"),
     Reason.TEST_RULE_MISSING: (TEST, "its rule was not taken over"),
-    Reason.TEST_CONDITION_MISSING: (TEST, "it was to match, and a condition that was not taken over may be why it does not"),
+    Reason.TEST_CONDITION_MISSING: (
+        TEST,
+        "it was to match, and a condition that was not taken over may be why it does not",
+    ),
     Reason.TEST_NORMALISATION: (
         TEST,
         "it was to match, and its text has characters that the peer's engine replaces before it looks (NFKC, invisible "

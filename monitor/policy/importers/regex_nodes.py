@@ -38,7 +38,7 @@ def _has_case(chars: CharSet) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Assert:
-    """A place: the start or the end of the text, the edge of a word (``\\b``), or none (``\\B``)."""
+    r"""A place: the start or the end of the text, the edge of a word (``\b``), or none (``\B``)."""
 
     kind: Literal["start", "end", "edge", "no_edge"]
 

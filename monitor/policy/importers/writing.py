@@ -64,15 +64,14 @@ def _node(value: Any) -> Any:
 
 
 def _sequence(values: Sequence[Any]) -> CommentedSeq:
-    made = CommentedSeq([_node(value) for value in values])
-    return made
+    return CommentedSeq([_node(value) for value in values])
 
 
 def _comment(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in " ".join(text.split()))[:200]
 
 
-def _quoted(text: str) -> str:
+def _quoted(text: str) -> Any:
     if text and all(char.isprintable() for char in text):
         return SingleQuotedScalarString(text)
     return DoubleQuotedScalarString(text)
