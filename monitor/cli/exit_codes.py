@@ -35,9 +35,9 @@ class ExitCode(IntEnum):
 
 MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "the answer was released (also with a `flag` verdict), or the command did what was asked",
-    ExitCode.UNEXPECTED: "a check said no (`doctor`, `policy test`, `policy lint`, `policy import`, `evaluate rules`, `db copy`), "
-    "a stored subcall could not be looked at (`policy backtest`, `policy diff`, `policy coverage`, `review`), or an error nobody "
-    "foresaw",
+    ExitCode.UNEXPECTED: "a check said no (`doctor`, `policy test`, `policy lint`, `policy import`, `evaluate rules`, "
+    "`db copy`), a stored subcall could not be looked at (`policy backtest`, `policy diff`, `policy coverage`, `review`), "
+    "or an error nobody foresaw",
     ExitCode.USAGE: "the command line, a setting, a recipe, a role or a policy file is wrong",
     ExitCode.BLOCKED: "a check withheld the answer or halted the run, or a person rejected it",
     ExitCode.BUDGET: "a limit of the budget was reached before there was an answer",
