@@ -132,6 +132,7 @@ import os, sys
 from pathlib import Path
 from monitor.errors import StoreUnavailableError
 from monitor.store import Store, inspect
+from monitor.store.schema import SCHEMA_VERSION
 from tests.store.events import run_started
 db, root = Path(sys.argv[1]), os.geteuid() == 0
 run = run_started()
@@ -144,7 +145,7 @@ db.chmod(0o444), db.parent.chmod(0o555)
 if root:
     os.seteuid(65534)
 facts = inspect(str(db))
-assert (facts.exists, facts.writable, facts.schema_version) == (True, False, 2), facts
+assert (facts.exists, facts.writable, facts.schema_version) == (True, False, SCHEMA_VERSION), facts
 assert "writable" in facts.problem
 store = Store.open(str(db))
 assert store.run(run.run_id).start == run.payload
