@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 LAST = 0x10FFFF
-_SPECIAL = frozenset(r"\.+*?()|[]{}^$-/#&~")
+_SPECIAL = frozenset(r"\.+*?()|[]{}^$")
+_SPECIAL_IN_CLASS = frozenset(r"\[]^-")
 _NAMED = {0x09: r"\t", 0x0A: r"\n", 0x0B: r"\v", 0x0C: r"\f", 0x0D: r"\r"}
 
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
@@ -84,12 +85,12 @@ LOW_HALVES = CharSet(((0xDC00, 0xDFFF),))
 HALVES = HIGH_HALVES | LOW_HALVES
 
 
-def char_text(code: int) -> str:
-    """One character as RE2 reads it, inside and outside of brackets. Only ASCII comes out where it is not printable."""
+def char_text(code: int, *, in_class: bool = False) -> str:
+    """One character as RE2 reads it. Only ASCII comes out where it is not printable."""
     char = chr(code)
     if code in _NAMED:
         return _NAMED[code]
-    if char in _SPECIAL:
+    if char in (_SPECIAL_IN_CLASS if in_class else _SPECIAL):
         return f"\\{char}"
     if char == " " or (char.isprintable() and not char.isspace()):
         return char
@@ -117,7 +118,6 @@ def range_text(chars: CharSet) -> str:
 
 def _range_text(low: int, high: int) -> str:
     if low == high:
-        return char_text(low)
-    if high == low + 1:
-        return char_text(low) + char_text(high)
-    return f"{char_text(low)}-{char_text(high)}"
+        return char_text(low, in_class=True)
+    dash = "" if high == low + 1 else "-"
+    return char_text(low, in_class=True) + dash + char_text(high, in_class=True)

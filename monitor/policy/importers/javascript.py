@@ -327,7 +327,7 @@ class _Parser:
         first, last = low[0].ranges[0][0], high[0].ranges[0][0]
         if first > last:
             raise self._wrong("a range in brackets runs backwards")
-        return CharSet(((first, last),)), f"{char_text(first)}-{char_text(last)}"
+        return CharSet(((first, last),)), f"{char_text(first, in_class=True)}-{char_text(last, in_class=True)}"
 
     def _class_atom(self) -> tuple[CharSet, str | None]:
         char = self._next()
@@ -345,7 +345,7 @@ class _Parser:
                 code = 8
             else:
                 code = self._escaped_char()
-        return CharSet(((code, code),)), char_text(code)
+        return CharSet(((code, code),)), char_text(code, in_class=True)
 
 
 def _char(code: int) -> Chars:

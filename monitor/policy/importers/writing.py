@@ -68,7 +68,7 @@ def _sequence(values: Sequence[Any]) -> CommentedSeq:
 
 
 def _comment(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in " ".join(text.split()))[:200]
+    return "".join(char if char.isprintable() else " " for char in " ".join(text.split()))[:200].strip()
 
 
 def _quoted(text: str) -> Any:
