@@ -60,7 +60,7 @@ test: $(VENV)/.dev $(VENV)/.weights
 	@echo "test: ruff";           $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "test: mypy";           $(BIN)/mypy
 	@echo "test: imports";        $(BIN)/lint-imports
-	@echo "test: generated docs"; $(BIN)/cog --check docs/cli.md docs/policy-language.md
+	@echo "test: generated docs"; $(BIN)/cog --check docs/cli.md docs/importing.md docs/policy-language.md
 	@echo "test: pytest";         $(BIN)/pytest -q -n 2
 	@echo "test: pytest on PostgreSQL"; MONITOR_DB=$(SERVER) $(BIN)/pytest -q -n 2 -m "store and not embedded"
 	@echo "test: the wheel";      scripts/smoke_wheel.sh $(BIN)/python
