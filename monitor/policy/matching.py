@@ -99,10 +99,10 @@ class PatternEngine:
         Raises UnicodeEncodeError for a text with lone surrogates, which no stored text has.
         """
         data, end = self._read(text)
-        is_ascii = end == min(len(text), self.cap)
+        places = None if end == min(len(text), self.cap) else Codepoints(data)
         found: dict[str, Offsets] = {}
         for pattern in self.candidates(data, wanted):
-            if pattern in wanted and (offsets := _spans(self._compiled[pattern], data, end, is_ascii=is_ascii)):
+            if pattern in wanted and (offsets := _spans(self._compiled[pattern], data, end, places)):
                 found[pattern] = offsets
         return found
 
@@ -124,7 +124,7 @@ class PatternEngine:
     def find_slowly(self, text: str, wanted: Collection[str]) -> dict[str, Offsets]:
         """As ``find``, without any filter: what ``find`` is tested against."""
         data, end = self._read(text)
-        spans = {pattern: _spans(self._compiled[pattern], data, end, is_ascii=False) for pattern in wanted}
+        spans = {pattern: _spans(self._compiled[pattern], data, end, Codepoints(data)) for pattern in wanted}
         return {pattern: offsets for pattern, offsets in spans.items() if offsets}
 
     def _read(self, text: str) -> tuple[bytes, int]:
@@ -185,22 +185,40 @@ def _shards(patterns: Sequence[str]) -> list[_Shard]:
         return [*_shards(patterns[:half]), *_shards(patterns[half:])]
 
 
-def _spans(compiled: Any, data: bytes, end: int, *, is_ascii: bool) -> Offsets:
-    """The first spans as codepoints; empty matches count only where there is no other (they are no evidence)."""
+def _spans(compiled: Any, data: bytes, end: int, places: Codepoints | None) -> Offsets:
+    """The first spans as codepoints (as they are, where bytes are codepoints and there are no ``places``); empty matches
+    count only where there is no other (they are no evidence).
+    """
     matches = [match.span() for match in islice(compiled.finditer(data, 0, end), MAX_SPANS)]
     spans = [span for span in matches if span[1] > span[0]] or matches[:1]
-    return tuple(spans) if is_ascii else tuple(codepoint_spans(data, spans))
+    return tuple(spans) if places is None else tuple([(places.at(first), places.at(last)) for first, last in spans])
 
 
-def codepoint_spans(data: bytes, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Byte spans, in order, as codepoint spans; one pass over the bytes."""
-    at_byte = at_codepoint = 0
-    for span in spans:
-        ends = []
-        for offset in span:
-            while offset < len(data) and data[offset] & 0xC0 == 0x80:
-                offset -= 1  # noqa: PLW2901 - inside a codepoint (only \B and \C get there): step back to its start
-            at_codepoint += len(data[at_byte:offset].decode())
-            at_byte = offset
-            ends.append(at_codepoint)
-        yield ends[0], ends[1]
+class Codepoints:
+    """The codepoints of one UTF-8 text by their bytes, for any number of offsets in any order: each byte is counted once,
+    and at most ``_BLOCK`` of them again for each offset.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._before = [0]
+
+    def at(self, offset: int) -> int:
+        """The codepoint that begins at this byte; for a byte inside of one, that one."""
+        data, before = self._data, self._before
+        while offset < len(data) and data[offset] & 0xC0 == 0x80:  # only \B and \C get there
+            offset -= 1
+        block = offset // _BLOCK
+        while len(before) <= block:
+            start = (len(before) - 1) * _BLOCK
+            before.append(before[-1] + _beginning(data[start : start + _BLOCK]))
+        return before[block] + _beginning(data[block * _BLOCK : offset])
+
+
+_BLOCK = 1_024
+_INSIDE = bytes(range(0x80, 0xC0))
+
+
+def _beginning(data: bytes) -> int:
+    """How many codepoints begin in these bytes."""
+    return len(data.translate(None, _INSIDE))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from monitor.policy import condition as conditions
 from monitor.policy.clauses import ExistsClause, ReferenceClause, TextClause
-from monitor.policy.matching import MAX_SPANS, codepoint_spans
+from monitor.policy.matching import MAX_SPANS, Codepoints
 from monitor.policy.readings import FieldType
 from monitor.policy.regex_syntax import shape
 
@@ -87,11 +87,12 @@ class TextStream:
         before = start - 1
         while before > 0 and self._data[before] & 0xC0 == 0x80:  # one codepoint more: ``\b`` and ``^`` look back at it
             before -= 1
+        places = Codepoints(bytes(self._data[start:]))
         for pattern in self._engine.candidates(bytes(self._data[max(0, before) :]), self._followed):
             if pattern in self._followed:
-                yield pattern, self._new(pattern, start, settled)
+                yield pattern, self._new(pattern, start, settled, places)
 
-    def _new(self, pattern: str, start: int, settled: int) -> Offsets:
+    def _new(self, pattern: str, start: int, settled: int, places: Codepoints) -> Offsets:
         count, end = self._reported.get(pattern, (0, 0))
         spans: list[tuple[int, int]] = []
         for match in self._engine.compiled(pattern).finditer(self._data, max(start, end)):
@@ -101,9 +102,9 @@ class TextStream:
         if not spans:
             return ()
         self._reported[pattern] = (count + len(spans), spans[-1][1])
-        shifted = [(first - start, last - start) for first, last in spans]
-        offsets = codepoint_spans(bytes(self._data[start : spans[-1][1]]), shifted)
-        return tuple((self.settled + first, self.settled + last) for first, last in offsets)
+        return tuple(
+            (self.settled + places.at(first - start), self.settled + places.at(last - start)) for first, last in spans
+        )
 
 
 def window(detection: Detection) -> int | None:

@@ -7,7 +7,8 @@ import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.policy.matching import MAX_SPANS, PatternEngine, PatternError, needs_no_literal
+from monitor.policy import matching
+from monitor.policy.matching import MAX_SPANS, Codepoints, PatternEngine, PatternError, needs_no_literal
 
 PATTERNS = (
     r"(?i)hide",
@@ -81,6 +82,36 @@ def test_spans_are_codepoints(text: str) -> None:
     for pattern, offsets in ENGINE.find(text, {r"(?i)hide", r"é|ü|\x{1F600}", r"(?s)a.*z"}).items():
         expected = [match.group() for match in re2.finditer(pattern, text)][:MAX_SPANS]
         assert [text[start:end] for start, end in offsets] == expected
+
+
+@given(texts, st.integers(1, 9))
+@settings(deadline=None)
+def test_codepoints_in_any_order(text: str, block: int) -> None:
+    """Whatever the size of the blocks in which they are counted; a byte inside of a codepoint stands for that one."""
+    data = text.encode()
+    expected = [index for index, char in enumerate(text) for _ in char.encode()] + [len(text)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "_BLOCK", block)
+        places = Codepoints(data)
+        backwards = [places.at(offset) for offset in reversed(range(len(data) + 1))]
+        assert backwards[::-1] == [places.at(offset) for offset in range(len(data) + 1)] == expected
+
+
+def test_bytes_are_counted_once_for_all_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matches of many patterns far into a long text are no more work than counting it once."""
+    counted: list[int] = []
+    count = matching._beginning
+
+    def counting(data: bytes) -> int:
+        counted.append(len(data))
+        return count(data)
+
+    monkeypatch.setattr(matching, "_beginning", counting)
+    patterns = [f"(?i)word{number:03d}" for number in range(500)]
+    text = "é " * 100_000 + " ".join(patterns).replace("(?i)", "")
+    found = PatternEngine(patterns).find(text, set(patterns))
+    assert {text[start:end] for ((start, end),) in found.values()} == {pattern[4:] for pattern in patterns}
+    assert sum(counted) <= len(text.encode()) + 2 * len(patterns) * matching._BLOCK
 
 
 def test_only_wanted_patterns_are_run() -> None:
