@@ -38,14 +38,11 @@ class ArgumentPath:
         found: list[tuple[str, Scalar]] = []
         readable = True
         for passage in self.passages(record):
-            try:
-                found += [
-                    (passage.surface, scalar)
-                    for scalar in scalars(passage.text)
-                    if scalar.path[: len(self.path)] == self.path
-                ]
-            except ValueError:
+            all_there = scalars(passage.text)
+            if all_there is None:
                 readable = False
+                continue
+            found += [(passage.surface, scalar) for scalar in all_there if scalar.path[: len(self.path)] == self.path]
         return self._reading(found, readable=readable)
 
     def _reading(self, found: list[tuple[str, Scalar]], *, readable: bool) -> Reading:

@@ -7,17 +7,21 @@ a lenient parser drops is not dropped here.
 
 from __future__ import annotations
 
+from array import array
+from functools import lru_cache
 from json.decoder import scanstring  # type: ignore[attr-defined]  # C's string scanner; typeshed leaves it out
 from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.canonical import escape_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 MAX_DEPTH = 64
+MAX_SCALARS = 20_000
 _SPACE = " \t\n\r"
 _NUMBER = frozenset("+-.0123456789eE")
+_ESCAPES = {f"\\{char}": value for char, value in zip('nrtbf"\\/', '\n\r\t\b\f"\\/', strict=True)}
 _CONSTANTS: dict[str, float | bool | None] = {
     "true": True,
     "false": False,
@@ -42,25 +46,34 @@ class Scalar(NamedTuple):
     is_string: bool
 
 
-def scalars(text: str) -> list[Scalar]:
-    """Every scalar of the JSON value that ``text`` is, in the order of the text.
+@lru_cache(maxsize=8)
+def scalars(text: str) -> tuple[Scalar, ...] | None:
+    """Every scalar of the JSON value that ``text`` is, in the order of the text. None where it is no JSON, nested deeper
+    than ``MAX_DEPTH``, or of more than ``MAX_SCALARS``.
 
-    Raises:
-        ValueError: it is no JSON, or nested deeper than ``MAX_DEPTH``.
+    The last few are kept: one subcall's arguments are read by every field that has a path into them.
     """
     reader = _Reader(text)
-    found = list(reader.value((), 0))
-    if reader.skip() != len(text):
-        raise ValueError(f"something follows the JSON value at {reader.at}")
-    return found
+    try:
+        return reader.whole()
+    except ValueError:
+        return None
 
 
 class _Reader:
-    """Goes through the text once; ``at`` is where it is."""
+    """Goes through the text once; ``at`` is where it is, ``found`` what it found."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self.at = 0
+        self.found: list[Scalar] = []
+
+    def whole(self) -> tuple[Scalar, ...]:
+        """The scalars of the one value that the text is. Raises ValueError for any other text."""
+        self.value((), 0)
+        if self.skip() != len(self._text):
+            raise ValueError(f"something follows the JSON value at {self.at}")
+        return tuple(self.found)
 
     def skip(self) -> int:
         """Skip white space; return where that ends."""
@@ -70,21 +83,27 @@ class _Reader:
         self.at = at
         return at
 
-    def value(self, path: tuple[str, ...], depth: int) -> Iterator[Scalar]:
+    def value(self, path: tuple[str, ...], depth: int) -> None:
+        """Read the value that begins here."""
         if depth > MAX_DEPTH:
             raise ValueError(f"more than {MAX_DEPTH} levels of nesting")
         opening = self._text[self.skip() : self.at + 1]
         if opening == "{":
-            yield from self._items("}", path, depth)
+            self._items("}", path, depth)
         elif opening == "[":
-            yield from self._items("]", path, depth)
+            self._items("]", path, depth)
         elif opening == '"':
             string, places = self._string()
-            yield Scalar(path, string, places, None, is_string=True)
+            self._add(Scalar(path, string, places, None, is_string=True))
         else:
-            yield self._literal(path)
+            self._literal(path)
 
-    def _items(self, closing: str, path: tuple[str, ...], depth: int) -> Iterator[Scalar]:
+    def _add(self, scalar: Scalar) -> None:
+        if len(self.found) == MAX_SCALARS:
+            raise ValueError(f"more than {MAX_SCALARS:,} values")
+        self.found.append(scalar)
+
+    def _items(self, closing: str, path: tuple[str, ...], depth: int) -> None:
         self.at += 1
         if self._accept(closing):
             return
@@ -95,7 +114,7 @@ class _Reader:
                 key, _ = self._string()
                 self._expect(":")
                 inner = (*path, key)
-            yield from self.value(inner, depth + 1)
+            self.value(inner, depth + 1)
             if self._accept(closing):
                 return
             self._expect(",")
@@ -121,40 +140,47 @@ class _Reader:
         return self._with_places(start, end)
 
     def _with_places(self, start: int, end: int) -> tuple[str, Sequence[int]]:
+        text = self._text
         parts: list[str] = []
-        places: list[int] = []
+        places = array("I")
         at = start
         while at < end:
-            length = self._escape_length(at, end)
-            char = self._text[at] if length == 1 else escape_text(scanstring(f'{self._text[at : at + length]}"', 0)[0])
-            parts.append(char)
-            places += [at] * len(char)
-            at += length
-        return "".join(parts), [*places, end]
+            char = text[at]
+            if char != "\\":
+                escape = text.find("\\", at, end)
+                after = end if escape < 0 else escape
+                parts.append(text[at:after])
+                places.extend(range(at, after))
+            else:
+                after = at + self._escape_length(at, end)
+                char = _ESCAPES.get(text[at:after]) or escape_text(scanstring(f'{text[at:after]}"', 0)[0])
+                parts.append(char)
+                for _ in char:
+                    places.append(at)
+            at = after
+        places.append(end)
+        return "".join(parts), places
 
     def _escape_length(self, at: int, end: int) -> int:
         """How many codepoints of the text write the character at ``at``: two escapes may be the halves of one."""
-        if self._text[at] != "\\":
-            return 1
-        if self._text[at + 1] != "u":
+        text = self._text
+        if text[at + 1] != "u":
             return 2
-        is_high = self._text[at + 2 : at + 4].lower() in {"d8", "d9", "da", "db"}
-        follows = self._text[at + 6 : at + 8] == "\\u" and at + 12 <= end
-        is_low = follows and self._text[at + 8 : at + 10].lower() in {"dc", "dd", "de", "df"}
-        return 12 if is_high and is_low else 6
+        is_high = text[at + 2 : at + 4].lower() in {"d8", "d9", "da", "db"}
+        follows = is_high and text[at + 6 : at + 8] == "\\u" and at + 12 <= end
+        return 12 if follows and text[at + 8 : at + 10].lower() in {"dc", "dd", "de", "df"} else 6
 
-    def _literal(self, path: tuple[str, ...]) -> Scalar:
-        start = self.at
-        for word, constant in _CONSTANTS.items():
-            if self._text.startswith(word, start):
-                return self._end_literal(path, start, start + len(word), constant)
+    def _literal(self, path: tuple[str, ...]) -> None:
+        text, start = self._text, self.at
         end = start
-        while end < len(self._text) and self._text[end] in _NUMBER:
+        while end < len(text) and text[end] in _NUMBER:
             end += 1
+        if end == start or text.startswith("-I", start):
+            word = next((word for word in _CONSTANTS if text.startswith(word, start)), "")
+            end = start + len(word)
         if end == start:
             raise ValueError(f"expected a value at {start}")
-        return self._end_literal(path, start, end, float(self._text[start:end]))
-
-    def _end_literal(self, path: tuple[str, ...], start: int, end: int, value: float | bool | None) -> Scalar:
+        literal = text[start:end]
+        value = _CONSTANTS[literal] if literal in _CONSTANTS else float(literal)
         self.at = end
-        return Scalar(path, self._text[start:end], range(start, end + 1), value, is_string=False)
+        self._add(Scalar(path, literal, range(start, end + 1), value, is_string=False))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from monitor.canonical import escape_text
 from monitor.errors import PolicyError
 from monitor.policy import examples
-from monitor.policy.json_places import scalars
+from monitor.policy.json_places import MAX_DEPTH, MAX_SCALARS, scalars
 
 if TYPE_CHECKING:
     from tests.policy.conftest import LoadDetection
@@ -204,6 +204,7 @@ def test_scalars_are_those_that_json_loads_finds(value: Any, is_ascii: bool, ind
     """With the same values, and each text at the place that is said."""
     text = escape_text(json.dumps(value, ensure_ascii=is_ascii, indent=indent))
     found = scalars(text)
+    assert found is not None
     assert len(found) == len(_leaves(value))
     for scalar, (path, leaf) in zip(found, _leaves(value), strict=True):
         assert len(scalar.places) == len(scalar.text) + 1
@@ -219,17 +220,33 @@ def test_scalars_are_those_that_json_loads_finds(value: Any, is_ascii: bool, ind
 
 @given(st.text(alphabet='{}[]",:\\0123456789.eE+-nulltrefasNIyi \n"', max_size=60))
 def test_no_text_breaks_the_reader(text: str) -> None:
-    """It reads what ``json.loads`` reads, and refuses all else with ValueError."""
+    """It reads what ``json.loads`` reads, and says of all else that it cannot be read."""
+    found = scalars(text)
     try:
         json.loads(text, strict=False)
     except (ValueError, RecursionError):
         return
-    scalars(text)
+    assert found is not None
 
 
-def test_what_is_nested_too_deeply_is_refused() -> None:
-    with pytest.raises(ValueError, match="64 levels"):
-        scalars("[" * 100_000 + "]" * 100_000)
+def test_what_is_nested_too_deeply_or_too_much_is_not_read() -> None:
+    assert scalars("[" * MAX_DEPTH + "1" + "]" * MAX_DEPTH) is not None
+    assert scalars("[" * (MAX_DEPTH + 1) + "1" + "]" * (MAX_DEPTH + 1)) is None
+    assert scalars("[" * 100_000 + "]" * 100_000) is None
+    assert scalars(f"[{','.join('1' * MAX_SCALARS)}]") is not None
+    assert scalars(f"[{','.join('1' * (MAX_SCALARS + 1))}]") is None
+
+
+def test_arguments_are_read_once_for_all_paths(load_detection: LoadDetection) -> None:
+    """However many fields have a path into them."""
+    arguments = {f"a{number}": number for number in range(30)}
+    rules = load_detection(
+        "sel: {" + ", ".join(f"tool.arguments.{name}: {arguments[name]}" for name in arguments) + "}\ncondition: sel"
+    )
+    record = examples.build({"tool_calls": [{"name": "t", "arguments": {**arguments, "n": n}} for n in range(5)]})
+    before = scalars.cache_info().misses
+    assert rules.findings(record)[0].status.value == "match"
+    assert scalars.cache_info().misses - before == 5
 
 
 @pytest.mark.parametrize(
