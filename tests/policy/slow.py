@@ -42,9 +42,13 @@ class Read:
     present: bool = False
 
 
-def says(pack: str, record: Record) -> tuple[str, list[Span]]:
-    """(status, evidence) of the one rule of a pack."""
-    detection = YAML(typ="safe").load(pack)["rules"][0]["detection"]
+def detections(pack: str) -> list[dict[str, Any]]:
+    """What the rules of a pack look for."""
+    return [rule["detection"] for rule in YAML(typ="safe").load(pack)["rules"]]
+
+
+def says(detection: dict[str, Any], record: Record) -> tuple[str, list[Span]]:
+    """(status, evidence) of one rule, as if there were no other."""
     answer, evidence = _Rule(detection, record).says()
     return (ABSENT if answer == f"not ({ABSENT})" else answer), evidence
 
