@@ -262,17 +262,40 @@ def keywords(population: Population, rounds: int) -> None:
     everything = (" ".join(phrases) + " ") * HOSTILE_BYTES
     taken = in_turns(searches, [everything[:HOSTILE_BYTES]], rounds)
     print(f"  {HOSTILE_BYTES:,} bytes of nothing but the phrases: {beside_bare(taken)}")
+    room = HOSTILE_BYTES - len(" ".join(phrases))
+    taken = in_turns(searches, ["é" * (room // 2) + " ".join(phrases)], rounds)
+    print(f"  {HOSTILE_BYTES:,} bytes, the phrases behind letters of two bytes: {beside_bare(taken)}")
 
 
 def compiling(data: Path) -> None:
     """How compile time and memory grow; each size in a process of its own."""
     print("\ncompiling, each size in a process of its own")
     print("  patterns | pattern bytes | seconds | MiB | MiB after a hostile text")
-    for count in (100, 200, 400, 800, 1_600, 3_200):
-        done = subprocess.run(
-            [sys.executable, __file__, str(data), "--compile", str(count)], check=True, capture_output=True, text=True
-        )
+    for asked in (*(["--compile", str(count)] for count in (100, 200, 400, 800, 1_600, 3_200)), ["--memory"]):
+        done = subprocess.run([sys.executable, __file__, str(data), *asked], check=True, capture_output=True, text=True)
         print(f"  {done.stdout.strip()}")
+
+
+def aimed(patterns: Sequence[str]) -> Iterator[str]:
+    """For each pattern a text of 100 KB of the words in it, whole and cut short: what makes its automata large."""
+    drawn = random.Random(3)
+    for pattern in patterns:
+        words = [word.group() for word in re2.finditer("[A-Za-z]{2,}", pattern)] or ["a"]
+        words += [word[:-1] for word in words if len(word) > 2]
+        yield "".join(drawn.choice(words) + drawn.choice("  \n.x") for _ in range(HOSTILE_BYTES // 5))[
+            : HOSTILE_BYTES // 2
+        ]
+
+
+def memory_of_many(population: Population) -> None:
+    """Print what 1,600 patterns hold after a text aimed at each of them."""
+    patterns = population.take(1_600)
+    before, made = _resident(), PatternEngine(patterns)
+    for text in aimed(patterns):
+        made.find(text, frozenset(patterns))
+    print(
+        f"{_resident() - before:.0f} MiB after {len(patterns):,} texts, each aimed at one of {len(patterns):,} patterns"
+    )
 
 
 def compile_once(population: Population, count: int) -> None:
@@ -302,6 +325,9 @@ def main(arguments: list[str]) -> int:
     population = _population(data)
     if arguments[1:2] == ["--compile"]:
         compile_once(population, int(arguments[2]))
+        return 0
+    if arguments[1:2] == ["--memory"]:
+        memory_of_many(population)
         return 0
     rounds = int(arguments[1]) if len(arguments) > 1 else 9
     real_messages(population, rounds)
