@@ -40,7 +40,7 @@ ATOMS: list[tuple[str, str]] = [
     (r"\-", r"\-"),
     (r"\/", "/"),
     (r"\b", r"\b"),
-    (r"\B", r"\B"),
+    (r"\B", r"(?!\b)"),  # Python's own \B does not match in an empty text before 3.14
     ("^", r"\A"),
     ("$", r"\Z"),
 ]
