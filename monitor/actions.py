@@ -46,7 +46,7 @@ def judge(observation: Observation, findings: Sequence[Finding], *, checked: boo
     blocked = action in verdict.BLOCKING and (
         observation.outcome in _WITHHELD_OUTCOMES or (_is_malformed(observation) and any(map(_catches, spoke)))
     )
-    return Judgement(
+    return Judgement.trusted(
         findings=tuple(findings),
         verdict=verdict.of_findings(findings, checked=checked),
         action=action,

@@ -141,10 +141,10 @@ class Pipeline:
     async def _judge(self, call: Call, observation: Observation, cancellation: _Cancellation) -> StoredSubcall:
         # What the recipe leaves unchecked is held to its budget all the same.
         heeded = [check for check in self._checks if call.checked or isinstance(check, checks.AccountingCheck)]
-        findings = checks.run(heeded, Record(call=call, observation=observation))
+        findings = checks.run(heeded, Record.trusted(call=call, observation=observation))
         judgement = actions.judge(observation, findings, checked=call.checked)
         await self._commit(call.run_id, call.span_id, judgement, cancellation)
-        subcall = StoredSubcall(call=call, observation=observation, judgement=judgement)
+        subcall = StoredSubcall.trusted(call=call, observation=observation, judgement=judgement)
         self._on_judged(subcall)
         return subcall
 

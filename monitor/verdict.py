@@ -93,7 +93,7 @@ def of_findings(findings: Sequence[Finding], *, checked: bool = True) -> Verdict
             catches.append(finding.name)
     applicable = no_match + len(values) - len(outages)
     values.append(VerdictValue.PASS if applicable else VerdictValue.UNMEASURED)
-    return Verdict(
+    return Verdict.trusted(
         value=_worst(values),
         catches=tuple(catches),
         outages=tuple(outages),

@@ -25,14 +25,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 PICO = 10**12
+_UNIQUE = 10**15
 NOTHING = Usage()
 COUNTED: tuple[LimitName, ...] = ("calls", "input_tokens", "cached_tokens", "output_tokens", "cost", "tool_calls")
 
 
 def picodollars(cost: float) -> int:
     """US dollars as whole picodollars, rounded up. A cost that is no finite number counts as nothing spent."""
+    if not math.isfinite(cost):
+        return 0
+    # Of the decimals with at most 15 digits, each float is the nearest to one alone: so this is the one that names it.
+    whole = round(cost * PICO)
+    if abs(whole) < _UNIQUE and whole / PICO == cost:
+        return whole
     # By way of the shortest decimal that names the float: 31e-12 dollars are 31 picodollars, not 32.
-    return math.ceil(Decimal(repr(cost)) * PICO) if math.isfinite(cost) else 0
+    return math.ceil(Decimal(repr(cost)) * PICO)
 
 
 class Amounts(NamedTuple):
@@ -149,18 +156,21 @@ class Budget:
     def left(self) -> Limits:
         """What remains under every limit that holds here, reservations in flight counted as spent."""
         with self._lock:
-            left: dict[str, float] = {}
+            left: dict[LimitName, int] = {}
             for account in self._chain():
                 for name, limit in account._limits.items():
                     room = limit - account._spent[name] - account._reserved[name]
                     left[name] = min(left.get(name, room), room)
         seconds = self.seconds_left()
         depths = [account.limits.depth + account.depth for account in self._chain() if account.limits.depth is not None]
-        return Limits(
-            **{name: max(0, room) / (PICO if name == "cost" else 1) for name, room in left.items()},
-            seconds=None if seconds is None else max(0.0, seconds),
-            depth=max(0, min(depths) - self.depth) if depths else None,
-        )
+        rooms: dict[str, float] = {name: max(0, room) for name, room in left.items()}
+        if "cost" in rooms:
+            rooms["cost"] /= PICO
+        if seconds is not None:
+            rooms["seconds"] = max(0.0, seconds)
+        if depths:
+            rooms["depth"] = max(0, min(depths) - self.depth)
+        return Limits.trusted(**rooms)
 
     def unspent_output(self) -> int | None:
         """Output tokens that remain under every limit when nothing is in flight; None is unlimited."""

@@ -128,7 +128,7 @@ def worst_case(client: ModelClient, bound: InputBound, request: ModelRequest) ->
 
 def usage_of(amounts: Amounts) -> Usage:
     """Reserved amounts as a record carries them, in tokens and US dollars."""
-    return Usage(
+    return Usage.trusted(
         calls=amounts.calls,
         input_tokens=amounts.input_tokens,
         cached_tokens=amounts.cached_tokens,

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from monitor.errors import RecipeError, SubcallError, SubcallFailed
 from monitor.orchestrate.replies import answer_data
-from monitor.records import Finding, Frozen, Message, Outcome, Reasoning, StoredSubcall, ToolCall, Verdict
+from monitor.records import Finding, Frozen, Message, Observation, Outcome, Reasoning, StoredSubcall, ToolCall, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,18 +49,24 @@ class Answer(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a model step gave, judged and released. ``message`` is how it stands in the history; its tool calls, those that
-    are refused among them, are to be answered by ``Conversation.use``. ``answer`` is there if it asked for no tool.
-    """
+    """What a model step gave, judged and released. ``answer`` is there if it asked for no tool."""
 
-    message: Message
+    observation: Observation
     answer: Answer | None
     subcall: StoredSubcall
 
     @property
+    def message(self) -> Message:
+        """How it stands in the history. Its tool calls, those that are refused among them, are to be answered by
+        ``Conversation.use``.
+        """
+        seen = self.observation
+        return Message(role="assistant", content=seen.raw or seen.output, tool_calls=seen.tool_calls)
+
+    @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The tool calls of this turn, in the order in which the model wrote them."""
-        return self.message.tool_calls
+        return self.observation.tool_calls
 
 
 class Conversation:
@@ -119,8 +125,7 @@ class Conversation:
             raise
         seen = done.observation
         assert seen is not None
-        message = Message(role="assistant", content=seen.raw or seen.output, tool_calls=seen.tool_calls)
-        self._last = Turn(message, None if seen.tool_calls else answer_of(done, role), done)
+        self._last = Turn(seen, None if seen.tool_calls else answer_of(done, role), done)
         return self._last
 
     async def use(self, turn: Turn, tool_call: ToolCall) -> Message:

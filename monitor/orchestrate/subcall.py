@@ -319,7 +319,7 @@ class Engine:
             else:
                 started = time.monotonic()
                 observation = await work(call)
-                observation = observation.model_copy(update={"seconds": time.monotonic() - started})
+                observation = Observation.trusted(**{**observation.__dict__, "seconds": time.monotonic() - started})
             seen.append(observation)
             return observation
 

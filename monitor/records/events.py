@@ -45,8 +45,7 @@ class Event(Frozen):
     @classmethod
     def of(cls, run_id: str, span_id: str, payload: Payload, *, after: int | None = None) -> Event:
         """Make the event for ``payload`` on the subcall (or, for run payloads, the run) ``(run_id, span_id)``."""
-        kind = _KINDS[type(payload)]
-        return cls.model_construct(run_id=run_id, span_id=span_id, kind=kind, payload=payload, after=after)
+        return cls.trusted(run_id=run_id, span_id=span_id, kind=_KINDS[type(payload)], payload=payload, after=after)
 
 
 _KINDS: dict[type[Any], EventKind] = {

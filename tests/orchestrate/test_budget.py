@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -308,3 +310,14 @@ def test_threads_cannot_overshoot_either() -> None:
     for thread in threads:
         thread.join()
     assert len(granted) == 100
+
+
+@given(
+    st.one_of(
+        st.floats(min_value=0, max_value=1e6),
+        st.integers(0, 10**17).map(lambda whole: whole / PICO),
+        st.integers(0, 10**9).map(lambda micro: micro / 10**6 * 0.1),
+    )
+)
+def test_picodollars_round_the_decimal_that_names_the_cost_up(cost: float) -> None:
+    assert picodollars(cost) == math.ceil(Decimal(repr(cost)) * PICO)
