@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor import verdict
 from monitor.canonical import canonical_text, parse_json
-from monitor.policy.matching import MAX_SPANS
+from monitor.policy.matching import MAX_SPANS, TEXT_CAP
 from monitor.records import Action, Observation, Status
 
 if TYPE_CHECKING:
@@ -26,10 +26,11 @@ _RAW = "raw"
 def redacted(observation: Observation, judgement: Judgement) -> Observation:
     """The observation as it is released: unchanged where no finding asks for ``redact``.
 
-    A finding covers its evidence in what came back: reasoning, output, error message and tool calls. Evidence in the raw
-    reply covers the same words in reasoning and output. All of it is covered where a rule could not be evaluated, where it
-    matched facts and not texts, where it matched in more places than its evidence lists, and where the words of the raw
-    reply are not found again. Evidence in what was handed over only covers nothing: nobody gets that back.
+    A finding covers its evidence in what came back: reasoning, output, error message and tool calls. Evidence in the
+    raw reply covers the same words in reasoning and output. All of it is covered where a rule could not be evaluated,
+    where it matched facts and not texts, where it matched in more places than its evidence lists, and where the words
+    of the raw reply are not found again; of a text that is longer than rules read, all that they did not read.
+    Evidence in what was handed over only covers nothing: nobody gets that back.
     """
     spoke = [finding for finding in judgement.findings if finding.status is not Status.NO_MATCH]
     asking = [finding for finding in spoke if verdict.effective_action(finding) is Action.REDACT]
@@ -53,6 +54,8 @@ class _Covers:
         """Take one finding's evidence into account."""
         if finding.status is not Status.MATCH or not finding.evidence or _is_cut_off(finding.evidence):
             self._cover_everything()
+        for name, text in self._texts.items():
+            self._spans[name] += [(TEXT_CAP, len(text))] if len(text) > TEXT_CAP else []  # nobody read what is there
         for span in finding.evidence:
             if span.surface == _RAW:
                 self._cover_words((self._seen.raw or self._seen.output)[span.start : span.end])

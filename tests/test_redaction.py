@@ -67,6 +67,15 @@ def test_the_evidence_is_covered_and_nothing_else() -> None:
     assert given.output == f"use {SECRET} now"
 
 
+def test_what_no_rule_read_is_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitor.redaction.TEXT_CAP", 20)
+    released = release(seen(), finding(at("output", f"use {SECRET} now")))
+    assert released.output == f"use {COVER * 8} now"
+    assert released.reasoning.text == f"the key is {SECRET}"
+    released = release(seen(output=f"use {SECRET} now and {SECRET} later"), finding(at("output", f"use {SECRET} now")))
+    assert released.output == f"use {COVER * 8} now and" + COVER * 15
+
+
 @pytest.mark.parametrize(
     "found",
     [

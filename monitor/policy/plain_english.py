@@ -48,6 +48,9 @@ def in_plain_english(error: ErrorDetails, model: type[BaseModel]) -> tuple[str, 
         return f"`{key}` is empty.", "Write something, or leave the key out."
     if kind == "too_short":
         return f"`{key}` is an empty list.", _EMPTY.get(key, "Add something.")
+    if kind == "too_long":
+        many, most = context["actual_length"] or "more", context["max_length"]
+        return f"`{key}` has {many:,} entries, and may have {most:,}.", "Make several files of it."
     return f"`{key}`: {error['msg']}.", ""
 
 

@@ -15,6 +15,8 @@ from monitor.records import Action, Level
 
 ENGINE = 2
 """The version of the language: a pack that needs a newer one (``engine: 3``) does not load here."""
+MAX_RULES = 10_000
+"""How many rules (or filters, or overrides) one file may have."""
 
 _ACTION_BY_LEVEL = {
     Level.INFORMATIONAL: Action.LOG,
@@ -160,7 +162,7 @@ class PackFile(Strict):
     modified: Day | None = None
     references: list[Line] = []
     includes: list[Line] = []
-    rules: list[RuleFile] = []
+    rules: Annotated[list[RuleFile], Field(max_length=MAX_RULES)] = []
 
     @model_validator(mode="after")
     def _has_rules(self) -> PackFile:
@@ -200,7 +202,7 @@ class FilterSetFile(Strict):
     version: Version
     engine: Annotated[int, Field(ge=1), AfterValidator(_engine)] = 1
     description: Prose = ""
-    filters: Annotated[list[FilterFile], Field(min_length=1)]
+    filters: Annotated[list[FilterFile], Field(min_length=1, max_length=MAX_RULES)]
 
 
 class OverrideFile(Strict):
@@ -237,7 +239,7 @@ class OverrideSetFile(Strict):
     description: Prose = ""
     author: Line | None = None
     date: Day | None = None
-    overrides: Annotated[list[OverrideFile], Field(min_length=1)]
+    overrides: Annotated[list[OverrideFile], Field(min_length=1, max_length=MAX_RULES)]
 
 
 POLICY_FILES: dict[str, type[PackFile | FilterSetFile | OverrideSetFile]] = {

@@ -117,6 +117,7 @@ HOSTILE: dict[str, str | bytes] = {
     "parentheses in the condition": pack("a: {output: x}\ncondition: " + "(" * 50_000),
     "negations": pack("a: {output: x}\ncondition: " + "not " * 50_000 + "a"),
     "empty rules": "pack: x\nversion: 1.0.0\nrules:\n" + "  - {}\n" * 2_000,
+    "far too many rules": "pack: x\nversion: 1.0.0\nrules:\n" + "  - {}\n" * 60_000,
     "one rule many times": _rules(60),
     "wrong tests": pack(
         "a: {output: x}\ncondition: a", tests="\n".join(["- {record: {outpt: x}, expect: match}"] * 150)
@@ -168,6 +169,11 @@ def test_reading_ends_at_the_hundredth_fault(tmp_path: Path) -> None:
     assert len(faults) == MAX_FAULTS + 1
     assert faults[-1].problem == "there are more faults than these 100."
     assert faults[-1].line == MAX_FAULTS + 1
+
+
+def test_a_file_has_at_most_ten_thousand_rules(tmp_path: Path) -> None:
+    (fault,) = faults_of(HOSTILE["far too many rules"], tmp_path)
+    assert str(fault).endswith("3:1: `rules` has 60,000 entries, and may have 10,000. Make several files of it.")
 
 
 def test_the_faults_of_a_file_are_bounded() -> None:
