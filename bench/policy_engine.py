@@ -36,8 +36,8 @@ import re2
 from ruamel.yaml import YAML
 
 from monitor import policy
-from monitor.policy.cost import patterns_of
 from monitor.policy.matching import MAX_SPANS, PatternEngine, PatternError, compile_pattern
+from monitor.policy.tools.cost import patterns_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

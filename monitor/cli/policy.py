@@ -26,7 +26,7 @@ from monitor.cli.safe import one_line, visible
 from monitor.cli.working import working
 
 if TYPE_CHECKING:
-    from monitor.policy.lint import LintReport
+    from monitor.policy.tools.lint import LintReport
 
 __all__ = ["lint", "list_rules", "register"]
 
@@ -64,7 +64,7 @@ def lint(
     nothing uses, patterns that slow the search down, rules without tests, filters that have expired. The cost is a bound:
     automaton steps for each byte of text if every pattern of the pack had to be run. Exit code 1 if there are faults.
     """
-    from monitor.policy.lint import lint_report
+    from monitor.policy.tools.lint import lint_report
 
     with working("reading rules", quiet=json_output):
         report = lint_report(paths(packs))

@@ -20,7 +20,7 @@ from monitor.records import Record, Span, StoredSubcall
 
 if TYPE_CHECKING:
     from monitor.policy import Rule
-    from monitor.policy.explain import ExplainedClause, ExplainedPart, ExplainedSelection, Explanation
+    from monitor.policy.tools.explain import ExplainedClause, ExplainedPart, ExplainedSelection, Explanation
 
 __all__ = ["explain"]
 
@@ -51,8 +51,8 @@ def explain(
     For each line of each selection: its answer, what was looked at, what is missing and the evidence in place; then the
     condition part by part, the finding, what happens for it, and the filters that are about the rule.
     """
-    from monitor.policy import explain as explaining
-    from monitor.policy.places import nodes_of
+    from monitor.policy.tools import explain as explaining
+    from monitor.policy.tools.places import nodes_of
 
     with working("loading rules", quiet=json_output):
         files, rules = loaded(policies)

@@ -44,7 +44,7 @@ def new(
     Asks on a terminal for what the options leave out. The rule is loaded and its tests are run before anything is written.
     It starts with `status: test`: recorded, never acting. An existing pack is never added to: copy the rule over.
     """
-    from monitor.policy.scaffold import WHERE, Answers, name_of, scaffold
+    from monitor.policy.tools.scaffold import WHERE, Answers, name_of, scaffold
 
     if out is not None and out.exists():
         raise ConfigError(f"{out} is there already; name another file, and copy the rule over")
@@ -80,7 +80,7 @@ def new(
 
 def _write(out: Path, text: str) -> Path | None:
     """Write the pack, and beside it the schema that its first line names, unless there is one; return that if new."""
-    from monitor.policy.json_schema import FILE_NAME, policy_schema_text
+    from monitor.policy.tools.json_schema import FILE_NAME, policy_schema_text
 
     schema = out.parent / FILE_NAME
     try:

@@ -25,7 +25,7 @@ def schema(
     Editors with the YAML language server find it by the first line of a policy file:
     `# yaml-language-server: $schema=schema.json`, a path relative to the file.
     """
-    from monitor.policy.json_schema import policy_schema, policy_schema_text
+    from monitor.policy.tools.json_schema import policy_schema, policy_schema_text
 
     if out is not None:
         try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from monitor.policy import RuleTestResult
-    from monitor.policy.mutation import RuleMutation
+    from monitor.policy.tools.mutation import RuleMutation
 
 __all__ = ["run_tests"]
 
@@ -49,7 +49,7 @@ def run_tests(
     failed = [result for result in results if not result.passed]
     tried = None
     if mutation or values or min_mutation is not None:
-        from monitor.policy.mutation import try_mutants
+        from monitor.policy.tools.mutation import try_mutants
 
         with working("changing rules", quiet=json_output) as told:
             tried = try_mutants(files, rules, values=values, progress=told)
@@ -69,7 +69,7 @@ def run_tests(
 
 
 def _is_below(tried: "Sequence[RuleMutation]", least: float) -> bool:
-    from monitor.policy.mutation import share
+    from monitor.policy.tools.mutation import share
 
     reached = share(tried)
     return reached is not None and reached < least
@@ -85,7 +85,7 @@ def _as_json(results: "Sequence[RuleTestResult]", tried: "Sequence[RuleMutation]
     ]
     if tried is None:
         return shape
-    from monitor.policy.mutation import share
+    from monitor.policy.tools.mutation import share
 
     rules = [
         {"pack": rule.pack, "rule": rule.rule, "killed": rule.killed, "total": len(rule.tried)}
@@ -119,7 +119,7 @@ def _print_mutation(tried: "Sequence[RuleMutation]") -> None:
 
 
 def _figure(tried: "Sequence[RuleMutation]") -> str:
-    from monitor.policy.mutation import share
+    from monitor.policy.tools.mutation import share
 
     killed, total = sum(rule.killed for rule in tried), sum(len(rule.tried) for rule in tried)
     reached = share(tried)

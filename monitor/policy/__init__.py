@@ -5,11 +5,11 @@
 """
 
 from monitor.policy.fields import FIELDS, field_named, fields_table
-from monitor.policy.lint import LintNote, lint
 from monitor.policy.loader import load
 from monitor.policy.logic import truth_table
 from monitor.policy.readings import Field, FieldType
 from monitor.policy.rules import PolicySet, Rule, RuleTestResult
+from monitor.policy.tools.lint import LintNote, lint
 
 __all__ = [
     "FIELDS",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor import catalog
-from monitor.policy.json_schema import policy_schema, policy_schema_text
+from monitor.policy.tools.json_schema import policy_schema, policy_schema_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

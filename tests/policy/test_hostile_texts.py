@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from monitor import policy
 from monitor.canonical import escape_text
-from monitor.policy.cost import patterns_of
 from monitor.policy.matching import MAX_SPANS, PatternEngine
+from monitor.policy.tools.cost import patterns_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,9 +8,9 @@ import pytest
 
 from monitor.policy.condition import render
 from monitor.policy.loader import assemble, read_policy
-from monitor.policy.mutants import mutants
-from monitor.policy.mutation import share, try_mutants
-from monitor.policy.places import nodes_of
+from monitor.policy.tools.mutants import mutants
+from monitor.policy.tools.mutation import share, try_mutants
+from monitor.policy.tools.places import nodes_of
 from tests.policy.packs import pack
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from monitor.errors import Fault
-    from monitor.policy.mutants import Mutant
-    from monitor.policy.mutation import RuleMutation
+    from monitor.policy.tools.mutants import Mutant
+    from monitor.policy.tools.mutation import RuleMutation
     from tests.policy.conftest import Write
 
 

@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from monitor.policy import condition as conditions
-from monitor.policy.clause_tests import (
+from monitor.policy.clauses import ExistsClause, TextClause, ValueClause, WordClause
+from monitor.policy.logic import AND_ORDER, OR_ORDER, Truth, negate
+from monitor.policy.matching import compile_pattern
+from monitor.policy.tools.clause_tests import (
     accepts,
     gap_of,
     has_one_value,
@@ -25,10 +28,7 @@ from monitor.policy.clause_tests import (
     points_of,
     test_of,
 )
-from monitor.policy.clauses import ExistsClause, TextClause, ValueClause, WordClause
-from monitor.policy.literals import finds_all_of
-from monitor.policy.logic import AND_ORDER, OR_ORDER, Truth, negate
-from monitor.policy.matching import compile_pattern
+from monitor.policy.tools.literals import finds_all_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence

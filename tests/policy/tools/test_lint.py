@@ -9,7 +9,7 @@ import re2
 
 from monitor import policy
 from monitor.errors import Fault
-from monitor.policy.lint import lint_report
+from monitor.policy.tools.lint import lint_report
 from tests.policy.packs import HEADER, pack
 
 if TYPE_CHECKING:

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from monitor.policy import condition as conditions
 from monitor.policy.clauses import TextClause, WordClause
-from monitor.policy.literals import finds_all_of, literal_of, shown
 from monitor.policy.matching import compile_pattern, needs_no_literal
-from monitor.policy.places import placed
-from monitor.policy.satisfiability import prospects, shape_of
+from monitor.policy.tools.literals import finds_all_of, literal_of, shown
+from monitor.policy.tools.places import placed
+from monitor.policy.tools.satisfiability import prospects, shape_of
 from monitor.strict_yaml import Mark
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
     from monitor.policy.detection import Detection
-    from monitor.policy.places import PlacedClause
+    from monitor.policy.tools.places import PlacedClause
     from monitor.strict_yaml import Node
 
 About: TypeAlias = tuple[Mark, str, str]

@@ -13,7 +13,7 @@ from monitor.policy.clauses import ExistsClause, ReferenceClause, TextClause, Va
 from monitor.policy.evaluation import says, truth_of_selection
 from monitor.policy.logic import Truth, conjoin
 from monitor.policy.matching import MAX_SPANS
-from monitor.policy.places import placed
+from monitor.policy.tools.places import placed
 from monitor.records import Status
 
 if TYPE_CHECKING:

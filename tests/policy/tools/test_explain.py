@@ -8,9 +8,9 @@ import pytest
 
 from monitor import catalog
 from monitor.policy import examples
-from monitor.policy.explain import Explanation, explain
 from monitor.policy.loader import assemble, read_policy
-from monitor.policy.places import nodes_of
+from monitor.policy.tools.explain import Explanation, explain
+from monitor.policy.tools.places import nodes_of
 from tests.policy.packs import pack
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from uuid import uuid4
 
 from monitor.errors import ConfigError
 from monitor.policy.fields import FIELDS
-from monitor.policy.json_schema import EDITOR_LINE
-from monitor.policy.lint import lint_report
 from monitor.policy.loader import load
 from monitor.policy.names import suggestion
+from monitor.policy.tools.json_schema import EDITOR_LINE
+from monitor.policy.tools.lint import lint_report
 from monitor.records import Status
 
 if TYPE_CHECKING:

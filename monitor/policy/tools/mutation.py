@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from monitor.policy import examples
 from monitor.policy.evaluation import says
-from monitor.policy.mutants import mutants
-from monitor.policy.places import nodes_of
 from monitor.policy.rules import Rule
-from monitor.policy.satisfiability import difference
+from monitor.policy.tools.mutants import mutants
+from monitor.policy.tools.places import nodes_of
+from monitor.policy.tools.satisfiability import difference
 from monitor.records import Status
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from monitor.policy.detection import Detection
     from monitor.policy.files import PolicyFiles
     from monitor.policy.filters import Filter
-    from monitor.policy.mutants import Mutant
     from monitor.policy.record_readings import RecordReadings
     from monitor.policy.rules import PolicySet
-    from monitor.policy.satisfiability import Difference
+    from monitor.policy.tools.mutants import Mutant
+    from monitor.policy.tools.satisfiability import Difference
 
 
 @dataclass(frozen=True, slots=True)

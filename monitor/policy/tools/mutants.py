@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from monitor.policy import condition as conditions
 from monitor.policy.clauses import ReferenceClause, TextClause, ValueClause, WordClause
 from monitor.policy.detection import Detection, Selection
-from monitor.policy.literals import shown
-from monitor.policy.places import PlacedClause, placed
+from monitor.policy.tools.literals import shown
+from monitor.policy.tools.places import PlacedClause, placed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from monitor.policy import condition as conditions
-from monitor.policy.clause_tests import normal
 from monitor.policy.logic import Truth
-from monitor.policy.worlds import Worlds
+from monitor.policy.tools.clause_tests import normal
+from monitor.policy.tools.worlds import Worlds
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

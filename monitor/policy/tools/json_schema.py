@@ -13,8 +13,8 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from monitor.policy import examples
-from monitor.policy.detection_schema import Schema, detection_schemas
 from monitor.policy.schema import OVERRIDABLE, POLICY_FILES
+from monitor.policy.tools.detection_schema import Schema, detection_schemas
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILE_NAME = "schema.json"

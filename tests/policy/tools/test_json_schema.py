@@ -12,9 +12,9 @@ from jsonschema import Draft202012Validator
 
 from monitor import strict_yaml
 from monitor.policy import examples, schema
-from monitor.policy.json_schema import ABOUT, EDITOR_LINE, policy_schema, policy_schema_text
 from monitor.policy.lines import MODIFIERS, LineCompiler
 from monitor.policy.loader import read_policy
+from monitor.policy.tools.json_schema import ABOUT, EDITOR_LINE, policy_schema, policy_schema_text
 from monitor.strict_yaml import Mark, Node
 from tests.docs.pages import ROOT, blocks
 from tests.policy.packs import pack

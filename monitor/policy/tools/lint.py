@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from monitor.policy.cost import cost_of, patterns_of
-from monitor.policy.lint_detection import about_detection, about_patterns
 from monitor.policy.loader import read_policy
-from monitor.policy.places import nodes_of
-from monitor.policy.satisfiability import shape
+from monitor.policy.tools.cost import cost_of, patterns_of
+from monitor.policy.tools.lint_detection import about_detection, about_patterns
+from monitor.policy.tools.places import nodes_of
+from monitor.policy.tools.satisfiability import shape
 from monitor.records import Level
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from monitor.errors import Fault
-    from monitor.policy.cost import Cost
     from monitor.policy.files import LoadedPack, PolicyFiles
     from monitor.policy.filters import Filter
-    from monitor.policy.lint_detection import About
     from monitor.policy.rules import Rule
+    from monitor.policy.tools.cost import Cost
+    from monitor.policy.tools.lint_detection import About
     from monitor.strict_yaml import Node
 
 

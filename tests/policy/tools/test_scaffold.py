@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from monitor import policy, strict_yaml
 from monitor.errors import ConfigError
-from monitor.policy.json_schema import EDITOR_LINE
-from monitor.policy.scaffold import WHERE, Answers, name_of, scaffold
+from monitor.policy.tools.json_schema import EDITOR_LINE
+from monitor.policy.tools.scaffold import WHERE, Answers, name_of, scaffold
 
 if TYPE_CHECKING:
     from tests.policy.conftest import Write

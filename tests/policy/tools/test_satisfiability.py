@@ -14,8 +14,8 @@ from monitor.policy.detection import Detection, compile_detection
 from monitor.policy.evaluation import says
 from monitor.policy.logic import Truth
 from monitor.policy.rules import PolicySet, Rule
-from monitor.policy.satisfiability import Prospects, difference, prospects, shape
 from monitor.policy.schema import RuleFile
+from monitor.policy.tools.satisfiability import Prospects, difference, prospects, shape
 from monitor.records import Status
 
 if TYPE_CHECKING:

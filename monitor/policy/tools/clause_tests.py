@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from monitor.policy.clauses import COMPARISONS, ExistsClause, ReferenceClause, TextClause, ValueClause, WordClause
 from monitor.policy.fields import FIELDS
-from monitor.policy.literals import finds_all_of, literal_of
 from monitor.policy.readings import FieldType
+from monitor.policy.tools.literals import finds_all_of, literal_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from monitor.canonical import escape_text
-from monitor.policy.literals import stands_for
+from monitor.policy.tools.literals import stands_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ import pytest
 
 from monitor import policy
 from monitor.errors import PolicyError
-from monitor.policy.cost import Cost, cost_of, patterns_of
 from monitor.policy.matching import MAX_PROGRAM, MAX_SPANS, PatternError, compile_pattern
+from monitor.policy.tools.cost import Cost, cost_of, patterns_of
 from tests.policy.packs import pack
 
 if TYPE_CHECKING:
