@@ -20,7 +20,7 @@ from monitor.policy.rules import Rule, rule_hash
 from monitor.policy.schema import POLICY_FILES, FilterSetFile, OverrideSetFile, PackFile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from monitor.policy.detection import Detection
     from monitor.policy.schema import FilterFile, OverrideFile
@@ -126,6 +126,8 @@ class _Reader:
             return
         detections = [self._detection(node, path) for node in _parts(root, model)]
         if self._faults or metadata is None:
+            keys = ("id", "name", "title") if model is PackFile else ("id", "name")
+            self._faults += _taken_twice(_parts(root, model), keys, str(path))
             self._faults.sort(key=lambda fault: (fault.line, fault.column))
             return
         compiled = [detection for detection in detections if detection]
@@ -231,6 +233,22 @@ def _parts(root: strict_yaml.Node, model: type[PackFile | FilterSetFile | Overri
     """The rules or filters of a file, which have detections."""
     node = root.get({PackFile: "rules", FilterSetFile: "filters"}.get(model, ""))
     return node.items() if node else []
+
+
+def _taken_twice(parts: Iterable[strict_yaml.Node], keys: Sequence[str], path: str) -> Iterator[Fault]:
+    """Values of ``keys`` that two parts of one file share: told beside its other faults, for a file with faults is not
+    among those that the loader compares.
+    """
+    seen: dict[tuple[str, str], strict_yaml.Node] = {}
+    for part in parts:
+        for key in keys:
+            node = part.get(key)
+            if node is None or not isinstance(node.value, str):
+                continue
+            first = seen.setdefault((key, node.value), node)
+            if first is not node:
+                problem = f"the {key} `{node.value}` is taken already, at {path}:{first.mark.line}."
+                yield Fault(path, node.mark.line, node.mark.column, problem, f"Give one of the two another {key}.")
 
 
 def _test_lines(node: strict_yaml.Node) -> tuple[int, ...]:

@@ -140,6 +140,19 @@ def test_single_faults(text: str, problem: str, write: Write) -> None:
     assert problem in [fault.problem for fault in caught.value.faults]
 
 
+def test_what_stands_twice_is_told_beside_other_faults(write: Write) -> None:
+    rule = pack("sel: {output: x}\ncondition: sel").removeprefix(HEADER)
+    path = write(HEADER + rule + rule.replace("condition: sel", "condition: selx"))
+    with pytest.raises(PolicyError) as caught:
+        policy.load([path])
+    assert [fault.problem for fault in caught.value.faults] == [
+        f"the title `Example` is taken already, at {path}:4.",
+        f"the id `3f0a4a44-6f0e-4b57-9a4a-0a6c3d6f6b11` is taken already, at {path}:5.",
+        f"the name `example` is taken already, at {path}:6.",
+        "there is no selection `selx`.",
+    ]
+
+
 def test_ids_names_titles_and_packs_are_unique(write: Write) -> None:
     first = write(pack("sel: {output: x}\ncondition: sel"), "a.yaml")
     second = write(pack("sel: {output: y}\ncondition: sel"), "b.yaml")
