@@ -19,7 +19,7 @@ class Excerpt:
     """One piece of evidence: ``text`` are the codepoints ``start`` to ``end`` of the stored text that ``surface`` names.
 
     ``before`` and ``after`` are what stands around it. ``cut`` says how many codepoints of a very long piece are left out
-    at its end.
+    at its end, ``rest`` how many stand behind ``after``.
     """
 
     surface: str
@@ -29,6 +29,7 @@ class Excerpt:
     text: str
     after: str
     cut: int = 0
+    rest: int = 0
 
 
 def surfaces(call: Call, seen: Observation | None) -> dict[str, str]:
@@ -66,4 +67,5 @@ def _excerpts(texts: dict[str, str], finding: Finding, most: int) -> Iterator[Ex
             text=text[start:shown],
             after=text[end : end + AROUND] if shown == end else "",
             cut=end - shown,
+            rest=max(0, len(text) - end - AROUND),
         )

@@ -181,10 +181,12 @@ def excerpt_line(excerpt: "Excerpt") -> Text:
     before, text, after = (
         part.replace("\n", " ").replace("\t", " ") for part in (excerpt.before, excerpt.text, excerpt.after)
     )
+    opening = "…" if excerpt.start > len(before) else ""
+    ending = "…" if excerpt.rest and not excerpt.cut else ""
     whole = before + text + after
     mark = Span(surface=excerpt.surface, start=len(before), end=len(before) + len(text))
     cut = f" [… {excerpt.cut:,} codepoints not shown …]" if excerpt.cut else ""
-    return Text.assemble((f"{visible(excerpt.surface)}: ", "dim"), highlighted(whole, [mark]), cut)
+    return Text.assemble((f"{visible(excerpt.surface)}: ", "dim"), opening, highlighted(whole, [mark]), ending, cut)
 
 
 def as_json(value: Any) -> Any:
