@@ -125,10 +125,13 @@ def release(subcall: StoredSubcall) -> StoredSubcall:
 
 
 def _because(judgement: Judgement) -> str:
-    found = judgement.verdict
+    """What withheld it: a rule that only flags did not."""
+    blocking = [finding for finding in judgement.findings if verdict.effective_action(finding) in verdict.BLOCKING]
+    catches = [finding.name for finding in blocking if finding.status is Status.MATCH]
+    outages = [finding.name for finding in blocking if finding.status is Status.UNKNOWN]
     parts = []
-    if found.catches:
-        parts.append(f"caught by {', '.join(found.catches)}")
-    if found.outages:
-        parts.append(f"could not be checked by {', '.join(found.outages)}")
+    if catches:
+        parts.append(f"caught by {', '.join(catches)}")
+    if outages:
+        parts.append(f"could not be checked by {', '.join(outages)}")
     return "; ".join(parts) or "no reason was recorded"
