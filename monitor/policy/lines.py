@@ -60,7 +60,7 @@ _APART = {
     },
 }
 _MAX_VALUES = 2_000
-_MAX_PHRASE = 5_000
+MAX_PHRASE = 5_000
 
 
 class LineCompiler:
@@ -189,8 +189,8 @@ class LineCompiler:
         if not value and shape:
             self._fault(node.mark, f"every text {shape} nothing.", f"For an empty text write `{field.name}: ''`.")
             return None
-        if len(value) > _MAX_PHRASE:
-            problem = f"the text has {len(value):,} characters; at most {_MAX_PHRASE:,} can be looked for."
+        if len(value) > MAX_PHRASE:
+            problem = f"the text has {len(value):,} characters; at most {MAX_PHRASE:,} can be looked for."
             self._fault(node.mark, problem, "Look for a part of it that is found nowhere else.")
             return None
         return ("" if "cased" in modifiers else "(?i)") + SHAPES[shape].format(_literal(value))

@@ -16,10 +16,11 @@ from monitor.canonical import escape_text
 from monitor.policy.importers import atr_expression
 from monitor.policy.importers.atr_expression import ExpressionError
 from monitor.policy.importers.atr_fields import FIELDS
-from monitor.policy.importers.javascript import UnreadableError
 from monitor.policy.importers.patterns import translate
-from monitor.policy.importers.reasons import Reason
+from monitor.policy.importers.reasons import Reason, UnreadableError
 from monitor.policy.importers.report import Remark
+from monitor.policy.importers.steps import RULE, Steps
+from monitor.policy.lines import MAX_PHRASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,26 +59,18 @@ class Detection:
     remarks: list[Remark] = field(default_factory=list)
 
 
-class _UnsayableError(Exception):
-    """A condition has no equal here."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-
 def read_detection(detection: Node) -> Detection:
     """Selections and condition from a rule's ``detection``; what is missing is in its remarks."""
     found = Detection()
+    steps = Steps(RULE)
     names: list[tuple[str, Node | None]] = []
     for number, (name, node) in enumerate(_conditions(detection), start=1):
         found.total += 1
         own = f"c{number}"
         where = f"condition {number}" if name is None else f"condition `{name}`"
         try:
-            selection, notes = _selection(own, node)
-        except _UnsayableError as exc:
+            selection, notes = _selection(own, node, steps)
+        except UnreadableError as exc:
             found.remarks.append(Remark(exc.reason, where, exc.detail, node.mark.line))
             names.append((name or own, None))
             continue
@@ -126,18 +119,18 @@ def _join(found: Detection, detection: Node, names: list[tuple[str, Node | None]
         found.remarks.append(Remark(Reason.NOTHING_LEFT, "condition", f"{len(missing)} of {found.total} missing", line))
 
 
-def _selection(name: str, node: Node) -> tuple[Selection, list[Reason]]:
+def _selection(name: str, node: Node, steps: Steps) -> tuple[Selection, list[Reason]]:
     if not isinstance(node.value, dict):
-        raise _UnsayableError(Reason.CONDITION_SHAPE, "a condition is a map")
+        raise UnreadableError(Reason.CONDITION_SHAPE, "a condition is a map")
     if node.get("steps") is not None:
-        raise _UnsayableError(Reason.SEQUENCE, "`steps`")
+        raise UnreadableError(Reason.SEQUENCE, "`steps`")
     if node.get("metric") is not None:
-        raise _UnsayableError(Reason.THRESHOLD, f"`{_text(node, 'metric')}`")
+        raise UnreadableError(Reason.THRESHOLD, f"`{_text(node, 'metric')}`")
     foreign = _text(node, "field")
     if not foreign:
-        raise _UnsayableError(Reason.CONDITION_SHAPE, "it has no `field`")
+        raise UnreadableError(Reason.CONDITION_SHAPE, "it has no `field`")
     if foreign not in FIELDS:
-        raise _UnsayableError(Reason.FIELD, f"`{foreign[:80]}`")
+        raise UnreadableError(Reason.FIELD, f"`{foreign[:80]}`")
     notes: list[Reason] = []
     if node.get("patterns") is not None:
         operator = _text(node, "match_type") or "regex"
@@ -146,10 +139,10 @@ def _selection(name: str, node: Node) -> tuple[Selection, list[Reason]]:
     else:
         operator, values, cased = _text(node, "operator"), _values(node, "value"), False
         if not operator:
-            raise _UnsayableError(Reason.CONDITION_SHAPE, "it has no `operator`")
+            raise UnreadableError(Reason.CONDITION_SHAPE, "it has no `operator`")
     if node.get("language") is not None:
         notes.append(Reason.GATE_DROPPED)
-    lines = tuple(_line(operator, values, notes, cased=cased, named=node.get("patterns") is not None))
+    lines = tuple(_line(operator, values, notes, steps, cased=cased, named=node.get("patterns") is not None))
     return Selection(name, foreign, lines, _text(node, "description")), notes
 
 
@@ -163,14 +156,18 @@ def _values(node: Node, key: str) -> list[str]:
     nodes = [] if part is None else part.items() if isinstance(part.value, list) else [part]
     values = [item.value for item in nodes if isinstance(item.value, str) and item.value]
     if not values or len(values) < len(nodes):
-        raise _UnsayableError(Reason.CONDITION_SHAPE, f"`{key}` is not a text, or a list of texts")
+        raise UnreadableError(Reason.CONDITION_SHAPE, f"`{key}` is not a text, or a list of texts")
     return values
 
 
-def _line(operator: str, values: list[str], notes: list[Reason], *, cased: bool, named: bool) -> Iterator[Line]:
+def _line(
+    operator: str, values: list[str], notes: list[Reason], steps: Steps, *, cased: bool, named: bool
+) -> Iterator[Line]:
+    if operator != "regex" and (longest := max(map(len, values))) > MAX_PHRASE:
+        raise UnreadableError(Reason.PHRASE_TOO_LONG, f"{longest:,} characters")
     ours = {"contains": "contains", "starts_with": "startswith"}
     if operator == "regex":
-        yield "re" if cased else "re|i", tuple(_pattern(value, notes, cased=cased) for value in values)
+        yield "re" if cased else "re|i", tuple(_pattern(value, notes, steps, cased=cased) for value in values)
     elif operator in ours and not cased:
         yield ours[operator], tuple(values)
     elif operator in {*ours, "exact"}:
@@ -179,17 +176,18 @@ def _line(operator: str, values: list[str], notes: list[Reason], *, cased: bool,
         texts = (shape.format(re2.escape(escape_text(value))) for value in values)
         yield "re" if exactly else "re|i", tuple(texts)
     else:
-        raise _UnsayableError(Reason.OPERATOR, f"`{operator[:80]}`")
+        raise UnreadableError(Reason.OPERATOR, f"`{operator[:80]}`")
 
 
-def _pattern(value: str, notes: list[Reason], *, cased: bool) -> str:
+def _pattern(value: str, notes: list[Reason], steps: Steps, *, cased: bool) -> str:
     pattern, flags = _without_flags(value)
     if flags - {"i"}:
         notes.append(Reason.FLAGS_IGNORED)
+    share = steps.part()
     try:
-        made = translate(pattern, unicode="\\u{" in pattern or "\\p{" in pattern, ignore_case=not cased)
-    except UnreadableError as exc:
-        raise _UnsayableError(exc.reason, exc.detail) from None
+        made = translate(pattern, unicode="\\u{" in pattern or "\\p{" in pattern, ignore_case=not cased, steps=share)
+    finally:
+        steps.settle(share)
     notes += made.notes
     return made.text
 

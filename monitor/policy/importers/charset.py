@@ -83,6 +83,9 @@ LINE_END = CharSet.chars("\n\r\u2028\u2029")
 HIGH_HALVES = CharSet(((0xD800, 0xDBFF),))
 LOW_HALVES = CharSet(((0xDC00, 0xDFFF),))
 HALVES = HIGH_HALVES | LOW_HALVES
+ASCII_LETTERS = CharSet.of([(0x41, 0x5A), (0x61, 0x7A)])
+CASED = CharSet.of((code, code) for code in range(0x20000) if chr(code).lower() != chr(code).upper())
+"""Letters with two cases. There are none above U+1FFFF."""
 
 
 def char_text(code: int, *, in_class: bool = False) -> str:

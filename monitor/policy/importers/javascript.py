@@ -19,16 +19,13 @@ above U+FFFF as two halves. Here it is one character, as its author meant it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from monitor.policy.importers.charset import (
     DIGIT,
     EVERYTHING,
     HALVES,
-    HIGH_HALVES,
     LAST,
     LINE_END,
-    LOW_HALVES,
     SPACE,
     WORD,
     CharSet,
@@ -36,7 +33,9 @@ from monitor.policy.importers.charset import (
     class_text,
     range_text,
 )
-from monitor.policy.importers.reasons import Reason
+from monitor.policy.importers.javascript_escapes import Escapes
+from monitor.policy.importers.javascript_halves import halves_matter, joined_halves
+from monitor.policy.importers.reasons import Reason, UnreadableError
 from monitor.policy.importers.regex_nodes import (
     EDGE,
     EMPTY,
@@ -46,14 +45,10 @@ from monitor.policy.importers.regex_nodes import (
     Chars,
     Look,
     Node,
-    Seq,
     alt,
     repeat,
     seq,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _SPACE_TEXT = r"\s\v\pZ\x{feff}"
 _SETS: dict[str, CharSet] = {"d": DIGIT, "w": WORD, "s": SPACE}
@@ -61,19 +56,9 @@ _SETS |= {name.upper(): chars.complement() for name, chars in _SETS.items()}
 _SET_TEXTS = {"d": r"\d", "D": r"\D", "w": r"\w", "W": r"\W", "s": f"[{_SPACE_TEXT}]", "S": f"[^{_SPACE_TEXT}]"}
 _IN_CLASS = {"d": r"\d", "w": r"\w", "s": _SPACE_TEXT, "D": r"\D", "W": r"\W"}
 _ASTRAL = CharSet(((0x10000, LAST),))
-_CONTROLS = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
 _MAX_DEPTH = 100
 _NUL_TEXT = "␛0000"
 """How a stored text has NUL (``canonical.escape_text``)."""
-
-
-class UnreadableError(Exception):
-    """The pattern has no equal here; ``reason`` says why, ``detail`` names what stands in the way."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,34 +75,20 @@ def parse(pattern: str, *, unicode: bool) -> Parsed:
     return Parsed(parser.whole(), parser.halves)
 
 
-class _Parser:
+class _Parser(Escapes):
     """Reads one pattern from left to right."""
 
     def __init__(self, pattern: str, *, unicode: bool) -> None:
-        self._text = pattern
-        self._at = 0
-        self._unicode = unicode
+        super().__init__(pattern, unicode=unicode)
         self._depth = 0
         self._groups = _count_groups(pattern)
-        self.halves = not unicode and any(ord(char) > 0xFFFF for char in pattern) and _halves_matter(pattern)
+        self.halves = not unicode and any(ord(char) > 0xFFFF for char in pattern) and halves_matter(pattern)
 
     def whole(self) -> Node:
         tree = self._alternatives()
         if self._at < len(self._text):
             raise self._wrong("a parenthesis is closed that was never opened")
         return tree
-
-    def _wrong(self, problem: str) -> UnreadableError:
-        return UnreadableError(Reason.REGEX_INVALID, f"{problem}, at character {self._at + 1}")
-
-    def _next(self) -> str:
-        return self._text[self._at : self._at + 1]
-
-    def _take(self, expected: str) -> bool:
-        if self._text.startswith(expected, self._at):
-            self._at += len(expected)
-            return True
-        return False
 
     def _alternatives(self) -> Node:
         self._depth += 1
@@ -134,7 +105,7 @@ class _Parser:
         while self._next() not in {"", "|", ")"}:
             atom = self._atom()
             parts.append(self._quantified(atom))
-        return seq(*_joined_halves(parts))
+        return seq(*joined_halves(parts))
 
     def _atom(self) -> Node:
         char = self._next()
@@ -221,80 +192,6 @@ class _Parser:
         if char == "k" and "(?<" in self._text:
             raise UnreadableError(Reason.REGEX_BACKREFERENCE, "`\\k<…>` refers back to a group")
         return _char(self._escaped_char())
-
-    def _digits(self, first: str, most: int) -> str:
-        digits = ""
-        while len(digits) < most and self._text[self._at + len(digits) :][:1].isascii():
-            digit = self._text[self._at + len(digits) :][:1]
-            if not digit or digit not in (first if not digits else "0123456789"):
-                break
-            digits += digit
-        return digits
-
-    def _escaped_char(self) -> int:
-        """The character after a backslash, which is read already; both inside and outside of brackets."""
-        char = self._next()
-        if not char:
-            raise self._wrong("the pattern ends in a single `\\`")
-        self._at += 1
-        if char in _CONTROLS:
-            return _CONTROLS[char]
-        if char == "x" and (code := self._hex(2)) is not None:
-            return code
-        if char == "u":
-            return self._unicode_escape()
-        if char == "c" and self._next().isascii() and self._next().isalpha():
-            self._at += 1
-            return ord(self._text[self._at - 1]) % 32
-        if char in "01234567" and not self._unicode:
-            return self._octal(char)
-        if char == "0" and not self._next().isdigit():
-            return 0
-        if char == "c":
-            self._at -= 1
-            return ord("\\")
-        if self._unicode and char not in r"^$\.*+?()[]{}|/-":
-            raise self._wrong(f"`\\{char}` means nothing with the flag u")
-        return ord(char)
-
-    def _hex(self, length: int) -> int | None:
-        digits = self._text[self._at : self._at + length]
-        if len(digits) < length or any(digit not in "0123456789abcdefABCDEF" for digit in digits):
-            return None
-        self._at += length
-        return int(digits, 16)
-
-    def _octal(self, first: str) -> int:
-        digits = first
-        while len(digits) < (3 if first in "0123" else 2) and self._next() in set("01234567"):
-            digits += self._next()
-            self._at += 1
-        return int(digits, 8)
-
-    def _unicode_escape(self) -> int:
-        if self._unicode and self._take("{"):
-            end = self._text.find("}", self._at)
-            digits = self._text[self._at : end] if end >= 0 else ""
-            if not digits or any(digit not in "0123456789abcdefABCDEF" for digit in digits) or int(digits, 16) > LAST:
-                raise self._wrong("`\\u{…}` takes the number of a character")
-            self._at = end + 1
-            return int(digits, 16)
-        code = self._hex(4)
-        if code is None:
-            if self._unicode:
-                raise self._wrong("`\\u` takes four hexadecimal digits")
-            return ord("u")
-        place = self._at
-        if code in HIGH_HALVES and self._take("\\u"):
-            low = self._hex(4)
-            if low is not None and low in LOW_HALVES:
-                if not self._unicode and self._in_class:
-                    self.halves = True
-                return 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
-            self._at = place
-        return code
-
-    _in_class = False
 
     def _class(self) -> Node:
         self._in_class = True
@@ -400,60 +297,3 @@ def _count_groups(pattern: str) -> int:
             count += named or not pattern.startswith("(?", at)
         at += 1
     return count
-
-
-def _halves_matter(pattern: str) -> bool:
-    """Whether a character above U+FFFF stands in brackets or before a count, where its halves are taken apart."""
-    in_class, escaped = False, False
-    for index, char in enumerate(pattern):
-        if ord(char) > 0xFFFF and (in_class or pattern[index + 1 : index + 2] in {"*", "+", "?", "{"}):
-            return True
-        if escaped:
-            escaped = False
-        elif char == "\\":
-            escaped = True
-        else:
-            in_class = char == "[" or (in_class and char != "]")
-    return False
-
-
-def _joined_halves(parts: list[Node]) -> Iterator[Node]:
-    """High halves followed by low halves are the characters that they make up; halves by themselves are in no text."""
-    index = 0
-    while index < len(parts):
-        part = parts[index]
-        following = parts[index + 1] if index + 1 < len(parts) else EMPTY
-        if _only(part, HIGH_HALVES) and _only(following, LOW_HALVES):
-            assert isinstance(part, Chars)
-            assert isinstance(following, Chars)
-            yield Chars.exactly(_products(part.chars, following.chars))
-            index += 2
-            continue
-        for inner in [part] if isinstance(part, Chars) else _chars_in(part):
-            if HALVES & inner.chars not in {CharSet(()), HALVES}:
-                raise UnreadableError(Reason.REGEX_HALVES, "it looks for halves of characters (U+D800 to U+DFFF)")
-        yield part
-        index += 1
-
-
-def _chars_in(node: Node) -> Iterator[Chars]:
-    if isinstance(node, Chars):
-        yield node
-    elif isinstance(node, Seq):
-        for part in node.parts:
-            yield from _chars_in(part)
-    elif hasattr(node, "part"):
-        yield from _chars_in(node.part)
-
-
-def _only(node: Node, halves: CharSet) -> bool:
-    return isinstance(node, Chars) and bool(node.chars) and not node.chars - halves
-
-
-def _products(high: CharSet, low: CharSet) -> CharSet:
-    return CharSet.of(
-        (0x10000 + ((first - 0xD800) << 10) + (begin - 0xDC00), 0x10000 + ((first - 0xD800) << 10) + (end - 0xDC00))
-        for first_low, first_high in high.ranges
-        for first in range(first_low, first_high + 1)
-        for begin, end in low.ranges
-    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from monitor.policy.lines import MAX_PHRASE
+
 
 class Reason(StrEnum):
     """Every reason there is. ``MEANINGS`` says what each means, and for which part of a file it is given."""
@@ -27,7 +29,10 @@ class Reason(StrEnum):
     REGEX_PROPERTY = "regex_property"
     REGEX_HALVES = "regex_halves"
     REGEX_TOO_LARGE = "regex_too_large"
+    TOO_COSTLY = "too_costly"
+    PHRASE_TOO_LONG = "phrase_too_long"
     TEST_SHAPE = "test_shape"
+    TEST_NOT_LOADABLE = "test_not_loadable"
     TEST_EXPECTATION = "test_expectation"
     TEST_RULE_MISSING = "test_rule_missing"
     TEST_CONDITION_MISSING = "test_condition_missing"
@@ -39,6 +44,15 @@ class Reason(StrEnum):
     GATE_DROPPED = "gate_dropped"
     SEMANTIC_FALLBACK = "semantic_fallback"
     METADATA = "metadata"
+
+
+class UnreadableError(Exception):
+    """A pattern has no equal here; ``reason`` says why, ``detail`` names what stands in the way."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
 
 
 FILE, CONDITION, TEST, NOTE = "file", "condition", "test", "note"
@@ -54,7 +68,10 @@ MEANINGS: dict[Reason, tuple[str, str]] = {
         FILE,
         "no condition could be taken over, or one that must hold could not: what is left would say something else",
     ),
-    Reason.NOT_LOADABLE: (FILE, "our own loader refuses the rule as it came out (a rule above 1 MB, for instance)"),
+    Reason.NOT_LOADABLE: (
+        FILE,
+        "our own loader refuses the rule as it came out (a rule above 0.9 MB, or a name that is taken, for instance)",
+    ),
     Reason.CONDITION_SHAPE: (CONDITION, "the condition is no map, or has no field, no operator or no text to look for"),
     Reason.FIELD: (CONDITION, "no text of our record is what the field means"),
     Reason.OPERATOR: (CONDITION, "the operator is none that the peer's engine knows; there the condition never holds"),
@@ -71,8 +88,17 @@ MEANINGS: dict[Reason, tuple[str, str]] = {
         CONDITION,
         "the pattern looks for halves of characters (surrogates), which no stored text has",
     ),
-    Reason.REGEX_TOO_LARGE: (CONDITION, "the pattern is too large for RE2, or repeats too often"),
+    Reason.REGEX_TOO_LARGE: (
+        CONDITION,
+        "the pattern is too large for RE2 or for our loader's bound on what a pattern may cost, or repeats too often",
+    ),
+    Reason.TOO_COSTLY: (
+        CONDITION,
+        "to rewrite the pattern takes more steps than an import spends on one pattern, or on one rule",
+    ),
+    Reason.PHRASE_TOO_LONG: (CONDITION, f"it looks for a text of more than {MAX_PHRASE:,} characters"),
     Reason.TEST_SHAPE: (TEST, "the test is no map, or has no text that the rule could look at"),
+    Reason.TEST_NOT_LOADABLE: (TEST, "our own loader refuses the test, or the rule would be above 0.9 MB with it"),
     Reason.TEST_EXPECTATION: (TEST, "`expected` is neither triggered nor not_triggered"),
     Reason.TEST_RULE_MISSING: (TEST, "its rule was not taken over"),
     Reason.TEST_CONDITION_MISSING: (

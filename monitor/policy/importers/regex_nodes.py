@@ -1,26 +1,47 @@
 """A regular expression as a tree, whatever it was written in, and how RE2 writes it.
 
 Trees are compared by value, and built with ``seq``, ``alt`` and ``repeat``, which keep them small and in one form: what
-the rewriting of lookarounds derives from them is then finitely many.
+the rewriting of lookarounds derives from them is then finitely many. Each node knows its size and its hash from when it
+was made, for parts are shared, and a tree of few nodes can stand for one of very many.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from monitor.policy.importers.charset import CharSet, class_text
+from monitor.policy.importers.charset import CASED, CharSet, class_text
 
 MAX_REPEAT = 1_000
 """RE2's limit for one repetition."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chars:
+class _Sized:
+    """``size`` counts the nodes of the tree, a shared part as often as it occurs."""
+
+    size: int = field(init=False, compare=False, repr=False)
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def _seal(self, size: int, *values: object) -> None:
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "_hash", hash((type(self).__name__, *values)))
+
+
+@dataclass(frozen=True, slots=True)
+class Chars(_Sized):
     """One character of a set. ``text`` is how RE2 writes it: as derived, case counts; as written, the rule's flags do."""
 
     chars: CharSet
     text: str
+
+    def __post_init__(self) -> None:
+        self._seal(1, self.chars, self.text)
+
+    __hash__ = _Sized.__hash__
 
     @classmethod
     def exactly(cls, chars: CharSet) -> Chars:
@@ -30,35 +51,48 @@ class Chars:
 
 
 def _has_case(chars: CharSet) -> bool:
-    smaller = min(chars, chars.complement(), key=lambda half: half.size)
-    if smaller.size > 500:
-        return True
-    return any(chr(code).lower() != chr(code).upper() for low, high in smaller.ranges for code in range(low, high + 1))
+    """Whether some letters are in it and others are not."""
+    return bool(chars & CASED) and bool(CASED - chars)
 
 
 @dataclass(frozen=True, slots=True)
-class Assert:
+class Assert(_Sized):
     r"""A place: the start or the end of the text, the edge of a word (``\b``), or none (``\B``)."""
 
     kind: Literal["start", "end", "edge", "no_edge"]
 
+    def __post_init__(self) -> None:
+        self._seal(1, self.kind)
+
+    __hash__ = _Sized.__hash__
+
 
 @dataclass(frozen=True, slots=True)
-class Seq:
+class Seq(_Sized):
     """One after the other; of nothing, it is the empty text."""
 
     parts: tuple[Node, ...]
 
+    def __post_init__(self) -> None:
+        self._seal(1 + sum(part.size for part in self.parts), self.parts)
+
+    __hash__ = _Sized.__hash__
+
 
 @dataclass(frozen=True, slots=True)
-class Alt:
+class Alt(_Sized):
     """Any one of them; of none, it never matches."""
 
     parts: tuple[Node, ...]
 
+    def __post_init__(self) -> None:
+        self._seal(1 + sum(part.size for part in self.parts), self.parts)
+
+    __hash__ = _Sized.__hash__
+
 
 @dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(_Sized):
     """``part``, ``least`` to ``most`` times (None: without end)."""
 
     part: Node
@@ -66,14 +100,24 @@ class Repeat:
     most: int | None
     lazy: bool = False
 
+    def __post_init__(self) -> None:
+        self._seal(1 + self.part.size, self.part, self.least, self.most, self.lazy)
+
+    __hash__ = _Sized.__hash__
+
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Look(_Sized):
     """What must, or must not, follow (``ahead``) or come before a place."""
 
     part: Node
     ahead: bool
     negative: bool
+
+    def __post_init__(self) -> None:
+        self._seal(1 + self.part.size, self.part, self.ahead, self.negative)
+
+    __hash__ = _Sized.__hash__
 
 
 Node: TypeAlias = Chars | Assert | Seq | Alt | Repeat | Look
@@ -110,6 +154,19 @@ def repeat(part: Node, least: int, most: int | None, *, lazy: bool = False) -> N
     if (least, most) == (1, 1):
         return part
     return Repeat(part, least, most, lazy)
+
+
+def has_look(node: Node) -> bool:
+    """Whether there is a lookaround in it."""
+    match node:
+        case Look():
+            return True
+        case Seq() | Alt():
+            return any(map(has_look, node.parts))
+        case Repeat():
+            return has_look(node.part)
+        case _:
+            return False
 
 
 def to_re2(node: Node) -> str:

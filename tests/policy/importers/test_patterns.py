@@ -14,9 +14,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from monitor.policy.importers.charset import LINE_END, SPACE, CharSet, class_text
-from monitor.policy.importers.javascript import UnreadableError
 from monitor.policy.importers.patterns import translate
-from monitor.policy.importers.reasons import Reason
+from monitor.policy.importers.reasons import Reason, UnreadableError
 
 SPACES = r"[\t\n\v\f\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]"
 ALPHABET = "abABxX1_-. \n\r\t\v\xa0\u2028\ufeff中😀"
@@ -77,7 +76,13 @@ aheads = st.builds(
 behinds = st.builds(
     lambda sign, inner: (f"(?<{sign}{inner[0]})", f"(?<{sign}{inner[1]})"), st.sampled_from("=!"), fixed
 )
-looking = st.lists(st.one_of(pieces, aheads, behinds), min_size=1, max_size=5).map(joined)
+tempered = st.builds(
+    lambda inner, one, count: (f"(?:(?!{inner[0]}){one[0]}){count}", f"(?:(?!{inner[1]}){one[1]}){count}"),
+    patterns,
+    single,
+    st.sampled_from(["*", "+", "{2,}", "*?", "{1,5}"]),
+)
+looking = st.lists(st.one_of(pieces, aheads, behinds, tempered), min_size=1, max_size=5).map(joined)
 
 
 def says(pattern: str, text: str) -> bool:
@@ -118,6 +123,11 @@ def test_lookarounds_are_rewritten_exactly_or_not_at_all(pattern: tuple[str, str
         (r"(?!\bno\b)\w+!", ["not!", "xno!"], ["!"]),
         (r"a(?!b)", ["a", "ac", "abA"], ["ab", "AB"]),
         (r"(?:x(?=y)|z)", ["xy", "z"], ["x"]),
+        (r"<(?:(?!>|x)[^y])*>", ["<>", "<a>", "<<b>"], ["<x>", "<y>", "<a"]),
+        (r"a(?:(?!\bno\b).)*?z", ["az", "a not z", "a nob z"], ["a no z", "a\nz", "a no, no z"]),
+        (r"k(?:(?!b)[^c]){0,500}", ["k", "kb", "kc"], ["b"]),
+        (r"(?:(?<!x)y)*k", ["k", "xyk"], ["y"]),
+        (r"(?:(?<!x)y){4,}k", ["yyyyk", "zyyyyyk"], ["xyyyyk", "yyyk"]),
     ],
 )
 def test_lookarounds(pattern: str, hits: list[str], misses: list[str]) -> None:
@@ -174,7 +184,8 @@ def test_what_becomes_of_javascript_words(pattern: str, made: str) -> None:
         (r"(?<n>a)\k<n>", Reason.REGEX_BACKREFERENCE),
         (r"[\uD83D]", Reason.REGEX_HALVES),
         (r"\uD83D+", Reason.REGEX_HALVES),
-        (r"(?:(?!b)a)*", Reason.REGEX_LOOKAROUND),
+        (r"(?:(?=b)a)*c", Reason.REGEX_LOOKAROUND),
+        (r"(?:(?!b)a?){4,}c", Reason.REGEX_LOOKAROUND),
         (r"(?!.*x)[\s\S]{0,900}y", Reason.REGEX_LOOKAROUND),
         (r"(?<=é)a(?=É)b", Reason.REGEX_LOOKAROUND),
         (r"((a{50}){50}){50}", Reason.REGEX_TOO_LARGE),
