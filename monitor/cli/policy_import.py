@@ -69,7 +69,7 @@ def _check(files: list[Path], name: str) -> None:
 
 def _write(imported: "Imported", out: Path, name: str) -> list[str]:
     """Write the packs. Never over a file that was not written by an import."""
-    from monitor.policy.importers.atr import MARK
+    from monitor.policy.importers.packs import MARK
 
     paths = {
         out if own == name else out.with_name(f"{out.stem}_{number}{out.suffix}"): text

@@ -7,60 +7,28 @@ level. Every test that is taken over was run: our rule says what the file expect
 
 from __future__ import annotations
 
-import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
 from monitor import strict_yaml
-from monitor.errors import PolicyError
 from monitor.policy.importers import atr_metadata as metadata
 from monitor.policy.importers.atr_conditions import read_detection
-from monitor.policy.importers.atr_tests import Case, is_normalised, read_tests
+from monitor.policy.importers.atr_tests import read_tests
+from monitor.policy.importers.atr_trial import verified
+from monitor.policy.importers.packs import PROJECT, loadable_packs
 from monitor.policy.importers.reasons import Reason
 from monitor.policy.importers.report import FileReport, Imported, Remark, Result, TestReport
-from monitor.policy.importers.writing import Comments, Words, to_yaml
-from monitor.policy.loader import load
+from monitor.policy.importers.writing import Comments, Words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from monitor.errors import Fault
     from monitor.policy.importers.atr_conditions import Detection, Selection
     from monitor.strict_yaml import Node
 
-PROJECT = "https://github.com/Agent-Threat-Rule/agent-threat-rules"
-MARK = "Imported from Agent Threat Rules"
-"""The first words of every pack that is made here."""
-
-_HEADER = f"""{MARK} ({PROJECT}) by `monitor policy import atr`.
-Change the originals and import again, or give the pack another name: an import writes over this file.
-
-The rules and their tests are the work of the ATR contributors; each rule names the one it was made from.
-
-{{licence}}"""
-_LICENCE = """MIT License
-
-Copyright (c) 2026 ATR Contributors
-
-Permission is hereby granted, free of charge, to any person obtaining a copy
-of this software and associated documentation files (the "Software"), to deal
-in the Software without restriction, including without limitation the rights
-to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
-copies of the Software, and to permit persons to whom the Software is
-furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all
-copies or substantial portions of the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
-IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
-FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
-AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
-LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
-OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
-SOFTWARE."""
-_MAX_PACK = 900_000  # characters escaped: well below what the loader reads
 _METHODS = {"", "pattern"}
 
 
@@ -68,17 +36,30 @@ def import_files(paths: Sequence[Path], name: str = "atr") -> Imported:
     """Read rule files and make packs called ``name``, ``name_2`` and so on.
 
     A folder stands for all ``*.yaml`` and ``*.yml`` below it. Nothing in a file is an error: it is a line of the report.
+    The packs load, all together: what our loader refuses is reported and left out.
     """
     reports: list[FileReport] = []
-    rules: list[dict[str, Any]] = []
+    made: list[tuple[FileReport, dict[str, Any]]] = []
     seen: dict[str, str] = {}
     for path in _files(paths):
         report = FileReport(str(path))
         rule = _import_file(path, report, seen)
         reports.append(report)
         if rule is not None:
-            rules.append(rule)
-    return Imported(tuple(reports), dict(_packs(rules, name)))
+            made.append((report, rule))
+    packs, refused = loadable_packs([rule for _, rule in made], name)
+    for number, problem in refused.items():
+        _refuse(made[number][0], problem)
+    return Imported(tuple(reports), packs)
+
+
+def _refuse(report: FileReport, problem: str) -> None:
+    """Beside the others the rule does not load, whatever it did by itself."""
+    report.remarks.append(Remark(Reason.NOT_LOADABLE, "file", problem[:300]))
+    report.tests = [
+        replace(test, left_out=test.left_out or Remark(Reason.TEST_RULE_MISSING, test.name, "", test.line))
+        for test in report.tests
+    ]
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -129,7 +110,7 @@ def _rule(root: Node, report: FileReport, seen: dict[str, str]) -> dict[str, Any
     if report.result is Result.REFUSED:
         return None
     _check_gates(root, report)
-    return _verified(_written(root, made, report), root, made, report)
+    return verified(_written(root, made, report), root, made, report)
 
 
 def _check_method(detection: Node, report: FileReport) -> None:
@@ -144,13 +125,8 @@ def _check_method(detection: Node, report: FileReport) -> None:
 def _check_gates(root: Node, report: FileReport) -> None:
     if metadata.line(root, "confirm"):
         report.remarks.append(Remark(Reason.GATE_DROPPED, "confirm", "a second stage confirms its matches"))
-    if _suppressed(root):
+    if metadata.suppressed(root):
         report.remarks.append(Remark(Reason.GATE_DROPPED, "tags", "`suppress_in_code_blocks`"))
-
-
-def _suppressed(root: Node) -> bool:
-    tags = root.get("tags")
-    return bool(tags and (flag := tags.get("suppress_in_code_blocks")) and flag.value is True)
 
 
 def _written(root: Node, made: Detection, report: FileReport) -> dict[str, Any]:
@@ -186,78 +162,3 @@ def _selection(selection: Selection) -> Any:
         for modifiers, values in selection.lines
     ]
     return lines[0] if len(lines) == 1 else lines
-
-
-def _verified(rule: dict[str, Any], root: Node, made: Detection, report: FileReport) -> dict[str, Any] | None:
-    """The rule with those of its tests that hold. What the others lack is reported."""
-    source = metadata.line(root.get("agent_source") or root, "type")
-    cases = read_tests(root, source, {selection.foreign_field for selection in made.selections})
-    sound = [case for case in cases if case.fault is None]
-    trial = {**rule, "tests": [_test(case) for case in sound]} if sound else rule
-    try:
-        results = _run(trial)
-    except PolicyError as exc:
-        report.remarks.append(Remark(Reason.NOT_LOADABLE, "file", str(exc).splitlines()[0][:300]))
-        return None
-    said = {id(case): (result.passed, result.actual.value) for case, result in zip(sound, results, strict=True)}
-    kept = []
-    for case in cases:
-        passed, actual = said.get(id(case), (False, ""))
-        if passed:
-            kept.append(_test(case))
-        fault = None if passed else case.fault or _why(case, actual, root, report)
-        left_out = Remark(fault[0], case.name, fault[1], case.line) if fault else None
-        report.tests.append(TestReport(case.name, case.expect, case.line, left_out))
-    return {**rule, "tests": kept} if kept else rule
-
-
-def _test(case: Case) -> dict[str, Any]:
-    return {"name": case.name[:256], "record": case.record, "expect": Words(case.expect)}
-
-
-def _run(rule: dict[str, Any]) -> list[Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "trial.yaml")
-        path.write_text(_pack([rule], "trial"), encoding="utf-8")
-        return load([path]).run_tests()
-
-
-def _why(case: Case, actual: str, root: Node, report: FileReport) -> tuple[Reason, str]:
-    """Why the rule does not say what a test expects, as far as it can be told."""
-    found = f"expected {case.expect}, found {actual}"
-    if case.expect == "match" and report.result is Result.PARTLY:
-        return Reason.TEST_CONDITION_MISSING, found
-    if case.expect == "match" and not all(map(is_normalised, case.texts)):
-        return Reason.TEST_NORMALISATION, found
-    if case.expect == "no_match" and _suppressed(root) and any("`" in text for text in case.texts):
-        return Reason.TEST_CODE_BLOCK, found
-    return Reason.TEST_DISAGREES, found
-
-
-def _packs(rules: Iterable[dict[str, Any]], name: str) -> Iterator[tuple[str, str]]:
-    """The packs, each small enough for the loader."""
-    groups: list[list[dict[str, Any]]] = []
-    size = _MAX_PACK
-    for rule in rules:
-        length = len(_pack([rule], name).encode())
-        if size + length > _MAX_PACK:
-            groups.append([])
-            size = 0
-        groups[-1].append(rule)
-        size += length
-    for number, group in enumerate(groups, start=1):
-        own = name if number == 1 else f"{name[:58]}_{number}"
-        yield own, _pack(group, own)
-
-
-def _pack(rules: list[dict[str, Any]], name: str) -> str:
-    pack = {
-        "pack": Words(name),
-        "version": Words("1.0.0"),
-        "description": f"{MARK}. What these rules do follows from their level, not from the originals' `response`.",
-        "author": "ATR Contributors",
-        "license": "MIT",
-        "references": [PROJECT],
-        "rules": rules,
-    }
-    return to_yaml(pack, _HEADER.format(licence=_LICENCE))

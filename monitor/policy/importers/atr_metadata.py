@@ -124,3 +124,9 @@ def false_positives(root: Node) -> list[str]:
     nodes = [place.get("false_positives") for place in (detection, root) if place]
     items = [item for node in nodes if node for item in (node.items() if isinstance(node.value, list) else [node])]
     return [text for item in items if isinstance(item.value, str) and (text := item.value.strip()[:10_000])]
+
+
+def suppressed(root: Node) -> bool:
+    """Whether the peer leaves out what stands in code blocks."""
+    tags = root.get("tags")
+    return bool(tags and (flag := tags.get("suppress_in_code_blocks")) and flag.value is True)

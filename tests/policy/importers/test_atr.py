@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor import policy
-from monitor.policy.importers import Result, atr, import_atr
+from monitor.policy.importers import Result, import_atr, packs
 from monitor.policy.importers.atr_fields import FIELDS
 from monitor.policy.importers.reasons import MEANINGS, Reason
 from monitor.records import Call, Message, Observation, Outcome, Record, Status
@@ -91,7 +91,8 @@ def one(name: str, **more: Any) -> dict[str, Any]:
     return {"field": name, "operator": "regex", "value": "one"} | more
 
 
-HUGE = [letter * 30_000 for letter in "abcdefghijkl"]
+HUGE = [f"{number:04} {'x' * 4_900}" for number in range(190)]
+LONG = f"one two {'x' * 300_000}"
 EACH: dict[Reason, Any] = {
     Reason.UNREADABLE: "title: [",
     Reason.NOT_A_RULE: {"title": "only"},
@@ -100,13 +101,16 @@ EACH: dict[Reason, Any] = {
     Reason.EXPRESSION: conditions("a", condition="a or b"),
     Reason.NOTHING_LEFT: conditions(r"(a)\1"),
     Reason.NOT_LOADABLE: conditions(one("content", operator="contains", value=HUGE)),
+    Reason.PHRASE_TOO_LONG: conditions("a", one("content", operator="contains", value="x" * 5_001)),
+    Reason.TOO_COSTLY: conditions("a", r'"url"(?![\s\S]{0,400}"(?:auth|headers?|token)")[\s\S]{0,900}z'),
+    Reason.TEST_NOT_LOADABLE: with_tests(*[{"input": f"{LONG} {n}", "expected": "triggered"} for n in range(3)]),
     Reason.CONDITION_SHAPE: conditions("a", {"field": "content", "operator": "regex"}),
     Reason.FIELD: conditions("a", one("trace.forbid_violation")),
     Reason.OPERATOR: conditions("a", one("content", operator="ml_classifier")),
     Reason.THRESHOLD: conditions("a", {"metric": "call_frequency", "operator": "gt", "threshold": 3}),
     Reason.SEQUENCE: conditions("a", {"ordered": True, "within": "5m", "steps": []}),
     Reason.REGEX_INVALID: conditions("a", "(b"),
-    Reason.REGEX_LOOKAROUND: conditions("a", "(?:(?!b)c)*d"),
+    Reason.REGEX_LOOKAROUND: conditions("a", "(?:(?=b)c)*d"),
     Reason.REGEX_BACKREFERENCE: conditions("a", r"(b)\1"),
     Reason.REGEX_PROPERTY: conditions("a", r"\p{Emoji}"),
     Reason.REGEX_HALVES: conditions("a", r"[\uD83D]"),
@@ -330,11 +334,63 @@ def test_evasions_are_tests_too_wherever_they_stand(write: Write) -> None:
 
 
 def test_a_pack_above_the_limit_is_split(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atr, "_MAX_PACK", 12_000)
+    monkeypatch.setattr(packs, "MAX_PACK", 12_000)
     paths = [write(json.dumps(changed(id=f"ATR-{n}", title=f"T {n}")), f"{n}.yaml") for n in range(6)]
     made = import_atr(paths, "big")
     assert list(made.packs) == ["big", "big_2"]
     assert len(load(write, made).rules) == 6
+
+
+def test_a_rule_whose_name_is_taken_is_reported_and_the_others_are_written(write: Write) -> None:
+    """What is refused only beside the others is found by loading what is about to be written."""
+    rules = [changed(id=found) for found in ("ATR-2026-1", "ATR 2026 1", "ATR-2026-2")]
+    made = import_atr([write(json.dumps(rule), f"{n}.yaml") for n, rule in enumerate(rules)])
+    assert [report.result for report in made.files] == [Result.IMPORTED, Result.REFUSED, Result.IMPORTED]
+    assert [remark.reason for remark in made.files[1].remarks] == [Reason.NOT_LOADABLE]
+    assert "the name `atr_2026_1_example` is taken already" in made.files[1].remarks[0].detail
+    assert {test.left_out and test.left_out.reason for test in made.files[1].tests} == {Reason.TEST_RULE_MISSING}
+    assert len(load(write, made).rules) == 2
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    ids=st.lists(
+        st.sampled_from(["ATR-1", "atr 1", "ATR-2", "9", "é", "ATR-" + "1" * 90, "ATR-" + "1" * 91]), max_size=5
+    ),
+    patterns=st.lists(
+        st.sampled_from(
+            ["one", "(?:a{90}){90}", "(?:.{40}){25}x", "x" * 6_000, "\u0000", "[\u4e00-\uffff]{99}", "o(?!n)"]
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    operator=st.sampled_from(["regex", "contains", "exact", "starts_with"]),
+)
+def test_what_is_written_loads_together(
+    tmp_path_factory: pytest.TempPathFactory, ids: list[str], patterns: list[str], operator: str
+) -> None:
+    """Whatever the loader bounds: the rest is reported for a reason, and every test that was taken over holds."""
+    folder = tmp_path_factory.mktemp("any")
+    for number, foreign in enumerate(ids):
+        parts = [one("content", operator=operator, value=pattern) for pattern in patterns]
+        (folder / f"{number}.yml").write_text(json.dumps(conditions(*parts, id=foreign)), encoding="utf-8")
+    made = import_atr([folder])
+    assert len(made.files) == len(ids)
+    assert all(report.result is Result.IMPORTED or report.remarks for report in made.files)
+    paths = [folder / f"{name}.yaml" for name in made.packs]
+    for path, text in zip(paths, made.packs.values(), strict=True):
+        path.write_text(text, encoding="utf-8")
+    loaded = policy.load(paths)
+    assert len(loaded.rules) == sum(report.result is not Result.REFUSED for report in made.files)
+    assert [result for result in loaded.run_tests() if not result.passed] == []
+
+
+def test_rewriting_stops_after_a_count_of_steps(write: Write) -> None:
+    """The allowance is the rule's: however many patterns there are, all of them together take no more."""
+    costly = r'"url"(?![\s\S]{0,400}"(?:auth|headers?|token)")[\s\S]{0,900}z%d'
+    _, report = take(write, conditions("one", *(costly % number for number in range(40))))
+    assert [remark.reason for remark in report.remarks] == [Reason.TOO_COSTLY] * 40
+    assert report.conditions_imported == 1
 
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-9, 9), st.floats(allow_nan=False), st.text(max_size=6))
