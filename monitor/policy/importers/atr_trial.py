@@ -21,13 +21,12 @@ def verified(rule: dict[str, Any], root: Node, made: Detection, report: FileRepo
     """The rule with those of its tests that hold, or None where our loader refuses it. What is missing is reported."""
     source = metadata.line(root.get("agent_source") or root, "type")
     cases = read_tests(root, source, {selection.foreign_field for selection in made.selections})
+    _leave_out_largest(rule, [case for case in cases if case.fault is None])
     try:
-        _answers(rule, [])
+        answers = _all_answers(rule, [case for case in cases if case.fault is None])
     except PolicyError as exc:
         report.remarks.append(Remark(Reason.NOT_LOADABLE, "file", _said(exc)))
         return None
-    _leave_out_largest(rule, [case for case in cases if case.fault is None])
-    answers = _all_answers(rule, [case for case in cases if case.fault is None])
     kept = []
     for case in cases:
         passed, actual = answers.get(id(case), (False, ""))
@@ -44,12 +43,11 @@ def _said(exc: PolicyError) -> str:
 
 
 def _all_answers(rule: dict[str, Any], cases: list[Case]) -> dict[int, tuple[bool, str]]:
-    """What the rule says of each case that can be loaded; the others get their fault."""
-    if not cases:
-        return {}
+    """What the rule says of each case that can be loaded; the others get their fault. Raises PolicyError for the rule."""
     try:
         return _answers(rule, cases)
     except PolicyError as exc:
+        _answers(rule, [])
         if len(cases) == 1:
             cases[0].fault = Reason.TEST_NOT_LOADABLE, _said(exc)
             return {}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from monitor.policy.importers.reasons import Reason, UnreadableError
 
-PATTERN = 350_000
-RULE = 700_000
-"""A step is about a microsecond: a part of a tree looked at, a range of a set, an instruction compiled by RE2."""
+PATTERN = 400_000
+RULE = 1_000_000
+LEAST = 25_000
+"""A step is about a microsecond: a part of a tree looked at, a range of a set, an instruction compiled by RE2.
+A pattern may always take ``LEAST``, whatever those before it took: most need less."""
 
 
 class Steps:
@@ -23,7 +25,7 @@ class Steps:
 
     def part(self) -> Steps:
         """The allowance of one pattern, out of this one; ``settle`` gives back what it left."""
-        share = Steps(min(PATTERN, self.left))
+        share = Steps(max(min(PATTERN, self.left), LEAST))
         self.left -= share.left
         return share
 
