@@ -3,14 +3,19 @@
 A path has the keys of the JSON object on the way to the argument. Lists need no step of their own: ``files.path`` finds the
 path of every file in a list. Whatever stands at the path or below it is read, so that ``tool.arguments.options`` searches
 every text of an object of options.
+
+A value that cannot be compared as the rule does (``null`` or a word where it wants a number) is unknown, and not below
+every limit: who calls a tool chooses how to write its arguments.
 """
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from monitor.policy.json_places import scalars
+from monitor.policy.json_places import NUMBER, scalars
 from monitor.policy.readings import FieldType, Passage, Reading, missing, texts, unknown
 
 if TYPE_CHECKING:
@@ -49,8 +54,27 @@ class ArgumentPath:
         if self.type is FieldType.TEXT:
             passages = [Passage(surface, scalar.text, scalar.places) for surface, scalar in found]
             return texts(*passages) if readable else unknown(_UNREADABLE, *passages)
-        wanted = bool if self.type is FieldType.BOOLEAN else float
-        values = tuple(scalar.value for _, scalar in found if isinstance(scalar.value, wanted))
+        read = _truth_value if self.type is FieldType.BOOLEAN else _number
+        taken = [(scalar, read(scalar)) for _, scalar in found]
+        values = tuple(value for _, value in taken if value is not None)
         if not readable:
             return unknown(_UNREADABLE, values=values)
+        if any(value is None and scalar.path == self.path for scalar, value in taken):
+            return unknown(f"an argument that is compared with a {self.type.value} is something else", values=values)
         return Reading(values=values, present=bool(found))
+
+
+def _number(scalar: Scalar) -> float | None:
+    """A number, also one in quotes, as which many tools take it; None for anything else, NaN among it."""
+    if scalar.is_string and scalar.text.strip() and NUMBER.issuperset(scalar.text.strip()):
+        with suppress(ValueError):
+            return float(scalar.text)
+    value = scalar.value
+    return value if isinstance(value, float) and not math.isnan(value) else None
+
+
+def _truth_value(scalar: Scalar) -> bool | None:
+    """True or false, also in quotes; None for anything else."""
+    if scalar.is_string:
+        return {"true": True, "false": False}.get(scalar.text.strip().lower())
+    return scalar.value if isinstance(scalar.value, bool) else None

@@ -166,6 +166,14 @@ _UNREPORTED = "the provider did not report its usage"
 _LIMIT_UNITS = {"cost": "US dollars", "seconds": "seconds", "depth": "levels of subcalls"}
 
 
+def _model_reported(record: Record) -> Reading:
+    if record.call.kind == "tool":
+        return missing("a tool's answer is of no model")
+    if not record.observation.model_reported:
+        return unknown("the provider did not say which model answered", present=False)
+    return known(record.observation.model_reported)
+
+
 def _fields() -> Iterator[Field]:
     text, word, number, boolean = FieldType.TEXT, FieldType.WORD, FieldType.NUMBER, FieldType.BOOLEAN
     yield Field("task", text, "what the subcall was asked (for a tool: its arguments)", _task)
@@ -198,7 +206,7 @@ def _fields() -> Iterator[Field]:
         "model_reported",
         word,
         "the model's name, as the provider gave it",
-        lambda r: known(r.observation.model_reported),
+        _model_reported,
     )
     yield Field("recipe", word, "the recipe that made the subcall", lambda r: known(r.call.recipe))
     yield Field("kind", word, "a model's answer or a tool's", lambda r: known(r.call.kind), ("model", "tool"))

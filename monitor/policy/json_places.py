@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 MAX_DEPTH = 64
 MAX_SCALARS = 20_000
 _SPACE = " \t\n\r"
-_NUMBER = frozenset("+-.0123456789eE")
+NUMBER = frozenset("+-.0123456789eE")
+"""The characters of a number."""
 _ESCAPES = {f"\\{char}": value for char, value in zip('nrtbf"\\/', '\n\r\t\b\f"\\/', strict=True)}
 _CONSTANTS: dict[str, float | bool | None] = {
     "true": True,
@@ -173,7 +174,7 @@ class _Reader:
     def _literal(self, path: tuple[str, ...]) -> None:
         text, start = self._text, self.at
         end = start
-        while end < len(text) and text[end] in _NUMBER:
+        while end < len(text) and text[end] in NUMBER:
             end += 1
         if end == start or text.startswith("-I", start):
             word = next((word for word in _CONSTANTS if text.startswith(word, start)), "")

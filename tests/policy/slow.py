@@ -309,6 +309,10 @@ def _read(record: Record, name: str, values: list[Any], modifiers: list[str]) ->
     }
     if name in texts:
         return _texts(*texts[name])
+    if name == "model_reported":
+        if is_tool:
+            return _missing()
+        return _value(seen.model_reported) if seen.model_reported else _missing(UNKNOWN)
     if name == "usage.cost":
         cost = seen.usage.cost
         return _missing(UNKNOWN) if cost is None or not seen.usage_reported else _value(cost)
@@ -322,7 +326,6 @@ def _read(record: Record, name: str, values: list[Any], modifiers: list[str]) ->
             "role": call.role,
             "trust": call.trust,
             "model": call.model,
-            "model_reported": seen.model_reported,
             "kind": call.kind,
             "outcome": seen.outcome.value,
             "requires_reasoning": call.requires_reasoning,
@@ -384,10 +387,25 @@ def _argument(arguments: list[tuple[str, str]], path: str, values: list[Any], mo
             read.texts.append((surface, value, start + 1))
         elif is_text:
             read.texts.append((surface, written, start))
-        elif isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
-            read.values.append(value)
+        elif (compared := _compared(value, kind)) is not None:
+            read.values.append(compared)
+        else:
+            read.gap = UNKNOWN
         read.present = read.present or written != '""'
     return read
+
+
+def _compared(value: Any, kind: Any) -> Any:
+    """What the value is as a number or a truth value; None where it is neither."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value.strip().lower())
+        except ValueError:
+            return None
+        value = float(value) if type(value) is int else value
+    return (
+        value if isinstance(value, kind) and isinstance(value, bool) == (kind is bool) and str(value) != "nan" else None
+    )
 
 
 def _probe(record: Record, name: str) -> Read:
