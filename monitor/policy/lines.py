@@ -63,6 +63,10 @@ _MAX_VALUES = 2_000
 MAX_PHRASE = 5_000
 
 
+MAX_NUMBER = 1e300
+"""The largest number that is compared with: what is beyond cannot be told from infinity."""
+
+
 class LineCompiler:
     """Makes clauses; ``fault`` is told what is wrong: (place, problem, fix)."""
 
@@ -160,7 +164,10 @@ class LineCompiler:
         known: list[float | bool] = []
         for node in values:
             if isinstance(node.value, (bool, int, float)) and _fits(field, node.value):
-                known.append(node.value)
+                if abs(node.value) > MAX_NUMBER:
+                    self._fault(node.mark, f"no number of a record is beyond {MAX_NUMBER:g}.", "Leave the line out.")
+                else:
+                    known.append(node.value)
             else:
                 problem = f"`{field.name}` is compared with a {field.type.value}, found {describe(node.value)}."
                 self._fault(node.mark, problem, "Write it without quotes.")

@@ -122,6 +122,7 @@ def test_faults_of_all_files_in_order(write: Write) -> None:
         ("rules: []\npack: a\nversion: 1.0.0\n", "The pack has neither `rules` nor `includes`."),
         (HEADER + "  - just text\n", "`0` must be a map (lines of `key: value`)."),
         (pack("sel: {output: x}"), "`condition` is missing."),
+        (pack(f"sel: {{depth|gt: {'9' * 310}}}\ncondition: sel"), "no number of a record is beyond 1e+300."),
         (pack("condition: sel"), "there is no selection."),
         (pack("sel: {output: x}\ncondition: [sel]"), "`condition` must be one line of text."),
         (pack("sel: {output|re: '[a'}\ncondition: sel"), "a bracket is never closed."),

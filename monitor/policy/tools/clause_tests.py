@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 from monitor.policy.clauses import COMPARISONS, ExistsClause, ReferenceClause, TextClause, ValueClause, WordClause
 from monitor.policy.fields import FIELDS
 from monitor.policy.readings import FieldType
-from monitor.policy.tools.literals import finds_all_of, literal_of
+from monitor.policy.tools.literals import Containment, literal_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
     from monitor.policy.clauses import Clause
     from monitor.policy.readings import Field
+
+
+_CASELESS = "(?i)"
 
 
 def normal(clause: Clause) -> Clause:
@@ -30,12 +33,13 @@ def normal(clause: Clause) -> Clause:
 
 def needed(patterns: Iterable[str], *, every: bool) -> list[str]:
     """The patterns without those that change nothing: what another finds anyway (``every``: that it finds as well)."""
-    kept = list(dict.fromkeys(sorted(patterns)))
-    for pattern in list(kept):
-        others = [other for other in kept if other != pattern]
-        if any(finds_all_of(pattern, other) if every else finds_all_of(other, pattern) for other in others):
-            kept = others
-    return kept
+    ordered = dict.fromkeys(sorted(patterns))
+    contained = Containment(ordered)
+    kept = dict(ordered)
+    for pattern in ordered:
+        if any(other in kept for other in (contained.narrower if every else contained.wider)(pattern)):
+            del kept[pattern]
+    return list(kept)
 
 
 def has_one_value(field: Field) -> bool:
@@ -72,8 +76,13 @@ def words_of(clause: WordClause) -> frozenset[str] | None:
 
 
 def ignores_case(clause: WordClause) -> bool:
-    """Whether the clause says the same of a word in upper and lower case."""
-    return all(matcher.pattern.startswith("(?i)") for matcher in clause.matchers)
+    """Whether the clause certainly says the same of a word in upper and lower case: no group of a pattern has flags of its
+    own.
+    """
+    return all(
+        matcher.pattern.startswith(_CASELESS) and "(?" not in matcher.pattern[len(_CASELESS) :].replace("(?:", "")
+        for matcher in clause.matchers
+    )
 
 
 def points_of(field: Field, clauses: Sequence[ValueClause | WordClause]) -> list[float | bool | str | None]:
@@ -89,9 +98,10 @@ def points_of(field: Field, clauses: Sequence[ValueClause | WordClause]) -> list
         return ["", *sorted(named - {""}), None]  # None: any other word
     numbers = sorted({float(value) for clause in clauses if isinstance(clause, ValueClause) for value in clause.values})
     between = [
-        (low + high) / 2 for low, high in pairwise(numbers) if not _is_counted(field) or math.floor(low) + 1 < high
+        low / 2 + high / 2 for low, high in pairwise(numbers) if not _is_counted(field) or math.floor(low) + 1 < high
     ]
-    return [numbers[0] - 1, *sorted({*numbers, *between}), numbers[-1] + 1]
+    # The outermost points are beyond any number that is named, however large that is.
+    return [-math.inf, *sorted({*numbers, *between}), math.inf]
 
 
 def _is_counted(field: Field) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from monitor.policy import condition as conditions
 from monitor.policy.clauses import TextClause, WordClause
 from monitor.policy.matching import compile_pattern, needs_no_literal
-from monitor.policy.tools.literals import finds_all_of, literal_of, shown
+from monitor.policy.tools.literals import Containment, finds_all_of, literal_of, shown
 from monitor.policy.tools.places import placed
 from monitor.policy.tools.satisfiability import prospects, shape_of
 from monitor.strict_yaml import Mark
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 About: TypeAlias = tuple[Mark, str, str]
 """Where, what is the matter, and what to do."""
-
-_ANY_TEXT = ("", "\ufffd", "a\n0 ")
 
 
 def about_detection(detection: Detection, node: Node) -> Iterator[About]:
@@ -66,9 +64,9 @@ def about_patterns(detection: Detection, node: Node) -> Iterator[About]:
 
 
 def _about_pattern(pattern: str, one: PlacedClause) -> Iterator[About]:
-    literal, compiled = literal_of(pattern), compile_pattern(pattern)
+    literal = literal_of(pattern)
     mark = one.place_of(pattern)
-    if literal is None and all(compiled.search(text) for text in _ANY_TEXT):
+    if literal is None and _matches_everything(pattern):
         yield (
             mark,
             f"a pattern of `{one.selection}: {one.line}` matches every text, an empty one too.",
@@ -82,6 +80,14 @@ def _about_pattern(pattern: str, one: PlacedClause) -> Iterator[About]:
         yield mark, problem, "For anything in between use `re`."
 
 
+def _matches_everything(pattern: str) -> bool:
+    """Whether the pattern certainly matches every text: it matches the empty one and asks for no place (such as ``^``),
+    and so it matches emptily at the start of any.
+    """
+    asks_for_place = any(mark in pattern.replace("[^", "[") for mark in ("^", "$", r"\A", r"\z", r"\b", r"\B"))
+    return not asks_for_place and compile_pattern(pattern).search("") is not None
+
+
 def _about_repeated(one: PlacedClause) -> Iterator[About]:
     """Values that stand twice, or that another value finds anyway."""
     clause = one.clause
@@ -92,8 +98,9 @@ def _about_repeated(one: PlacedClause) -> Iterator[About]:
             yield item.mark, f"`{item.value}` stands in `{one.selection}: {one.line}` twice.", "Leave one out."
         seen.add(item.value if not isinstance(item.value, (dict, list)) else id(item))
     patterns = sorted(clause.patterns if isinstance(clause, TextClause) else {m.pattern for m in clause.matchers})
-    for pattern in patterns if not clause.every else ():
-        wider = next((other for other in patterns if other != pattern and finds_all_of(other, pattern)), None)
+    contained = Containment(patterns if not clause.every else ())
+    for pattern in contained.patterns:
+        wider = next(iter(contained.wider(pattern)), None)
         if wider is not None and not (finds_all_of(pattern, wider) and pattern < wider):
             problem = f"`{shown(pattern)}` adds nothing: `{shown(wider)}` in the same list finds it already."
             yield one.place_of(pattern), problem, "Leave it out."

@@ -6,7 +6,13 @@ lint and for the words in which a pattern is shown to a person.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _IGNORING_CASE = "(?i)"
 
@@ -26,6 +32,7 @@ class Literal:
         return self.starts and self.ends
 
 
+@lru_cache(maxsize=1 << 16)
 def literal_of(pattern: str) -> Literal | None:
     """The plain text that a pattern stands for, or None where it is a regular expression proper."""
     body = pattern.removeprefix(_IGNORING_CASE)
@@ -51,6 +58,46 @@ def finds_all_of(wide: str, narrow: str) -> bool:
     if one.ends:
         return other.ends and text.endswith(inside)
     return inside in text
+
+
+class Containment:
+    """Of many patterns, which find all that others find: as ``finds_all_of`` says of each two of them, without asking of
+    each two.
+
+    Plain texts are laid one after the other, and each is looked for in all of them at once.
+    """
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.patterns = tuple(dict.fromkeys(patterns))
+        self._wider: dict[str, list[str]] = {}
+        self._narrower: dict[str, list[str]] = {}
+        literals = {pattern: one for pattern in self.patterns if (one := literal_of(pattern)) is not None}
+        # Where every letter counts, texts are compared as they are; upper and lower case are alike within ASCII only.
+        self._lay_out({pattern: one.text.lower() for pattern, one in literals.items() if one.text.isascii()})
+        self._lay_out({pattern: one.text for pattern, one in literals.items() if one.cased and not one.text.isascii()})
+
+    def wider(self, pattern: str) -> list[str]:
+        """The others that find all that ``pattern`` finds, in the order of all."""
+        return self._wider.get(pattern, [])
+
+    def narrower(self, pattern: str) -> list[str]:
+        """The others all of whose finds ``pattern`` finds."""
+        return self._narrower.get(pattern, [])
+
+    def _lay_out(self, texts: dict[str, str]) -> None:
+        patterns, starts = list(texts), [0]
+        for text in texts.values():
+            starts.append(starts[-1] + len(text) + 1)
+        whole = "".join(f"{text}\0" for text in texts.values())
+        for wide, text in texts.items():
+            at = whole.find(text)
+            while 0 <= at < len(whole):
+                index = bisect_right(starts, at) - 1
+                narrow = patterns[index]
+                if narrow != wide and finds_all_of(wide, narrow):
+                    self._wider.setdefault(narrow, []).append(wide)
+                    self._narrower.setdefault(wide, []).append(narrow)
+                at = whole.find(text, starts[index + 1])
 
 
 def stands_for(pattern: str, written: str) -> bool:

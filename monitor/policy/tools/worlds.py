@@ -28,7 +28,7 @@ from monitor.policy.tools.clause_tests import (
     points_of,
     test_of,
 )
-from monitor.policy.tools.literals import finds_all_of
+from monitor.policy.tools.literals import Containment
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -187,11 +187,11 @@ class Worlds:
 
     def _contradictions_of_texts(self, field: Field, regions: Sequence[_Region]) -> int:
         found = 0
-        singles = [region for region in regions if len(region.patterns) == 1]
-        for narrow in singles:
-            for wide in singles:
-                if narrow is not wide and finds_all_of(wide.patterns[0], narrow.patterns[0]):
-                    found |= self._hit(field, narrow) & ~self._hit(field, wide)
+        singles = {region.patterns[0]: region for region in regions if len(region.patterns) == 1}
+        contained = Containment(singles)
+        for pattern, narrow in singles.items():
+            for wide in contained.wider(pattern):
+                found |= self._hit(field, narrow) & ~self._hit(field, singles[wide])
         if ("present", field) in self._sizes:
             empty = self._where(("present", field), 0)
             for region in regions:
@@ -207,7 +207,8 @@ class Worlds:
             found |= whole & (self._where(("present", field), 1) ^ ~is_empty) & self.all
         for clause in self._clauses:
             if clause.field is field and isinstance(clause, WordClause) and is_free(clause) and ignores_case(clause):
-                fits = self._at(field, [i for i, word in enumerate(points) if word and clause.matches(str(word))])
+                words = [(index, word) for index, word in enumerate(points) if word is not None]
+                fits = self._at(field, [index for index, word in words if clause.matches(str(word))])
                 others = self._at(field, [i for i, word in enumerate(points) if word is None])
                 found |= self._where(("holds", test_of(clause)), 1) & ~fits & ~others
                 found |= self._where(("holds", test_of(clause)), 0) & fits

@@ -81,6 +81,14 @@ def test_patterns_without_a_literal(write: Write) -> None:
         ("a: {output|contains: [foo, bar, foo]}\ncondition: a", ["`foo` stands in `a: output|contains` twice."]),
         ("a: {role: [plan, plan]}\ncondition: a", ["`plan` stands in `a: role` twice."]),
         ("a: {'output|contains|all': [foo, foo bar]}\ncondition: a", []),
+        (
+            "a: {output|re: '^[^<>]*$'}\ncondition: a",
+            ["a pattern of `a: output|re` requires no literal text."],
+        ),
+        (
+            "a: {output|re: '[^<>]*'}\ncondition: a",
+            ["a pattern of `a: output|re` matches every text, an empty one too."],
+        ),
     ],
 )
 def test_what_is_probably_not_meant(detection: str, said: list[str], write: Write) -> None:
