@@ -69,20 +69,20 @@ class Containment:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(dict.fromkeys(patterns))
-        self._wider: dict[str, list[str]] = {}
-        self._narrower: dict[str, list[str]] = {}
+        self._wider: dict[str, set[str]] = {}
+        self._narrower: dict[str, set[str]] = {}
         literals = {pattern: one for pattern in self.patterns if (one := literal_of(pattern)) is not None}
         # Where every letter counts, texts are compared as they are; upper and lower case are alike within ASCII only.
         self._lay_out({pattern: one.text.lower() for pattern, one in literals.items() if one.text.isascii()})
-        self._lay_out({pattern: one.text for pattern, one in literals.items() if one.cased and not one.text.isascii()})
+        self._lay_out({pattern: one.text for pattern, one in literals.items() if one.cased})
 
     def wider(self, pattern: str) -> list[str]:
-        """The others that find all that ``pattern`` finds, in the order of all."""
-        return self._wider.get(pattern, [])
+        """The others that find all that ``pattern`` finds, in order."""
+        return sorted(self._wider.get(pattern, ()))
 
     def narrower(self, pattern: str) -> list[str]:
-        """The others all of whose finds ``pattern`` finds."""
-        return self._narrower.get(pattern, [])
+        """The others all of whose finds ``pattern`` finds, in order."""
+        return sorted(self._narrower.get(pattern, ()))
 
     def _lay_out(self, texts: dict[str, str]) -> None:
         patterns, starts = list(texts), [0]
@@ -95,8 +95,8 @@ class Containment:
                 index = bisect_right(starts, at) - 1
                 narrow = patterns[index]
                 if narrow != wide and finds_all_of(wide, narrow):
-                    self._wider.setdefault(narrow, []).append(wide)
-                    self._narrower.setdefault(wide, []).append(narrow)
+                    self._wider.setdefault(narrow, set()).add(wide)
+                    self._narrower.setdefault(wide, set()).add(narrow)
                 at = whole.find(text, starts[index + 1])
 
 
