@@ -54,7 +54,9 @@ Condition: TypeAlias = Ref | Not | And | Or
 
 
 class ConditionError(ValueError):
-    """The condition is wrong at ``offset`` (codepoints from its start)."""
+    """The condition is wrong at ``offset`` (codepoints from its start); ``others`` are what else is wrong with it."""
+
+    others: tuple[ConditionError, ...] = ()
 
     def __init__(self, offset: int, problem: str, fix: str) -> None:
         self.offset = offset
@@ -145,12 +147,21 @@ class _Parser:
         self._length = length
         self._next = 0
         self._depth = 0
+        self._unknown: list[ConditionError] = []  # names that stand for nothing: the grammar goes on behind them
 
     def parse(self) -> Condition:
-        condition = self._or()
-        if token := self._peek():
-            fix = "Join two parts with `and` or `or`, and close what you opened."
-            raise ConditionError(token.offset, f"`{token.text}` does not fit here.", fix)
+        condition = None
+        try:
+            condition = self._or()
+            if token := self._peek():
+                fix = "Join two parts with `and` or `or`, and close what you opened."
+                raise ConditionError(token.offset, f"`{token.text}` does not fit here.", fix)
+        except ConditionError as exc:
+            self._unknown.append(exc)
+        if self._unknown or condition is None:
+            first = self._unknown[0]
+            first.others = tuple(self._unknown[1:])
+            raise first
         return condition
 
     def _peek(self, ahead: int = 0) -> _Token | None:
@@ -210,7 +221,8 @@ class _Parser:
             fix = f"Write `1 of {token.text}` or `all of {token.text}`."
             raise ConditionError(token.offset, f"`{token.text}` stands for several selections.", fix)
         problem = f"there is no selection `{token.text}`."
-        raise ConditionError(token.offset, problem, suggestion(token.text, self._selections))
+        self._unknown.append(ConditionError(token.offset, problem, suggestion(token.text, self._selections)))
+        return token.text
 
     def _quantified(self, quantifier: _Token) -> Condition:
         if quantifier.text not in {"1", "any", "all"}:
@@ -236,5 +248,6 @@ class _Parser:
             raise ConditionError(token.offset, f"`of {token.text}` names one selection.", fix)
         if not names:
             fix = suggestion(token.text.replace("*", ""), self._selections)
-            raise ConditionError(token.offset, f"no selection fits `{token.text}`.", fix)
+            self._unknown.append(ConditionError(token.offset, f"no selection fits `{token.text}`.", fix))
+            return [token.text]
         return names

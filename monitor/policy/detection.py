@@ -92,9 +92,10 @@ class _Compiler:
             try:
                 return conditions.parse(part.value, selections)
             except conditions.ConditionError as exc:
-                shift = exc.offset if part.inline else 0
-                mark = type(part.mark)(part.mark.line, part.mark.column + shift)
-                self._fault(mark, exc.problem, exc.fix)
+                for error in (exc, *exc.others):
+                    shift = error.offset if part.inline else 0
+                    mark = type(part.mark)(part.mark.line, part.mark.column + shift)
+                    self._fault(mark, error.problem, error.fix)
         return None
 
     def _alternatives(self, name: str, node: Node) -> tuple[tuple[Clause, ...], ...]:

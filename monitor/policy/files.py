@@ -62,18 +62,34 @@ class LoadedOverrides:
 
 @dataclass(frozen=True, slots=True)
 class PolicyFiles:
-    """All files of a policy set, each once, in the order in which they were named or included."""
+    """All files of a policy set, each once, in the order in which they were named or included.
+
+    Of files with faults, ``unread`` are the rules that their filters and overrides name, and ``unread_rules`` are the ids
+    and names of their own rules.
+    """
 
     packs: list[LoadedPack] = field(default_factory=list)
     filter_sets: list[LoadedFilters] = field(default_factory=list)
     override_sets: list[LoadedOverrides] = field(default_factory=list)
+    unread: list[Mention] = field(default_factory=list)
+    unread_rules: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A rule that a filter or an override names in a file that has faults, and so is not among the others."""
+
+    path: str
+    what: str
+    rule: str
+    mark: strict_yaml.Mark
 
 
 def read_files(paths: Sequence[Path], faults: list[Fault], *, today: str) -> PolicyFiles:
     """Read files and what they include; what is wrong is appended to ``faults``, and what is right is returned.
 
-    A folder stands for the ``*.yaml`` files in it, in the order of their names. ``today`` (ISO 8601) decides which filters
-    have expired.
+    A folder stands for the ``*.yaml`` and ``*.yml`` files in it, in the order of their names. ``today`` (ISO 8601) decides
+    which filters have expired.
     """
     reader = _Reader(faults, today)
     for path in _files(paths, faults):
@@ -84,10 +100,12 @@ def read_files(paths: Sequence[Path], faults: list[Fault], *, today: str) -> Pol
 def _files(paths: Sequence[Path], faults: list[Fault]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, paths):
-        found = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+        found = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
         if not found:
             faults.append(
-                Fault(str(path), 1, 1, "the folder has no `*.yaml` file.", "Name a pack, or a folder of packs.")
+                Fault(
+                    str(path), 1, 1, "the folder has no `*.yaml` or `*.yml` file.", "Name a pack, or a folder of packs."
+                )
             )
         files += found
     return list(dict.fromkeys(files))
@@ -128,6 +146,8 @@ class _Reader:
         if self._faults or metadata is None:
             keys = ("id", "name", "title") if model is PackFile else ("id", "name")
             self._faults += _taken_twice(_parts(root, model), keys, str(path))
+            self.files.unread.extend(_mentions(root, model, str(path)))
+            self.files.unread_rules.update(_named(root) if model is PackFile else {})
             self._faults.sort(key=lambda fault: (fault.line, fault.column))
             return
         compiled = [detection for detection in detections if detection]
@@ -249,6 +269,31 @@ def _taken_twice(parts: Iterable[strict_yaml.Node], keys: Sequence[str], path: s
             if first is not node:
                 problem = f"the {key} `{node.value}` is taken already, at {path}:{first.mark.line}."
                 yield Fault(path, node.mark.line, node.mark.column, problem, f"Give one of the two another {key}.")
+
+
+def _named(root: strict_yaml.Node) -> dict[str, str]:
+    """The ids and names of the rules of a pack with faults, to their names, as far as they can be read."""
+    found: dict[str, str] = {}
+    for part in _parts(root, PackFile):
+        values = [node.value for key in ("id", "name") if (node := part.get(key)) and isinstance(node.value, str)]
+        found |= {value: values[-1] for value in values}
+    return found
+
+
+def _mentions(
+    root: strict_yaml.Node, model: type[PackFile | FilterSetFile | OverrideSetFile], path: str
+) -> Iterator[Mention]:
+    """The rules that the filters or overrides of a file with faults name, as far as they can be read."""
+    whole, key, what = {
+        FilterSetFile: ("filters", "rules", "filter"),
+        OverrideSetFile: ("overrides", "rule", "override"),
+    }.get(model, ("", "", ""))
+    parts = root.get(whole) if whole else None
+    for part in parts.items() if parts else ():
+        named = part.get(key)
+        for node in named.items() if named and isinstance(named.value, list) else [named]:
+            if node is not None and isinstance(node.value, str):
+                yield Mention(path, what, node.value, node.mark)
 
 
 def _test_lines(node: strict_yaml.Node) -> tuple[int, ...]:

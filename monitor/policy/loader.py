@@ -128,6 +128,8 @@ def _refuse_strangers(loaded: PolicyFiles, faults: list[Fault]) -> None:
             faults += _strangers(source.path, zip(one.rules, places, strict=True), names, "filter")
     for overrides in loaded.override_sets:
         faults += _strangers(overrides.path, _overridden_places(overrides), names, "override")
+    for mention in loaded.unread:
+        faults += _strangers(mention.path, [(mention.rule, mention.mark)], names, mention.what)
 
 
 def _overridden_places(source: LoadedOverrides) -> Iterable[tuple[str, strict_yaml.Mark]]:
@@ -146,6 +148,6 @@ def _strangers(
 
 
 def _names(loaded: PolicyFiles) -> dict[str, str]:
-    """Every id and name of a rule, to its name."""
+    """Every id and name of a rule, to its name; those of packs with faults among them."""
     rules = [rule for pack in loaded.packs for rule in pack.metadata.rules]
-    return {rule.id: rule.name for rule in rules} | {rule.name: rule.name for rule in rules}
+    return loaded.unread_rules | {rule.id: rule.name for rule in rules} | {rule.name: rule.name for rule in rules}

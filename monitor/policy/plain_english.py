@@ -45,7 +45,8 @@ def in_plain_english(error: ErrorDetails, model: type[BaseModel]) -> tuple[str, 
         shape = "three numbers such as 1.0.0" if key == "version" else "lower-case letters, digits and `_`"
         return f"`{key}` must be {shape}, found {_quoted(found)}.", ""
     if kind == "string_too_short":
-        return f"`{key}` is empty.", "Write something, or leave the key out."
+        required = _is_required(error["loc"], model)
+        return f"`{key}` is empty.", "Write something." if required else "Write something, or leave the key out."
     if kind == "too_short":
         return f"`{key}` is an empty list.", _EMPTY.get(key, "Add something.")
     if kind == "too_long":
@@ -61,11 +62,21 @@ def _is_whole(loc: Sequence[int | str]) -> bool:
 
 def _known_keys(loc: Sequence[int | str], model: type[BaseModel]) -> list[str]:
     """The keys of the map in which ``loc``'s last step stands."""
-    here: Any = model
+    return list(_map_of(loc, model).model_fields)
+
+
+def _is_required(loc: Sequence[int | str], model: type[BaseModel]) -> bool:
+    """Whether the map in which ``loc``'s last step stands must have that key."""
+    field = _map_of(loc, model).model_fields.get(str(loc[-1]))
+    return field is not None and field.is_required()
+
+
+def _map_of(loc: Sequence[int | str], model: type[BaseModel]) -> type[BaseModel]:
+    here = model
     for step in loc[:-1]:
         if isinstance(step, str) and step in here.model_fields:
             here = _model_in(here.model_fields[step].annotation) or here
-    return list(here.model_fields)
+    return here
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

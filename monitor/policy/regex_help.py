@@ -24,11 +24,28 @@ def explain(pattern: str, said: str) -> tuple[str, str]:
             "the pattern has a possessive part.",
             "Leave the extra `+` or the `?>` out: there is no slow search to stop.",
         )
+    detail = said.rpartition(": ")[2]
+    if "invalid character class range" in said:
+        return _bad_class(detail)
     for detail, answer in _BY_DETAIL.items():
         if detail in said:
             return answer
     detail = said.rpartition(": ")[2]
     return f"the pattern cannot be read: {said}.", f"Look at `{detail[:40]}`; a character meant as itself needs a `\\`."
+
+
+def _bad_class(detail: str) -> tuple[str, str]:
+    if detail.startswith(("\\p", "\\P")):
+        return (
+            f"there is no class of characters `{detail}`.",
+            "Write a script such as `\\p{Greek}`, or `\\pL` for letters.",
+        )
+    if detail.startswith("[:"):
+        return (
+            f"there is no class of characters `{detail}`.",
+            "Known are `[[:alpha:]]`, `[[:digit:]]`, `[[:space:]]` and others.",
+        )
+    return "a range in brackets runs backwards.", "Write the smaller end first: `[a-z]`."
 
 
 _BY_DETAIL = {
@@ -40,7 +57,6 @@ _BY_DETAIL = {
         "Write `\\*` for the character itself.",
     ),
     "invalid repetition size": ("a part is repeated too often.", "At most 1000 times, nested repetitions multiplied."),
-    "invalid character class range": ("a range in brackets runs backwards.", "Write the smaller end first: `[a-z]`."),
     "invalid escape sequence: \\Z": ("`\\Z` is not known.", "Write `\\z` for the end of the text."),
     "invalid escape sequence: \\u": ("`\\u` is not known.", "Write `\\x{e9}` for the character U+00E9."),
     "invalid escape sequence: \\U": ("`\\U` is not known.", "Write `\\x{1f600}` for the character U+1F600."),

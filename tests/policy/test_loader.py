@@ -170,8 +170,38 @@ def test_ids_names_titles_and_packs_are_unique(write: Write) -> None:
 def test_a_folder_stands_for_its_packs(write: Write) -> None:
     path = write(pack("sel: {output: x}\ncondition: sel"))
     assert [rule.name for rule in policy.load([path.parent, path]).rules] == ["example"]
-    with pytest.raises(PolicyError, match=r"the folder has no `\*.yaml` file"):
+    with pytest.raises(PolicyError, match=r"the folder has no `\*.yaml` or `\*.yml` file"):
         policy.load([path.parent / "home"])
+    path.rename(path.with_suffix(".yml"))
+    assert [rule.name for rule in policy.load([path.parent]).rules] == ["example"]
+
+
+def test_every_selection_that_is_not_there_is_told(write: Write) -> None:
+    with pytest.raises(PolicyError) as caught:
+        policy.load([write(pack("sel: {output: x}\ncondition: s2 and (s3 or not 1 of t*) and"))])
+    assert [(fault.column, fault.problem) for fault in caught.value.faults] == [
+        (18, "there is no selection `s2`."),
+        (26, "there is no selection `s3`."),
+        (41, "no selection fits `t*`."),
+        (48, "the condition ends too soon."),
+    ]
+
+
+def test_rules_that_are_not_there_are_told_beside_other_faults(write: Write) -> None:
+    rules = write(pack("sel: {output: x}\ncondition: selx"), "rules.yaml")
+    one = (
+        "title: T, id: 5b0f7d1c-58a4-4d43-9f39-0f6f0f0c7a21, name: t, author: a, date: 2026-11-01, expires: 2026-11-02"
+    )
+    filters = f"filter_set: f\nversion: 1.0.0\nfilters:\n  - {{{one}, rules: [example, exampel], detection: {{}}}}\n"
+    site = "override_set: o\nversion: 1\noverrides:\n  - {rule: exampel, reason: x, level: low}\n"
+    with pytest.raises(PolicyError) as caught:
+        policy.load([rules, write(filters, "filters.yaml"), write(site, "site.yaml")])
+    told = [fault.problem for fault in caught.value.faults if "exampel" in fault.problem]
+    assert told == [
+        "there is no rule `exampel` in the packs that are loaded, so this filter would do nothing.",
+        "there is no rule `exampel` in the packs that are loaded, so this override would do nothing.",
+    ]
+    assert not [fault for fault in caught.value.faults if "no rule `example`" in fault.problem]
 
 
 def test_no_paths_give_no_rules() -> None:
