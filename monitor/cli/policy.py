@@ -26,7 +26,7 @@ from monitor.cli.safe import one_line, visible
 from monitor.cli.working import working
 
 if TYPE_CHECKING:
-    from monitor.policy.tools.lint import LintReport
+    from monitor.policy.tools.lint import LintReport, PackCost
 
 __all__ = ["lint", "list_rules", "register"]
 
@@ -93,7 +93,7 @@ def _as_json(report: "LintReport") -> dict[str, object]:
             for kind, item in found
         ],
         "costs": [
-            {"pack": pack.pack, "path": pack.path, **asdict(pack.cost)}
+            {"pack": pack.pack, "path": pack.path, **asdict(pack.cost), "outside": asdict(pack.outside)}
             | {"rules": [{"rule": rule.rule, **asdict(rule.cost)} for rule in pack.rules]}
             for pack in report.costs
         ],
@@ -110,8 +110,19 @@ def _cost_lines(report: "LintReport", most: int | None) -> list[str]:
         lines.append(
             f"{pack.pack}: at most {pack.cost.bound_per_byte:,} automaton steps for each byte of text, "
             f"from {_count(pack.cost.patterns, 'pattern')}{always}{f'; the costliest rules: {costly}' if costly else ''}"
+            f"{_outside(pack)}"
         )
     return lines
+
+
+def _outside(pack: "PackCost") -> str:
+    """What the bound of a pack does not count."""
+    counts = {
+        "comparison of whole texts (`fieldref`)": pack.outside.references,
+        "path into arguments": pack.outside.argument_paths,
+    }
+    named = [f"{number:,} × {what}" for what, number in counts.items() if number]
+    return f"; not in that bound, and linear too: {', '.join(named)}" if named else ""
 
 
 def _count(number: int, noun: str) -> str:

@@ -28,7 +28,10 @@ def run_tests(
     mutation: Annotated[
         bool, typer.Option("--mutation", help="Also change each rule a little, and say what no test notices.")
     ] = False,
-    values: Annotated[bool, typer.Option("--values", help="With --mutation: also drop each value of a list.")] = False,
+    values: Annotated[
+        bool | None,
+        typer.Option("--values/--no-values", help="With --mutation: whether each value of a list is dropped as well."),
+    ] = None,
     min_mutation: Annotated[
         float | None,
         typer.Option(
@@ -40,8 +43,8 @@ def run_tests(
     """Run the tests inside rules and filters. Exit code 1 if one fails.
 
     With --mutation each rule and filter is changed: each line and each selection dropped, each not taken away, each
-    comparison of numbers moved by a step, each all made any. A change that none of its own tests notices is a part of it
-    that nobody has tried, and is named with the test that is missing.
+    comparison of numbers moved by a step, each all made any, each value of a list dropped. A change that none of its
+    own tests notices is a part of it that nobody has tried, and is named with the test that is missing.
     """
     with working("loading and testing rules", quiet=json_output):
         files, rules = loaded(packs)
@@ -52,7 +55,7 @@ def run_tests(
         from monitor.policy.tools.mutation import try_mutants
 
         with working("changing rules", quiet=json_output) as told:
-            tried = try_mutants(files, rules, values=values, progress=told)
+            tried = try_mutants(files, rules, values=values is not False, progress=told)
     if json_output:
         emit_json("monitor.policy-tests/1", _as_json(results, tried))
     else:

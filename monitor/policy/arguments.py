@@ -11,6 +11,7 @@ every limit: who calls a tool chooses how to write its arguments.
 from __future__ import annotations
 
 import math
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -42,8 +43,11 @@ class ArgumentPath:
             return missing("the subcall has no tools")
         found: list[tuple[str, Scalar]] = []
         readable = True
+        parsed = _parsed_of(record)
         for passage in self.passages(record):
-            all_there = scalars(passage.text)
+            if passage.text not in parsed:
+                parsed[passage.text] = scalars(passage.text)
+            all_there = parsed[passage.text]
             if all_there is None:
                 readable = False
                 continue
@@ -62,6 +66,22 @@ class ArgumentPath:
         if any(value is None and scalar.path == self.path for scalar, value in taken):
             return unknown(f"an argument that is compared with a {self.type.value} is something else", values=values)
         return Reading(values=values, present=bool(found))
+
+
+class _Parsed(threading.local):
+    """The arguments of the record that this thread read last: each text is parsed once for all the paths into it."""
+
+    record: Record | None = None
+    texts: dict[str, tuple[Scalar, ...] | None]
+
+
+_parsed = _Parsed()
+
+
+def _parsed_of(record: Record) -> dict[str, tuple[Scalar, ...] | None]:
+    if _parsed.record is not record:
+        _parsed.record, _parsed.texts = record, {}
+    return _parsed.texts
 
 
 def _number(scalar: Scalar) -> float | None:

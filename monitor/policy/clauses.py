@@ -11,7 +11,9 @@ import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from monitor.policy.folding import folded
 from monitor.policy.logic import Truth
+from monitor.policy.matching import MAX_SPANS
 from monitor.policy.readings import FieldType
 from monitor.records import Span
 
@@ -240,16 +242,30 @@ class ReferenceClause:
         return [text for text in dict.fromkeys(map(self._fold, strings)) if text]
 
     def _fold(self, text: str) -> str:
-        return text if self.cased else text.casefold()
+        return text if self.cased else folded(text)
 
     def evidence(self, readings: Readings) -> list[Span]:
-        """The whole of each text that compares as the clause says."""
+        """Where the texts of the other field stand, in the order of the texts and of the places in them."""
         others = self._folded(readings.read(self.other))[:MAX_REFERENCES]
         return [
-            _span(passage, 0, len(passage.text), self.label)
+            _span(passage, start, end, self.label)
             for passage in (() if self.negated else readings.read(self.field).passages)
-            if passage.surface and passage.text and self._fits(self._fold(passage.text), others)
+            if passage.surface and passage.text
+            for start, end in sorted({place for other in others for place in self._places(passage.text, other)})
         ]
+
+    def _places(self, text: str, other: str) -> Iterator[tuple[int, int]]:
+        text = self._fold(text)  # one codepoint for one
+        if self.comparison == "contains":
+            at = text.find(other)
+            for _ in range(MAX_SPANS):
+                if at < 0:
+                    return
+                yield at, at + len(other)
+                at = text.find(other, at + len(other))
+        elif _FITS[self.comparison](text, other):
+            start = len(text) - len(other) if self.comparison == "endswith" else 0
+            yield start, start + len(other)
 
 
 _FITS: dict[str, Callable[[str, str], bool]] = {

@@ -276,7 +276,7 @@ def _named(root: strict_yaml.Node) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in _parts(root, PackFile):
         values = [node.value for key in ("id", "name") if (node := part.get(key)) and isinstance(node.value, str)]
-        found |= {value: values[-1] for value in values}
+        found |= dict.fromkeys(values, values[-1])
     return found
 
 

@@ -8,7 +8,6 @@ a lenient parser drops is not dropped here.
 from __future__ import annotations
 
 from array import array
-from functools import lru_cache
 from json.decoder import scanstring  # type: ignore[attr-defined]  # C's string scanner; typeshed leaves it out
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,12 +46,9 @@ class Scalar(NamedTuple):
     is_string: bool
 
 
-@lru_cache(maxsize=8)
 def scalars(text: str) -> tuple[Scalar, ...] | None:
     """Every scalar of the JSON value that ``text`` is, in the order of the text. None where it is no JSON, nested deeper
     than ``MAX_DEPTH``, or of more than ``MAX_SCALARS``.
-
-    The last few are kept: one subcall's arguments are read by every field that has a path into them.
     """
     reader = _Reader(text)
     try:

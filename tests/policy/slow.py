@@ -231,9 +231,10 @@ class _Clause:
                 words = [other for _, other, _ in others] or (
                     [] if "exists" in self.modifiers else self._other().values
                 )
-                fits = any(other and self._relates(text, other) for other in words)
-                if text and ("exists" in self.modifiers or fits):
+                if text and "exists" in self.modifiers:
                     spans = {(0, len(text))}
+                elif text:
+                    spans = {place for other in words if other for place in self._places(text, other)}
             else:
                 spans = {place for value in self.values for place in self._places(text, value)}
             found += [(surface, start + first, start + last, self.label) for first, last in sorted(spans) if surface]

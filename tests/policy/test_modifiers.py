@@ -44,7 +44,10 @@ if TYPE_CHECKING:
         ("tool.name|neq: bash", {"tool_calls": [{"name": "ls"}, {"name": "cat"}]}, "match"),
         ("output|fieldref: task", {"task": "Say A", "output": "say a"}, "match"),
         ("output|fieldref|cased: task", {"task": "Say A", "output": "say a"}, "no_match"),
-        ("output|contains|fieldref: task", {"task": "die große", "output": "x DIE GROSSE y"}, "match"),
+        ("output|contains|fieldref: task", {"task": "die große", "output": "x DIE GROẞE y"}, "match"),
+        ("output|contains|fieldref: task", {"task": "die große", "output": "x DIE GROSSE y"}, "no_match"),
+        ("output|contains: die große", {"output": "x DIE GROẞE y"}, "match"),
+        ("output|contains: die große", {"output": "x DIE GROSSE y"}, "no_match"),
         ("output|contains|fieldref: task", {"task": "", "output": "x"}, "no_match"),
         ("output|startswith|fieldref: system", {"system": "You are", "output": "You are kind"}, "match"),
         ("output|endswith|fieldref: system", {"system": "kind", "output": "You are kind."}, "no_match"),
@@ -237,16 +240,22 @@ def test_what_is_nested_too_deeply_or_too_much_is_not_read() -> None:
     assert scalars(f"[{','.join('1' * (MAX_SCALARS + 1))}]") is None
 
 
-def test_arguments_are_read_once_for_all_paths(load_detection: LoadDetection) -> None:
-    """However many fields have a path into them."""
+def test_arguments_are_read_once_for_all_paths(load_detection: LoadDetection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many fields have a path into them, and however many calls there are."""
+    read: list[str] = []
+
+    def counted(text: str) -> Any:
+        read.append(text)
+        return scalars(text)
+
+    monkeypatch.setattr("monitor.policy.arguments.scalars", counted)
     arguments = {f"a{number}": number for number in range(30)}
     rules = load_detection(
         "sel: {" + ", ".join(f"tool.arguments.{name}: {arguments[name]}" for name in arguments) + "}\ncondition: sel"
     )
-    record = examples.build({"tool_calls": [{"name": "t", "arguments": {**arguments, "n": n}} for n in range(5)]})
-    before = scalars.cache_info().misses
+    record = examples.build({"tool_calls": [{"name": "t", "arguments": {**arguments, "n": n}} for n in range(50)]})
     assert rules.findings(record)[0].status.value == "match"
-    assert scalars.cache_info().misses - before == 5
+    assert len(read) == len(set(read)) == 50
 
 
 @pytest.mark.parametrize(
@@ -290,3 +299,10 @@ def test_reasoning_clean_but_action_or_probe_hot(
 ) -> None:
     (found,) = load_detection(CLEAN_BUT_HOT).findings(examples.build(short))
     assert found.status.value == expected
+
+
+def test_evidence_of_a_reference_is_what_was_found(load_detection: LoadDetection) -> None:
+    rules = load_detection("sel: {output|contains|fieldref: task}\ncondition: sel")
+    record = examples.build({"task": "die große", "output": "so: DIE GROẞE und die große 😀"})
+    (found,) = rules.findings(record)
+    assert [record.observation.output[span.start : span.end] for span in found.evidence] == ["DIE GROẞE", "die große"]

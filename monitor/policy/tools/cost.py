@@ -14,6 +14,10 @@ A pattern is read more than once. With F and R the sizes of its forward and its 
 ``bound_per_byte`` is that sum over all patterns, (1 + MAX_SPANS) · (2F + R) each. It is for texts that are made to reach
 it: ordinary texts do not come near ``steps_per_byte``, for most patterns are not run on them at all. The filter itself
 reads each text once for each of its shards; that is not in the figures.
+
+Nor is what is compared without a pattern (``Unbounded``). It is linear too: a ``fieldref`` looks for at most
+``MAX_REFERENCES`` texts in each text, and an argument by its path costs one reading of the call's JSON for all paths, and a
+search of each value below the path.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from monitor.policy import condition as conditions
-from monitor.policy.clauses import TextClause
+from monitor.policy.clauses import ReferenceClause, TextClause
 from monitor.policy.matching import MAX_SPANS, compile_pattern, needs_no_literal
 
 if TYPE_CHECKING:
@@ -47,6 +51,27 @@ class Cost:
     always_run_steps: int
     largest: str
     largest_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unbounded:
+    """Lines that cost something which no ``Cost`` has: comparisons of whole texts, and searches in arguments by path."""
+
+    references: int = 0
+    argument_paths: int = 0
+
+
+def outside(detections: Iterable[Detection]) -> Unbounded:
+    """What these detections do beside running patterns over whole texts."""
+    clauses = [
+        clause
+        for detection in detections
+        for name in conditions.references(detection.condition)
+        for clause in detection.selections[name].clauses
+    ]
+    references = [clause for clause in clauses if isinstance(clause, ReferenceClause)]
+    paths = [clause for clause in clauses if clause.field.name.startswith("tool.arguments.")]
+    return Unbounded(len(references), len(paths))
 
 
 def cost_of(patterns: Iterable[str]) -> Cost:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from monitor.policy.loader import read_policy
-from monitor.policy.tools.cost import cost_of, patterns_of
+from monitor.policy.tools.cost import Unbounded, cost_of, outside, patterns_of
 from monitor.policy.tools.lint_detection import about_detection, about_patterns
 from monitor.policy.tools.places import nodes_of
 from monitor.policy.tools.satisfiability import shape
@@ -51,12 +51,16 @@ class RuleCost:
 
 @dataclass(frozen=True, slots=True)
 class PackCost:
-    """What a pack's patterns cost at worst, each pattern counted once; ``rules`` has the costliest first."""
+    """What a pack's patterns cost at worst, each pattern counted once; ``rules`` has the costliest first.
+
+    ``outside`` is what that does not count.
+    """
 
     pack: str
     path: str
     cost: Cost
     rules: tuple[RuleCost, ...]
+    outside: Unbounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,4 +172,5 @@ def _cost(pack: LoadedPack) -> PackCost:
     rules = [RuleCost(rule.name, cost_of(patterns_of([rule.detection]))) for rule in pack.rules]
     rules.sort(key=lambda one: (-one.cost.bound_per_byte, one.rule))
     whole = cost_of(patterns_of(rule.detection for rule in pack.rules))
-    return PackCost(pack.metadata.pack, pack.path, whole, tuple(rules))
+    rest = outside(rule.detection for rule in pack.rules)
+    return PackCost(pack.metadata.pack, pack.path, whole, tuple(rules), rest)
