@@ -276,7 +276,8 @@ def _named(root: strict_yaml.Node) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in _parts(root, PackFile):
         values = [node.value for key in ("id", "name") if (node := part.get(key)) and isinstance(node.value, str)]
-        found |= dict.fromkeys(values, values[-1])
+        if values:
+            found |= dict.fromkeys(values, values[-1])
     return found
 
 
