@@ -55,7 +55,7 @@ demo: $(VENV)/.weights
 	  [ $$caught -eq 3 ] || { echo "demo: expected the run to be blocked (exit code 3), found $$caught"; exit 1; }; \
 	  echo; echo "demo: monitor show latest"; $(BIN)/monitor show latest; exit $$code
 
-test: $(VENV)/.dev $(VENV)/.weights
+test: $(VENV)/.dev $(VENV)/.weights $(VENV)/.probes
 	@$(BIN)/monitor models path >/dev/null || $(BIN)/monitor models pull
 	@echo "test: ruff";           $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "test: mypy";           $(BIN)/mypy
@@ -65,11 +65,14 @@ test: $(VENV)/.dev $(VENV)/.weights
 	@echo "test: pytest on PostgreSQL"; MONITOR_DB=$(SERVER) $(BIN)/pytest -q -n 2 -m "store and not embedded"
 	@echo "test: the wheel";      scripts/smoke_wheel.sh $(BIN)/python
 
-test-postgres: $(VENV)/.dev $(VENV)/.weights
+test-postgres: $(VENV)/.dev $(VENV)/.weights $(VENV)/.probes
 	@MONITOR_DB=$(SERVER) $(BIN)/pytest -q -n 2
 
-probes: $(VENV)/.embedded
+probes: $(VENV)/.probes
+
+$(VENV)/.probes: $(VENV)/.embedded scripts/install_torch.sh
 	@scripts/install_torch.sh $(BIN)/python
+	@$(BIN)/python -c 'import torch' 2>/dev/null && touch $@ || true
 
 clean:
 	rm -rf $(VENV) build dist

@@ -259,3 +259,19 @@ class Undecided(SubcallFailed):
 
 class SubcallCancelled(SubcallError):  # noqa: N818 - an outcome of the design
     """The subcall was cancelled before it had an answer (only seen when a stored run is read back)."""
+
+
+class ProbeError(MonitorError):
+    """A probe cannot be had, trained, calibrated or applied; the message says why and what to do."""
+
+
+class ArtefactError(ProbeError):
+    """A probe's artefact is refused: damaged, unsafe, or not of the model that is to be probed; all differences at once."""
+
+
+class CalibrationError(ProbeError):
+    """A rate was asked for that the benign texts cannot support; the message says how many would."""
+
+
+class ProbeDataError(ProbeError):
+    """Labelled data, or a training configuration, is wrong: file, line, what is wrong and how to mend it."""

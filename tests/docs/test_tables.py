@@ -214,6 +214,7 @@ def test_licences_are_those_that_the_packages_state(name: str) -> None:
         "BSD-3-Clause": "BSD",
         "Apache-2.0": "Apache",
         "LGPL-3.0": "LGPL-3.0",
+        "PSF-2.0": "Python Software Foundation",
         "zlib": "LICENSE",
     }  # zlib is only in its file
     (licence,) = (word for word in families if f"| {word} |" in line)
