@@ -73,24 +73,57 @@ def _exact_spans(model: LocalModel, ids: Sequence[int], text: str) -> list[tuple
     """Spans by the tokens' own bytes; none where the tokenizer changed the text (then its own offsets have to do)."""
     pieces = [token_bytes(model, token) for token in ids]
     whole, wanted = b"".join(pieces), text.encode()
+    owner = _owners(wanted)[1]
+    if lost := _vocabulary(model.tokenizer).lost:  # bytes that the vocabulary does not have vanish without a trace
+        owner = [number for byte, number in zip(wanted, owner, strict=True) if byte not in lost]
+        wanted = bytes(byte for byte in wanted if byte not in lost)
     if whole == b" " + wanted and pieces and pieces[0].startswith(b" "):  # SentencePiece begins a text with a blank
         pieces[0] = pieces[0][1:]
     elif whole != wanted:
         return []
-    return spans(pieces, text)
+    return _spans(pieces, owner, len(text))
 
 
-def spans(pieces: Sequence[bytes], text: str) -> list[tuple[int, int]]:
-    """The codepoints of ``text`` that each piece of its UTF-8 holds, wholly or in part."""
-    owner: list[int] = []  # the codepoint that each byte is of
-    for number, char in enumerate(text):
-        owner.extend([number] * len(char.encode()))
-    owner.append(len(text))
+def decoded(pieces: Sequence[bytes]) -> tuple[str, list[tuple[int, int]]]:
+    """The text that the pieces make together, and the codepoints of it that each piece holds, wholly or in part.
+
+    Bytes that are no UTF-8 become U+FFFD, one for each broken sequence, as Python and most servers have it.
+    """
+    text, owner = _owners(b"".join(pieces))
+    return text, _spans(pieces, owner, len(text))
+
+
+def _spans(pieces: Sequence[bytes], owner: Sequence[int], end: int) -> list[tuple[int, int]]:
+    """``owner`` has the codepoint of each byte that the pieces make together; ``end`` is their number."""
+    owner = [*owner, end]
     found, at = [], 0
     for piece in pieces:
         start, at = at, at + len(piece)
         found.append((owner[start], owner[at - 1] + 1 if at > start else owner[start]))
     return found
+
+
+def _owners(data: bytes) -> tuple[str, list[int]]:
+    """The text, and for each byte the number of the codepoint that it is of."""
+    parts: list[str] = []
+    owner: list[int] = []
+    count = at = 0
+    while at < len(data):
+        broken = 0
+        try:
+            good = data[at:].decode()
+        except UnicodeDecodeError as exc:
+            good, broken = data[at : at + exc.start].decode(), exc.end - exc.start
+        for char in good:
+            width = len(char.encode())
+            owner.extend([count] * width)
+            at, count = at + width, count + 1
+        parts.append(good)
+        if broken:
+            owner.extend([count] * broken)
+            at, count = at + broken, count + 1
+            parts.append(_REPLACEMENT)
+    return "".join(parts), owner
 
 
 def special_ids(model: LocalModel) -> frozenset[int]:
@@ -122,17 +155,24 @@ def token_bytes(model: LocalModel, token: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Vocabulary:
+    """``lost`` are the bytes for which a byte-level vocabulary has no token, not even one for what is unknown."""
+
     byte_level: bool
     added: dict[int, bytes]
     special: frozenset[int]
+    lost: frozenset[int]
 
 
 @lru_cache(maxsize=8)
 def _vocabulary(tokenizer: Any) -> _Vocabulary:
-    decoder = json.loads(tokenizer.backend_tokenizer.to_str()).get("decoder")
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
     added = tokenizer.added_tokens_decoder
+    byte_level = "ByteLevel" in json.dumps(parts.get("decoder"))
+    letters = _bytes_of_letters().items() if byte_level and not parts["model"].get("unk_token") else ()
+    known = parts["model"].get("vocab", {})
     return _Vocabulary(
-        byte_level="ByteLevel" in json.dumps(decoder),
+        byte_level=byte_level,
+        lost=frozenset(byte[0] for letter, byte in letters if letter not in known),
         added={number: token.content.encode() for number, token in added.items()},
         special=frozenset(number for number, token in added.items() if token.special),
     )

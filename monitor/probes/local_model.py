@@ -119,7 +119,7 @@ class LocalModel:
             dtype=str(model.dtype).removeprefix("torch."),
             width=int(config.hidden_size),
             layers=int(config.num_hidden_layers),
-            template=_sha256(template) if isinstance(template, str) else "",
+            template=_sha256(template if isinstance(template, str) else repr(template)) if template else "",
             tokenizer=_sha256(backend.to_str()) if backend is not None else "",
         )
         return cls(model=model, tokenizer=tokenizer, facts=facts, device=where)
