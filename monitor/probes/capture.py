@@ -33,21 +33,22 @@ _LOGITS = 1 << 26
 """The most logits that a batch may have, where log probabilities are wanted and more than one text is in it: 256 MiB."""
 
 
-class _DeepEnoughError(Exception):
+class DeepEnoughError(Exception):
     """Raised by our own hook in the deepest layer that is wanted: no block after it is run."""
 
 
 @dataclass(slots=True)
-class _Tap:
+class Tap:
     """What the hooks saw in one pass. ``deepest`` ends the pass; None lets it run to the logits."""
 
     deepest: int | None
     seen: dict[int, Tensor] = field(default_factory=dict)
 
     def __call__(self, k: int, stream: Tensor) -> None:
+        """Take layer k's stream; raises DeepEnoughError in the deepest."""
         self.seen[k] = stream
         if k == self.deepest:
-            raise _DeepEnoughError
+            raise DeepEnoughError
 
 
 def capture(
@@ -156,10 +157,10 @@ def _forward(
         streams = {k: np.zeros((len(texts), longest, model.facts.width), dtype=np.float32) for k in wanted}
         return streams, np.full((len(texts), longest), np.nan, dtype=np.float32) if logprobs else None
     ids, mask = padded([text.ids for text in texts], model.device)
-    tap = _Tap(None if logprobs else wanted[-1])
+    tap = Tap(None if logprobs else wanted[-1])
     with model.lock, torch.inference_mode(), tapped(decoder_blocks(model.model), wanted, tap):
         found = None
-        with suppress(_DeepEnoughError):
+        with suppress(DeepEnoughError):
             output = model.model(input_ids=ids, attention_mask=mask, use_cache=False)
             found = token_logprobs(output.logits, ids)
         return {k: tap.seen[k].float().cpu().numpy() for k in wanted}, found
