@@ -1,4 +1,4 @@
-"""Put the shipped recipes, roles, tools and policies into the wheel.
+"""Put the shipped recipes, roles, tools, policies and probes into the wheel.
 
 They live at the top of the repository, where people look for them, and ``agents`` must not be a Python package (it is the
 import name of OpenAI's Agents SDK). The wheel carries them as data of ``monitor``; an editable install must not, for it
@@ -12,7 +12,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-BUNDLED = ("agents/recipes", "agents/roles", "agents/tools", "policies")
+BUNDLED = ("agents/recipes", "agents/roles", "agents/tools", "policies", "probes")
+SUFFIXES = {".py", ".md", ".yaml", ".json", ".jsonl", ".csv", ".safetensors"}
 
 
 class BundleHook(BuildHookInterface):  # type: ignore[type-arg]  # the generic parameter is hatchling's own configuration
@@ -28,7 +29,7 @@ class BundleHook(BuildHookInterface):  # type: ignore[type-arg]  # the generic p
             return
         for name in BUNDLED:
             folder = Path(self.root, name)
-            files = [path for path in sorted(folder.rglob("*")) if path.suffix in {".py", ".md", ".yaml", ".json"}]
+            files = [path for path in sorted(folder.rglob("*")) if path.suffix in SUFFIXES or path.name == "LICENSE"]
             if not files:
                 raise FileNotFoundError(f"{folder}: expected the files that the wheel carries, found none")
             for path in files:

@@ -1,8 +1,8 @@
-"""A name or a path becomes a recipe, a role, a tool or a policy pack.
+"""A name or a path becomes a recipe, a role, a tool, a policy pack or a probe.
 
 A name is looked up among the files that came with the package (``monitor/_bundled/…`` in an installed wheel, the folders at
 the top of the repository in a checkout). A path is taken as it is. Recipes and tools are Python files that are run to be
-loaded: whoever may name one may run code, so a name never comes from a model.
+loaded: whoever may name one may run code, so a name never comes from a model. A probe is a folder, found by its sidecar.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Kind", "Recipe", "ToolFile", "find", "load_recipe", "load_tool", "names", "shipped", "source_of"]
 
-Kind: TypeAlias = Literal["recipe", "role", "tool", "policy"]
+Kind: TypeAlias = Literal["recipe", "role", "tool", "policy", "probe"]
 
 _PACKAGE = Path(__file__).resolve().parent
 _FOLDERS: dict[Kind, tuple[str, str]] = {
@@ -33,6 +33,7 @@ _FOLDERS: dict[Kind, tuple[str, str]] = {
     "role": ("agents/roles", ".md"),
     "tool": ("agents/tools", ".py"),
     "policy": ("policies", ".yaml"),
+    "probe": ("probes", "/probe.json"),
 }
 
 
@@ -72,15 +73,18 @@ def shipped(kind: Kind) -> Path:
 
 def names(kind: Kind) -> list[str]:
     """Return the names of all shipped files of ``kind``, sorted."""
-    return sorted(path.stem for path in shipped(kind).glob(f"*{_FOLDERS[kind][1]}"))
+    found = shipped(kind).glob(f"*{_FOLDERS[kind][1]}")
+    return sorted(path.parent.name if kind == "probe" else path.stem for path in found)
 
 
 def find(kind: Kind, name_or_path: str, *, near: Path | None = None) -> Path:
-    """Return the absolute path of the file that ``name_or_path`` stands for.
+    """Return the absolute path of the file that ``name_or_path`` stands for; of a probe, its sidecar's (links to which are
+    not followed here, so that loading can refuse them).
 
     Args:
         kind: What is looked for.
-        name_or_path: A shipped name, or a path: whatever has a ``/`` or ends in the suffix of its kind.
+        name_or_path: A shipped name, or a path: whatever has a ``/`` or ends in the suffix of its kind. The path of a probe
+            is its folder's or its sidecar's.
         near: A recipe's folder. A role of its own comes before the shipped one of that name: ``near/roles/NAME.md``,
             then ``near/../roles/NAME.md``, then ``near/NAME.md``; a tool likewise, but for the last. Paths are relative
             to it if there is such a file.
@@ -99,19 +103,22 @@ def find(kind: Kind, name_or_path: str, *, near: Path | None = None) -> Path:
         candidates[:0] = own[:2] if kind == "tool" else own  # a recipe may have the name of a tool
     for path in candidates:
         if path.is_file():
-            return path.resolve()
+            return path.parent.resolve() / path.name if kind == "probe" else path.resolve()
     known = names(kind)
+    beside = name_or_path if kind == "probe" else file_name
     raise CatalogError(
         f"no {kind} named {name_or_path!r}{nearest(name_or_path, known)}; known: {', '.join(known) or 'none'}. "
-        f"A file of your own is given by its path, such as ./{file_name}"
+        f"{'A folder' if kind == 'probe' else 'A file'} of your own is given by its path, such as ./{beside}"
     )
 
 
 def _find_path(kind: Kind, name: str, near: Path | None) -> Path:
     given = Path(name).expanduser()
     for path in ([near / given] if near is not None else []) + [given]:
+        if kind == "probe" and (path / "probe.json").is_file():
+            return path.resolve() / "probe.json"
         if path.is_file() or (kind == "policy" and path.is_dir()):
-            return path.resolve()
+            return path.parent.resolve() / path.name if kind == "probe" else path.resolve()
     raise CatalogError(f"no {kind} file {name!r} in {Path.cwd() if near is None else near}; check the path")
 
 

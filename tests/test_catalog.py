@@ -42,12 +42,13 @@ def write(name: str, text: str) -> Path:
     return path.absolute()
 
 
-@pytest.mark.parametrize("kind", ["recipe", "role", "tool", "policy"])
+@pytest.mark.parametrize("kind", ["recipe", "role", "tool", "policy", "probe"])
 def test_every_shipped_name_is_found(kind: catalog.Kind) -> None:
     known = catalog.names(kind)
     assert known == sorted(known)
     for name in known:
-        assert catalog.find(kind, name).stem == name
+        found = catalog.find(kind, name)
+        assert name == (found.parent.name if kind == "probe" else found.stem)
 
 
 def test_every_shipped_recipe_loads_and_has_a_docstring() -> None:

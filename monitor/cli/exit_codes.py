@@ -9,6 +9,7 @@ from monitor.errors import (
     ConfigError,
     ModelError,
     MonitorError,
+    ProbeError,
     Rejected,
     StoreError,
     SubcallCancelled,
@@ -38,7 +39,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.UNEXPECTED: "a check said no (`doctor`, `policy test`, `policy lint`, `policy import`, `evaluate rules`, "
     "`db copy`), a stored subcall could not be looked at (`policy backtest`, `policy diff`, `policy coverage`, `review`), "
     "or an error nobody foresaw",
-    ExitCode.USAGE: "the command line, a setting, a recipe, a role or a policy file is wrong",
+    ExitCode.USAGE: "the command line, a setting, a recipe, a role, a policy file, a probe or its data is wrong",
     ExitCode.BLOCKED: "a check withheld the answer or halted the run, or a person rejected it",
     ExitCode.BUDGET: "a limit of the budget was reached before there was an answer",
     ExitCode.FAILED: "the model, its provider or a tool failed, or no attempt gave a well-formed answer",
@@ -58,6 +59,7 @@ _OUTCOMES: dict[Outcome, ExitCode] = {
 
 _ERRORS: tuple[tuple[type[MonitorError], ExitCode], ...] = (
     (ConfigError, ExitCode.USAGE),
+    (ProbeError, ExitCode.USAGE),
     (ModelError, ExitCode.FAILED),
     (StoreError, ExitCode.STORE),
     (BudgetExceeded, ExitCode.BUDGET),

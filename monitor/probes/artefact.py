@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -23,13 +20,21 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from monitor.errors import ArtefactError, ProbeError
-from monitor.probes import sidecar as sidecars
 from monitor.probes.attention import AttentionProbe
 from monitor.probes.header import HeaderError, read_header
 from monitor.probes.kinds import LINEAR, LinearProbe
 from monitor.probes.novelty import MahalanobisProbe, NearestProbe
 from monitor.probes.pooling import Pooling
 from monitor.probes.sidecar import Sidecar, TensorsPin
+from monitor.probes.sidecar_file import (
+    SIDECAR,
+    TENSORS,
+    read_file,
+    read_sidecar,
+    refuse_alarms,
+    save_sidecar,
+    write_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -49,19 +54,7 @@ __all__ = [
     "save_sidecar",
 ]
 
-TENSORS, SIDECAR = "probe.safetensors", "probe.json"
-MAX_TENSORS, MAX_SIDECAR = 512_000_000, 8_000_000  # bytes
-
-_FOREIGN: tuple[tuple[bytes, str], ...] = (
-    (b"PK\x03\x04", "a zip archive, as torch.save writes, with a pickle in it"),
-    (b"PK\x05\x06", "an empty zip archive"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"BZh", "a bzip2 archive"),
-    (b"GGUF", "a GGUF file of a whole model"),
-    (b"\x93NUMPY", "a NumPy file, which may hold a pickle"),
-    (b"\x89HDF", "an HDF5 file"),
-    *((bytes([0x80, protocol]), "a pickle, which runs code when it is loaded") for protocol in range(6)),
-)
+MAX_TENSORS = 512_000_000  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +85,9 @@ def save(folder: Path, probe: Probe, sidecar: Sidecar) -> Sidecar:
     whole = sidecar.model_copy(
         update={"tensors": TensorsPin(sha256=hashlib.sha256(content).hexdigest(), shapes=shapes)}
     )
-    _write(Path(folder) / TENSORS, content)
+    write_file(Path(folder) / TENSORS, content)
     save_sidecar(folder, whole)
     return whole
-
-
-def save_sidecar(folder: Path, sidecar: Sidecar) -> None:
-    """Write the sidecar alone, as after a calibration. Raises ArtefactError."""
-    _write(Path(folder) / SIDECAR, sidecars.written(sidecar))
-
-
-def read_sidecar(path: Path) -> Sidecar:
-    """Read the sidecar of an artefact: its folder, or the JSON file itself. The tensors are not looked at.
-
-    Raises:
-        ArtefactError: it is not there, or not what it should be.
-    """
-    file = Path(path) / SIDECAR if Path(path).is_dir() else Path(path)
-    if file.suffix != ".json":
-        raise ArtefactError(f"{file} is no probe: name its folder, with {SIDECAR} and {TENSORS} in it")
-    return sidecars.parse(_read(file, MAX_SIDECAR), str(file))
 
 
 def load(path: Path, facts: ModelFacts | None = None, *, allow: Collection[str] = ()) -> Artefact:
@@ -134,7 +110,7 @@ def load(path: Path, facts: ModelFacts | None = None, *, allow: Collection[str] 
         raise ArtefactError(f"the probe {sidecar.name!r} is not of this model: {'; '.join(refused)}")
     if sidecar.tensors is None:
         raise ArtefactError(f"{folder / SIDECAR} has no hash of its tensors; train the probe again")
-    content = _read(folder / TENSORS, MAX_TENSORS)
+    content = read_file(folder / TENSORS, MAX_TENSORS)
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != sidecar.tensors.sha256:
         raise ArtefactError(
@@ -166,67 +142,9 @@ def differences(sidecar: Sidecar, facts: ModelFacts) -> dict[str, str]:
     return found
 
 
-def refuse_alarms(sidecar: Sidecar, *, force: bool = False) -> None:
-    """Raise ArtefactError if an evaluation found what keeps the probe from being attached, unless forced."""
-    blocking = [alarm.message for alarm in sidecar.alarms if alarm.blocks]
-    if blocking and not force:
-        raise ArtefactError(
-            f"the probe {sidecar.name!r} is not attached: {'; '.join(blocking)}. Only force attaches it"
-        )
-
-
 def _short(value: object) -> str:
     text = str(value)
     return (f"{text[:12]}…" if len(text) == 64 else text) or "nothing"
-
-
-def _read(path: Path, most: int) -> bytes:
-    """The bytes of a regular file that is not larger than ``most``; no link is followed to it."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as exc:
-        link = " (it is a symbolic link, and none is followed)" if path.is_symlink() else ""
-        raise ArtefactError(f"{path} cannot be read: {exc.strerror}{link}") from None
-    try:
-        content = _content(path, descriptor, most)
-    except OSError as exc:
-        raise ArtefactError(f"{path} cannot be read: {exc.strerror}") from None
-    finally:
-        os.close(descriptor)
-    for magic, what in _FOREIGN:
-        if content.startswith(magic):
-            raise ArtefactError(f"{path} is {what}; expected {'JSON' if path.suffix == '.json' else 'safetensors'}")
-    return content
-
-
-def _content(path: Path, descriptor: int, most: int) -> bytes:
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise ArtefactError(f"{path} is not a file")
-    if status.st_size > most:
-        raise ArtefactError(f"{path} has {status.st_size:,} bytes; a probe has {most:,} at most")
-    with os.fdopen(descriptor, "rb", closefd=False) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ArtefactError(f"{path} grows while it is read")
-    return content
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(scratch).chmod(0o644)
-            Path(scratch).replace(path)
-        finally:
-            Path(scratch).unlink(missing_ok=True)
-    except OSError as exc:
-        raise ArtefactError(f"{path} cannot be written: {exc.strerror}") from exc
 
 
 def _tensors(content: bytes, where: str) -> dict[str, Array]:

@@ -234,7 +234,7 @@ def _labelled(
     label = False if benign and _is_empty(row.get(columns.label)) else _label(row, columns, faults)
     group = group_of(row, text)
     if group is None and benign:
-        group = f"line {row.line}"
+        group = f"{row.name}:{row.line}"
     if group is None and text:
         which = "the pattern for groups matches nothing" if columns.group_pattern else f"`{columns.group}` is empty"
         fix = "Every text needs a group: what its twins share, and no other text does."

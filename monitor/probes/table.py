@@ -31,6 +31,11 @@ class Row:
     line: int
     values: Mapping[str, Any]
 
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return Path(self.path).name
+
     def get(self, column: str) -> Any:
         """The value in ``column``; None where there is none."""
         return self.values.get(column)

@@ -28,13 +28,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         return archive.namelist()
 
 
-def test_the_wheel_carries_every_recipe_role_tool_and_policy(wheel: list[str]) -> None:
+def test_the_wheel_carries_every_recipe_role_tool_policy_and_probe(wheel: list[str]) -> None:
     for pattern in (
         "agents/recipes/*.py",
         "agents/roles/*.md",
         "agents/tools/*.py",
         "policies/*.yaml",
         "policies/*.json",
+        "probes/*/probe.*",
+        "probes/*/train.yaml",
+        "probes/data/*/*",
     ):
         shipped = {f"monitor/_bundled/{path.relative_to(ROOT)}" for path in ROOT.glob(pattern)}
         assert shipped

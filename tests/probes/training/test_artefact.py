@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save as safetensors_bytes
 
 from monitor.errors import ArtefactError
-from monitor.probes import artefact, sidecar
+from monitor.probes import artefact, sidecar, sidecar_file
 from monitor.probes.artefact import SIDECAR, TENSORS, differences, load, read_sidecar, refuse_alarms, save
 from monitor.probes.kinds import LinearProbe
 from monitor.probes.pooling import Pooling
@@ -351,7 +351,7 @@ def test_links_folders_pipes_and_files_that_are_not_there_are_refused(folder: Pa
         load(folder, FACTS)
 
 
-@pytest.mark.parametrize(("name", "most"), [(TENSORS, artefact.MAX_TENSORS), (SIDECAR, artefact.MAX_SIDECAR)])
+@pytest.mark.parametrize(("name", "most"), [(TENSORS, artefact.MAX_TENSORS), (SIDECAR, sidecar_file.MAX_SIDECAR)])
 def test_a_file_that_is_larger_than_a_probe_is_not_read(folder: Path, name: str, most: int) -> None:
     with (folder / name).open("r+b") as file:
         file.truncate(most + 1)  # sparse: no disk is filled

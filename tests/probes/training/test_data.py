@@ -156,9 +156,10 @@ def test_a_wrong_pattern_is_told(tmp_path: Path) -> None:
 
 
 def test_harmless_texts_need_neither_label_nor_group(tmp_path: Path) -> None:
-    found = read(write(tmp_path, "t.jsonl", '{"text": "a"}\n{"text": "b", "label": 1}\n'), benign=True)
+    path = write(tmp_path, "t.jsonl", '{"text": "a"}\n{"text": "b", "label": 1}\n')
+    found = read(path, benign=True)
     assert found.labels.tolist() == [False, True]
-    assert found.groups == ("line 1", "line 2")
+    assert found.groups == ("t.jsonl:1", "t.jsonl:2")
 
 
 def test_a_chain_is_read_as_far_as_its_first_mistake(tmp_path: Path) -> None:
