@@ -26,14 +26,17 @@ from monitor.redaction import redacted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from monitor.records import Finding, Observation, StoredSubcall
+    from monitor.records import Finding, Observation, ProbeScore, StoredSubcall
 
 STRENGTH = (Action.LOG, Action.FLAG, Action.REDACT, Action.WITHHOLD, Action.ASK_HUMAN, Action.HALT)
 _WITHHELD_OUTCOMES = frozenset({Outcome.OK, Outcome.BUDGET_EXCEEDED})
 
 
-def judge(observation: Observation, findings: Sequence[Finding], *, checked: bool = True) -> Judgement:
-    """Judge one observation by its findings. Pure, but for the time stamp. ``checked`` is the call's.
+def judge(
+    observation: Observation, findings: Sequence[Finding], *, checked: bool = True, probes: tuple[ProbeScore, ...] = ()
+) -> Judgement:
+    """Judge one observation by its findings. Pure, but for the time stamp. ``checked`` is the call's,
+    ``probes`` what the findings were made from besides the trace.
 
     The strongest action that any finding asks for is taken. A subcall that has something to release (an answer, or part
     of one) and may not release it ends as ``blocked``. So does a malformed answer that is caught: nobody could use it, but
@@ -51,6 +54,7 @@ def judge(observation: Observation, findings: Sequence[Finding], *, checked: boo
         verdict=verdict.of_findings(findings, checked=checked),
         action=action,
         outcome=Outcome.BLOCKED if blocked else observation.outcome,
+        probes=probes,
         at=now(),
     )
 

@@ -1,6 +1,6 @@
 """The one door: every subcall, ours or foreign, is stored, checked, judged and only then released, in this order.
 
-    event started ─ the call itself ─ event observed ─ checks ─ verdict ─ event judged ─ action (─ event decided)
+    event started ─ the call itself ─ event observed (─ probes) ─ checks ─ verdict ─ event judged ─ action (─ event decided)
 
 Nothing else happens here. Each event is committed before the next step begins, so a result that anybody holds has its
 trace and its verdict on disk. Once the call has come back (or was cut off), the rest runs to its end even if the caller
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
-from monitor import actions, catalog, checks, policy
+from monitor import actions, catalog, checks, policy, probes
 from monitor.canonical import escape_text
 from monitor.errors import StoreError
 from monitor.models.secrets import clean
@@ -23,7 +23,7 @@ from monitor.records import ErrorInfo, Event, Judgement, Observation, Outcome, R
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from monitor.records import Call, Decision, FilterRef, QueuedReview, RuleRef
+    from monitor.records import Call, Decision, FilterRef, ProbeScore, QueuedReview, RuleRef
 
 _JUDGED_SEQ = 2  # the place of ``judged`` among a subcall's events
 logger = logging.getLogger(__name__)
@@ -34,31 +34,35 @@ class LoadedChecks:
     """The checks of a run, and the packs, rules and filters as the run's record names them.
 
     ``packs`` load the same packs again from any working directory: shipped ones by name, others by absolute path.
+    ``prober`` has the run's activation probes, and takes those of its roles.
     """
 
     checks: tuple[checks.Check, ...]
     packs: tuple[str, ...] = ()
+    prober: probes.Prober = field(default_factory=probes.Prober)
     rules: tuple[RuleRef, ...] = ()
     filters: tuple[FilterRef, ...] = ()
 
 
-def load_checks(packs: Sequence[str]) -> LoadedChecks:
+def load_checks(packs: Sequence[str], prober: probes.Prober | None = None) -> LoadedChecks:
     """Load policy packs, with filters and overrides, by name or path.
 
-    Without any, only the accounting is checked, and no verdict can be pass.
+    Without any, only the accounting is checked, and no verdict can be pass. ``prober`` has the probes that
+    every subcall is to have.
 
     Raises:
         CatalogError: no such pack.
         PolicyError: a pack is wrong; all of its faults at once.
     """
+    prober = prober or probes.Prober()
     if not packs:
-        return LoadedChecks((checks.AccountingCheck(),))
+        return LoadedChecks((checks.ProbeCheck(), checks.AccountingCheck()), prober=prober)
     paths = [catalog.find("policy", pack) for pack in packs]
     policy_set = policy.load(paths)
     shipped = catalog.names("policy")
     names = tuple(pack if pack in shipped else str(path) for pack, path in zip(packs, paths, strict=True))
-    both = (checks.PolicyCheck(policy_set), checks.AccountingCheck())
-    return LoadedChecks(both, names, policy_set.refs, policy_set.filter_refs)
+    every = (checks.PolicyCheck(policy_set), checks.ProbeCheck(), checks.AccountingCheck())
+    return LoadedChecks(every, names, prober, policy_set.refs, policy_set.filter_refs)
 
 
 class EventSink(Protocol):
@@ -88,6 +92,7 @@ class Pipeline:
     ) -> None:
         self._store = store
         self._checks = loaded.checks
+        self._prober = loaded.prober
         self._listener = listener
         self._on_judged = on_judged
 
@@ -141,12 +146,25 @@ class Pipeline:
     async def _judge(self, call: Call, observation: Observation, cancellation: _Cancellation) -> StoredSubcall:
         # What the recipe leaves unchecked is held to its budget all the same.
         heeded = [check for check in self._checks if call.checked or isinstance(check, checks.AccountingCheck)]
-        findings = checks.run(heeded, Record.trusted(call=call, observation=observation))
-        judgement = actions.judge(observation, findings, checked=call.checked)
+        scores = await self._scores(call, observation, cancellation) if call.probes and call.checked else ()
+        findings = checks.run(heeded, Record.trusted(call=call, observation=observation, probes=scores))
+        judgement = actions.judge(observation, findings, checked=call.checked, probes=scores)
         await self._commit(call.run_id, call.span_id, judgement, cancellation)
         subcall = StoredSubcall.trusted(call=call, observation=observation, judgement=judgement)
         self._on_judged(subcall)
         return subcall
+
+    def probes_of(self, role_probes: Sequence[str]) -> tuple[str, ...]:
+        """The names of the probes that a subcall has: the run's, and those that its role asks for."""
+        return self._prober.names_for(role_probes)
+
+    async def _scores(
+        self, call: Call, observation: Observation, cancellation: _Cancellation
+    ) -> tuple[ProbeScore, ...]:
+        """What the attached probes say; it takes a model's forward pass, so a thread does it."""
+        scoring = asyncio.ensure_future(asyncio.to_thread(self._prober.scores, call, observation))
+        await cancellation.outlast(scoring)
+        return scoring.result()
 
     async def decide(self, subcall: StoredSubcall, decision: Decision) -> StoredSubcall:
         """Commit what a person decided of a subcall that waits for it; returns the subcall with the decision.
@@ -202,7 +220,7 @@ class _Cancellation:
     def __bool__(self) -> bool:
         return self._error is not None
 
-    async def outlast(self, future: asyncio.Future[None]) -> None:
+    async def outlast(self, future: asyncio.Future[Any]) -> None:
         """Wait for ``future`` whatever happens to the caller. Raises what the future raises."""
         while not future.done():
             try:

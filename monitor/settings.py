@@ -132,6 +132,12 @@ class Settings(BaseSettings):
     policies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)] = Field(
         default=("core",), description="policy packs, by name or path"
     )
+    probes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)] = Field(
+        default=(), description="activation probes that are attached to every subcall, by name or path"
+    )
+    probe_models: dict[str, str] = Field(
+        default_factory=dict, description="where models of probes are: a folder or a GGUF file for each name"
+    )
     budget: Annotated[Limits, BeforeValidator(_read_limits)] = Field(
         default=Limits(calls=64, depth=6, seconds=600), description="the limits of a run; `none` lifts one"
     )
@@ -217,7 +223,7 @@ def _anchor(table: dict[str, Any], folder: Path) -> dict[str, Any]:
         return str(folder / Path(value).expanduser())
 
     anchored = dict(table)
-    db, cache, policies = table.get("db"), table.get("cache"), table.get("policies")
+    db, cache = table.get("db"), table.get("cache")
     if isinstance(db, str) and db:
         if db.startswith("sqlite:///"):
             anchored["db"] = f"sqlite:///{from_folder(db.removeprefix('sqlite:///'))}"
@@ -225,8 +231,15 @@ def _anchor(table: dict[str, Any], folder: Path) -> dict[str, Any]:
             anchored["db"] = from_folder(db)
     if isinstance(cache, str):
         anchored["cache"] = from_folder(cache)
-    if isinstance(policies, list) and all(isinstance(name, str) for name in policies):
-        anchored["policies"] = [from_folder(name) if "/" in name else name for name in policies]
+    models = table.get("probe_models")
+    if isinstance(models, dict) and all(isinstance(place, str) for place in models.values()):
+        anchored["probe_models"] = {
+            name: from_folder(place) if "/" in place else place for name, place in models.items()
+        }
+    for setting in ("policies", "probes"):
+        names = table.get(setting)
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            anchored[setting] = [from_folder(name) if "/" in name else name for name in names]
     return anchored
 
 

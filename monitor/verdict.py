@@ -10,6 +10,7 @@
 | is not applicable                                          | nothing: counted, never evidence |
 | matches, and a filter suppresses it                        | pass, as a rule that only logs |
 | is of a rule on trial (``shadow``)                         | nothing: recorded, not counted |
+| is of a probe, and is not unknown                          | nothing: it informs, and rules act on it |
 
 ``block > flag > unmeasured > pass``, and without a single applicable check nothing was measured.
 """
@@ -77,10 +78,10 @@ def of_findings(findings: Sequence[Finding], *, checked: bool = True) -> Verdict
     outages: list[str] = []
     no_match = not_applicable = 0
     for finding in findings:
-        if finding.status is Status.NO_MATCH:
-            no_match += not finding.shadow
+        if finding.shadow or (finding.check == "probe" and finding.status is not Status.UNKNOWN):
             continue
-        if finding.shadow:
+        if finding.status is Status.NO_MATCH:
+            no_match += 1
             continue
         if finding.status is Status.NOT_APPLICABLE:
             not_applicable += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from monitor import actions, checks
-from monitor.records import Record, Status
+from monitor.records import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ def findings_of(rules: PolicySet, trace: Trace, covered: Covered) -> tuple[Findi
 
     A single rule that breaks is ``unknown`` by itself, as ever.
     """
-    found = checks.run([checks.PolicyCheck(rules)], Record(call=trace.call, observation=trace.seen))
+    found = checks.run([checks.PolicyCheck(rules)], trace.record)
     broken = next((finding for finding in found if not finding.rule_id and finding.status is Status.UNKNOWN), None)
     if broken is None:
         return found

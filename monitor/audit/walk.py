@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from monitor.records import Record
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -36,6 +38,11 @@ class Trace(NamedTuple):
     def key(self) -> str:
         """``RUN/SPAN``."""
         return f"{self.run_id}/{self.span_id}"
+
+    @property
+    def record(self) -> Record:
+        """What a check sees of it; with the probes' scores as they were recorded, for nothing is scored again."""
+        return Record(call=self.call, observation=self.seen, probes=self.judgement.probes if self.judgement else ())
 
 
 @dataclass(slots=True)

@@ -6,5 +6,6 @@
 from monitor.checks.accounting import AccountingCheck
 from monitor.checks.base import Check, run
 from monitor.checks.policies import PolicyCheck
+from monitor.checks.probes import ProbeCheck
 
-__all__ = ["AccountingCheck", "Check", "PolicyCheck", "run"]
+__all__ = ["AccountingCheck", "Check", "PolicyCheck", "ProbeCheck", "run"]

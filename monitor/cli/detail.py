@@ -8,6 +8,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from monitor.audit import evidence
+from monitor.cli.probing import highest, probe_line, shaded
 from monitor.cli.safe import highlighted, one_line, visible
 from monitor.cli.tree import calls, notable, standing, state_text, tokens, verdict_text
 from monitor.records import Action, Finding, Limits, Span, Status, StoredSubcall, Usage
@@ -70,6 +71,7 @@ def print_subcall(console: Console, subcall: StoredSubcall, *, full: bool = Fals
     _print_handed(printer, subcall)
     _print_seen(printer, subcall)
     _print_judgement(console, printer, subcall)
+    _print_probes(console, printer, subcall)
     _print_decisions(printer, subcall)
 
 
@@ -149,7 +151,7 @@ def _print_judgement(console: Console, printer: _Printer, subcall: StoredSubcall
     printer.fact("action", judgement.action.value)
     if judgement.verdict.note:
         printer.fact("note", judgement.verdict.note)
-    for finding in notable(subcall):
+    for finding in (one for one in notable(subcall) if one.check != "probe"):  # they have sections of their own
         acted = effective_action(finding) or Action.LOG
         head = f"{finding.status.value} {one_line(finding.name, 80)}"
         head += f" ({finding.level.value}, {acted.value}, {finding.pack or finding.check}){standing(finding)}"
@@ -158,6 +160,25 @@ def _print_judgement(console: Console, printer: _Printer, subcall: StoredSubcall
             printer.fact("", f"{finding.title}{f' — {finding.cause}' if finding.cause else ''}")
         for line in evidence_lines(subcall, finding, most=20):
             console.print(Text("  ").append_text(line), soft_wrap=True)
+
+
+def _print_probes(console: Console, printer: _Printer, subcall: StoredSubcall) -> None:
+    texts = surfaces(subcall)
+    for score in subcall.judgement.probes if subcall.judgement else ():
+        printer.title(f"probe {score.probe}")
+        console.print(probe_line(score), soft_wrap=True)
+        if score.threshold is not None and score.rate is not None:
+            low, high = score.rate_low or 0.0, score.rate_high if score.rate_high is not None else 1.0
+            share = f"{score.rate:.2g} of harmless texts ({low:.2g} to {high:.2g})"
+            printer.fact("speaks at", f"{score.threshold:.3g}: {share}")
+        if score.unread:
+            printer.fact("unread", f"{score.unread:,} tokens, beyond the cap")
+        if score.tokens and score.tokens.scores:
+            text = texts.get(score.tokens.surface, "")
+            tops = (f"{one_line(token, 20)!r} {value:.2g}" for token, value in highest(text, score.tokens))
+            printer.fact("highest", ", ".join(tops))
+            printer.fact("shaded", f"{score.tokens.surface}, the darker the higher; struck through: not scored")
+            console.print(shaded(text, score.tokens), soft_wrap=True)
 
 
 def _print_decisions(printer: _Printer, subcall: StoredSubcall) -> None:

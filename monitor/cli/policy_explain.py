@@ -125,8 +125,9 @@ def _stored(run: str, span: str, config: Path | None, db: str | None) -> tuple[s
         subcall = store.subcall(find_run(store, run).start.run_id, span)
     if subcall.observation is None:
         raise ConfigError(f"{run}/{span}: nothing came back of this subcall yet, so there is nothing to check")
+    scores = subcall.judgement.probes if subcall.judgement else ()
     what = f"subcall {subcall.call.run_id}/{subcall.call.span_id} ({subcall.call.role})"
-    return what, Record(call=subcall.call, observation=subcall.observation)
+    return what, Record(call=subcall.call, observation=subcall.observation, probes=scores)
 
 
 def _as_json(explanation: "Explanation", what: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What the commands of ``monitor probe`` share: which probe is meant, the model it reads, progress in stages."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from monitor.cli.console import note, stderr
-from monitor.errors import ConfigError, MissingExtraError, ProbeError
+from monitor.errors import ConfigError, ProbeError
 
 if TYPE_CHECKING:
     from monitor.probes.local_model import LocalModel
@@ -50,13 +49,9 @@ Context = Annotated[
 
 def require_torch() -> None:
     """Raise MissingExtraError where torch, or what goes with it, is not installed; nothing is imported to find out."""
-    for name in ("torch", "transformers", "sklearn", "safetensors"):
-        try:
-            is_there = importlib.util.find_spec(name) is not None
-        except ValueError:  # somebody put None in the place of the module
-            is_there = False
-        if not is_there:
-            raise MissingExtraError(f"{name}, which activation probes need (in a checkout: make probes),", "probes")
+    from monitor.probes import installed
+
+    installed.require()
 
 
 def find_probe(name_or_path: str) -> Path:

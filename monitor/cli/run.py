@@ -67,6 +67,13 @@ def run(
     no_policy: Annotated[
         bool, typer.Option("--no-policy", help="Check nothing: no verdict can then be `pass`.")
     ] = False,
+    probe: Annotated[
+        list[str] | None,
+        typer.Option("--probe", metavar="NAME", help="An activation probe by name or path; may be given again."),
+    ] = None,
+    force_probes: Annotated[
+        bool, typer.Option("--force-probes", help="Attach probes whose evaluation raised an alarm; it is recorded.")
+    ] = False,
     budget: Budget = None,
     seed: Annotated[int, typer.Option("--seed", help="Makes the run's sampling seeds.")] = 0,
     option: Annotated[
@@ -94,6 +101,7 @@ def run(
         db=db,
         model=model,
         policies=() if no_policy else policy,
+        probes=probe,
         budget=parse_budget(budget),
         concurrency=concurrency,
         tool_isolation=tool_isolation,
@@ -111,6 +119,7 @@ def run(
             text,
             seed=seed,
             options=options,
+            force_probes=force_probes,
             settings=settings,
             listener=listener,
             decider=_decider(listener, ask=ask, is_silent=json_output or quiet),

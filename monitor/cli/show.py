@@ -16,7 +16,7 @@ from monitor.cli.runs import RunRef, find_run
 from monitor.cli.safe import one_line, visible
 from monitor.cli.tree import draw, expired, notable, run_label, standing, state_text, verdict_text
 from monitor.errors import ConfigError
-from monitor.records import AWAITING_HUMAN, RunStart, StoredRun, StoredSubcall
+from monitor.records import AWAITING_HUMAN, ProbeScore, RunStart, StoredRun, StoredSubcall
 
 __all__ = ["list_runs", "register", "run_json", "show"]
 
@@ -96,10 +96,15 @@ def run_json(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> dict[str, Any
                 "seconds": item.observation.seconds if item.observation else None,
                 "task": item.call.task,
                 "findings": notable(item),
+                "probes": [score.model_dump(exclude={"tokens"}) for score in _probes(item)],
             }
             for item in subcalls
         ],
     }
+
+
+def _probes(subcall: StoredSubcall) -> tuple[ProbeScore, ...]:
+    return subcall.judgement.probes if subcall.judgement else ()
 
 
 def _isolation_note(start: RunStart) -> str:

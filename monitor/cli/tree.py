@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.text import Text
 from rich.tree import Tree
 
+from monitor.cli.probing import probe_line
 from monitor.cli.safe import one_line
 from monitor.records import FilterRef, Finding, Status, StoredRun, StoredSubcall, Usage
 
@@ -122,7 +123,9 @@ def subcall_label(subcall: StoredSubcall) -> Text:
     for decision in subcall.decisions:
         said = f"{decision.choice.value} by {one_line(decision.by, 40)}: {one_line(decision.why, 80)}"
         label.append(f"\n  decided: {said}", style="yellow")
-    for finding in notable(subcall):
+    for score in subcall.judgement.probes if subcall.judgement else ():
+        label.append("\n  ").append_text(probe_line(score))
+    for finding in (one for one in notable(subcall) if one.check != "probe"):  # they have their line already
         label.append(f"\n  {finding.status.value}: {one_line(finding.name, 60)}", style="yellow")
         label.append(f" ({finding.level.value}, {finding.pack or finding.check}){standing(finding)}", style="dim")
         label.append(f" {one_line(finding.cause, 100)}" if finding.cause else "", style="dim")

@@ -56,7 +56,8 @@ class Role(Frozen):
     """A role, as its file says. ``budget`` bounds one subcall with all of its attempts and tool rounds.
 
     ``retries`` malformed answers are sampled again, and as many transient provider errors repeated; each is an attempt of
-    its own in the record and in the budget. ``sha256`` is the hash of the file.
+    its own in the record and in the budget. ``probes`` are attached to its subcalls, besides the run's. ``sha256`` is
+    the hash of the file.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
@@ -67,6 +68,7 @@ class Role(Frozen):
     max_output_tokens: int = Field(default=512, ge=1)
     temperature: float | None = Field(default=None, ge=0)
     tools: tuple[str, ...] = ()
+    probes: tuple[str, ...] = ()
     reasoning: Literal["required", "optional"] = "optional"
     retries: int = Field(default=1, ge=0, le=10)
     input: str | None = None

@@ -30,6 +30,7 @@ from monitor.orchestrate.starting import (
 from monitor.orchestrate.tally import Judged
 from monitor.orchestrate.workplace import Workplace
 from monitor.pipeline import load_checks
+from monitor.probes import Prober
 from monitor.records import (
     Event,
     Limits,
@@ -60,6 +61,8 @@ async def run(
     model: str | ModelClient | None = None,
     db: str | None = None,
     policies: Sequence[str] | None = None,
+    probes: Sequence[str] | None = None,
+    force_probes: bool = False,
     budget: Limits | None = None,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
@@ -77,6 +80,8 @@ async def run(
         model: ``embedded``, an alias, ``provider:name``, or a client. Default: the settings'.
         db: Where the run is stored: a path or URL. Default: the settings'.
         policies: Policy packs by name or path; an empty list is no policy, and then nothing can pass.
+        probes: Activation probes by name or path, attached to every subcall of a model. Default: the settings'.
+        force_probes: Attach those too whose evaluation raised an alarm; the record says so.
         budget: The limits of the whole run; those that are not given are the settings'.
         seed: Makes the run's sampling seeds.
         options: Options of the recipe.
@@ -92,14 +97,20 @@ async def run(
 
     Raises:
         ConfigError: something that was asked for is not there or is wrong; nothing was spent.
+        ProbeError: a probe cannot be attached; nothing was spent.
         StoreError: the record could not be written; nothing was released after that.
         asyncio.CancelledError: the caller was cancelled; the run is stored as cancelled and can be resumed.
     """
     settings = settings or Settings(
-        db=db, model=None if not isinstance(model, str) else model, policies=policies, concurrency=concurrency
+        db=db,
+        model=None if not isinstance(model, str) else model,
+        policies=policies,
+        probes=probes,
+        concurrency=concurrency,
     )
     model = anchored(model if model is not None else settings.model)
-    checks = load_checks(tuple(policies if policies is not None else settings.policies))
+    prober = Prober(probes if probes is not None else settings.probes, models=settings.probe_models, force=force_probes)
+    checks = load_checks(tuple(policies if policies is not None else settings.policies), prober)
     found = catalog.load_recipe(recipe)
     recipe_options(found.function, options or {})  # wrong options are told before anything is stored
     me = this_process()
@@ -115,6 +126,7 @@ async def run(
         policies=checks.packs,
         rules=checks.rules,
         filters=checks.filters,
+        probes=checks.prober.refs,
         options=options_text(options or {}, concurrency or settings.concurrency, settings),
         host=me.host,
         pid=me.pid,
@@ -122,7 +134,9 @@ async def run(
         version=monitor.__version__,
         at=now(),
     )
-    workplace = Workplace(settings, model, found.path.parent, toolbox(settings, db or settings.db, start))
+    workplace = Workplace(
+        settings, model, found.path.parent, toolbox(settings, db or settings.db, start), checks.prober
+    )
     try:
         refuse_unpriced(start.limits, workplace.client(None))
         with Store.open(db or settings.db, busy_seconds=settings.busy_seconds) as store:
@@ -172,7 +186,10 @@ async def resume(
             judged = [Judged.of(subcall) for subcall in subcalls if subcall.judgement]
             return result_of(earlier.start, earlier.end, judged, store.url)
         refuse_if_alive(earlier)
-        checks = load_checks(earlier.start.policies)
+        attached = earlier.start.probes
+        forced = any(probe.forced for probe in attached)
+        prober = Prober([probe.ref for probe in attached], models=settings.probe_models, force=forced)
+        checks = load_checks(earlier.start.policies, prober)
         limits = merged(earlier.resumes[-1].limits if earlier.resumes else earlier.start.limits, budget)
         me = this_process()
         found = catalog.load_recipe(earlier.start.recipe)
@@ -182,6 +199,7 @@ async def resume(
             retry_failed=retry_failed,
             rules=checks.rules,
             filters=checks.filters,
+            probes=checks.prober.refs,
             host=me.host,
             pid=me.pid,
             process_started=me.started,
@@ -189,7 +207,8 @@ async def resume(
             at=now(),
         )
         tools = toolbox(settings, db or settings.db, earlier.start)
-        workplace = Workplace(settings, model if model is not None else earlier.start.model, found.path.parent, tools)
+        chosen = model if model is not None else earlier.start.model
+        workplace = Workplace(settings, chosen, found.path.parent, tools, checks.prober)
         try:
             refuse_unpriced(limits, workplace.client(None))
             execution = Execution(store, checks, workplace, listener, decider, patience)

@@ -265,6 +265,7 @@ class Engine:
                     task=step.task,
                     messages=step.messages,
                     tools=tuple(tool.spec.name for tool in step.tools),
+                    probes=self.pipeline.probes_of(step.role.probes),
                     output_schema=step.role.schema_text,
                     requires_reasoning=step.role.reasoning == "required",
                     temperature=request.temperature,

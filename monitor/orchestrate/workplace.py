@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from monitor.orchestrate.confinement import Toolbox
     from monitor.orchestrate.roles import Role
     from monitor.orchestrate.tools import Tool, ToolChoice
+    from monitor.probes import Prober
     from monitor.settings import Settings
 
 
@@ -26,19 +27,29 @@ class Workplace:
     same role from the beginning of the run to its end.
     """
 
-    def __init__(self, settings: Settings, model: str | ModelClient, recipe_folder: Path, toolbox: Toolbox) -> None:
+    def __init__(
+        self, settings: Settings, model: str | ModelClient, recipe_folder: Path, toolbox: Toolbox, prober: Prober
+    ) -> None:
         self._settings = settings
         self._toolbox = toolbox
+        self._prober = prober
         self._near = recipe_folder
         self._model = model
         self._clients: dict[str, ModelClient] = {}
         self._roles: dict[tuple[Path, str], Role] = {}
 
     def role(self, name: str) -> Role:
-        """The role of that name or path. Raises CatalogError, RoleError."""
+        """The role of that name or path, with its probes attached, by their names.
+
+        Raises CatalogError, RoleError, ProbeError.
+        """
         place = (self._near, name)
         if place not in self._roles:
-            self._roles[place] = load_role(catalog.find("role", name, near=self._near))
+            path = catalog.find("role", name, near=self._near)
+            role = load_role(path)
+            if role.probes:
+                role = role.model_copy(update={"probes": self._prober.attach(role.probes, near=path.parent)})
+            self._roles[place] = role
         return self._roles[place]
 
     def tools(self, choices: Sequence[ToolChoice], role: Role) -> tuple[Tool, ...]:

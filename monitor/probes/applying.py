@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from monitor.probes.artefact import Artefact
     from monitor.probes.local_model import LocalModel
+    from monitor.probes.sidecar import Calibration
     from monitor.probes.words import Activations, TokenText
 
 __all__ = ["Applied", "Scored", "TokenScore"]
@@ -89,7 +90,7 @@ class Applied:
         Raises:
             ProbeError: no token of the surface was read, or the layer was not captured.
         """
-        probe, sidecar = self.artefact.probe, self.artefact.sidecar
+        probe = self.artefact.probe
         acts = probed(activations, self.layer, surface)
         score = probe.score(acts)
         positions = probed_positions(activations, surface)
@@ -99,15 +100,24 @@ class Applied:
                 (activations.text.tokens[at] for at in positions), probe.token_scores(acts), strict=True
             )
         )
-        rate = rate_of(
+        return Scored(score, tokens, self.rate(score, surface, name=calibration), activations.text.unread)
+
+    def rate(
+        self, score: float, surface: Surface, *, name: str = "", among: Sequence[Calibration] | None = None
+    ) -> Rate:
+        """The false-positive rate of a score on ``surface``; see ``calibration.rate_of``.
+
+        ``among`` are the calibrations that hold for the text, where not all of the probe's do.
+        """
+        sidecar = self.artefact.sidecar
+        return rate_of(
             score,
-            sidecar.calibrations,
+            sidecar.calibrations if among is None else among,
             surface=surface,
             format=sidecar.format,
-            name=calibration,
+            name=name,
             differs=self.artefact.differs,
         )
-        return Scored(score, tokens, rate, activations.text.unread)
 
     def read(self, text: str, *, context: str = "", surface: Surface | None = None) -> TokenText:
         """A text as the probe's texts are read; ``surface`` says what it is, where that is another than the probe's."""

@@ -27,8 +27,10 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"GGUF", "a GGUF file of a whole model"),
     (b"\x93NUMPY", "a NumPy file, which may hold a pickle"),
     (b"\x89HDF", "an HDF5 file"),
-    *((bytes([0x80, protocol]), "a pickle, which runs code when it is loaded") for protocol in range(6)),
 )
+_PICKLES = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+"""How pickles of protocols 2 to 5 begin. So does a safetensors file whose header has 640, 896, 1,152 or 1,408 bytes, but
+with six bytes of 0 after it, where a pickle has its first opcode. Older protocols are text, and no header's length."""
 
 
 def save_sidecar(folder: Path, sidecar: Sidecar) -> None:
@@ -70,9 +72,12 @@ def read_file(path: Path, most: int) -> bytes:
         raise ArtefactError(f"{path} cannot be read: {exc.strerror}") from None
     finally:
         os.close(descriptor)
+    expected = "JSON" if path.suffix == ".json" else "safetensors"
     for magic, what in _FOREIGN:
         if content.startswith(magic):
-            raise ArtefactError(f"{path} is {what}; expected {'JSON' if path.suffix == '.json' else 'safetensors'}")
+            raise ArtefactError(f"{path} is {what}; expected {expected}")
+    if content.startswith(_PICKLES) and content[2:8] != bytes(6):
+        raise ArtefactError(f"{path} is a pickle, which runs code when it is loaded; expected {expected}")
     return content
 
 

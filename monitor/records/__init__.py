@@ -12,7 +12,8 @@ Times are UTC, ISO 8601 with microseconds. Token counts are tokens, costs US dol
 from __future__ import annotations
 
 from monitor.records.events import Event, EventKind, Payload, StoredReview, StoredRun, StoredSubcall
-from monitor.records.judging import Decision, Finding, Judgement, Review, Span, Verdict
+from monitor.records.judging import Decision, Finding, Judgement, Record, Review, Verdict
+from monitor.records.probing import ProbeMode, ProbeRef, ProbeScore, TokenScores
 from monitor.records.runs import FilterRef, QueuedReview, RuleRef, RunEnd, RunResume, RunStart, RunSuspend
 from monitor.records.trace import (
     Call,
@@ -21,9 +22,8 @@ from monitor.records.trace import (
     Limits,
     Message,
     Observation,
-    ProbeScore,
     Reasoning,
-    Record,
+    Span,
     TokenEvidence,
     ToolCall,
     Usage,
@@ -71,6 +71,8 @@ __all__ = [
     "Observation",
     "Outcome",
     "Payload",
+    "ProbeMode",
+    "ProbeRef",
     "ProbeScore",
     "QueuedReview",
     "Reasoning",
@@ -89,6 +91,7 @@ __all__ = [
     "StoredSubcall",
     "Text",
     "TokenEvidence",
+    "TokenScores",
     "ToolCall",
     "Trust",
     "Usage",

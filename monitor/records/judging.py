@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
+from monitor.records.probing import ProbeScore
+from monitor.records.trace import Call, Observation, Span
 from monitor.records.words import Action, Choice, Frozen, Label, Level, Outcome, Status, Text, VerdictValue
 
 
-class Span(Frozen):
-    """Evidence: codepoints ``start`` to ``end`` (half open) of one stored text.
+class Record(Frozen):
+    """The trace of one subcall: all that a check may see. ``probes`` has an entry for every probe that is attached."""
 
-    ``surface`` names the text: ``task``, ``reasoning``, ``output``, ``error``, ``messages[2].content``,
-    ``tool_calls[0].name`` or ``.arguments``. ``clause`` is the clause of the rule that matched there.
-    """
-
-    surface: str
-    start: int
-    end: int
-    clause: str = ""
+    call: Call
+    observation: Observation
+    probes: tuple[ProbeScore, ...] = ()
 
 
 class Finding(Frozen):
@@ -61,6 +58,8 @@ class Verdict(Frozen):
 class Judgement(Frozen):
     """The payload of the ``judged`` event: findings, verdict, the action taken, and the outcome that follows from them.
 
+    ``probes`` is what the probes that are attached to the subcall said of it, before the rules were evaluated.
+
     Where a person is asked, the outcome is ``blocked``: what it is for as long as nobody has decided.
     """
 
@@ -68,6 +67,7 @@ class Judgement(Frozen):
     verdict: Verdict
     action: Action = Action.LOG
     outcome: Outcome
+    probes: tuple[ProbeScore, ...] = ()
     at: str = ""
 
     @property

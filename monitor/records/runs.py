@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monitor.records.judging import Verdict
+from monitor.records.probing import ProbeRef
 from monitor.records.trace import ErrorInfo, Exceeded, Limits, Usage
 from monitor.records.words import Frozen, Outcome, Text
 
@@ -44,6 +45,7 @@ class RunStart(Frozen):
     policies: tuple[str, ...] = ()
     rules: tuple[RuleRef, ...] = ()
     filters: tuple[FilterRef, ...] = ()
+    probes: tuple[ProbeRef, ...] = ()
     options: Text = ""
     host: str = ""
     pid: int = 0
@@ -60,6 +62,7 @@ class RunResume(Frozen):
     retry_failed: bool = False
     rules: tuple[RuleRef, ...] = ()
     filters: tuple[FilterRef, ...] = ()
+    probes: tuple[ProbeRef, ...] = ()
     host: str = ""
     pid: int = 0
     process_started: float = 0.0

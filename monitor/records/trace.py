@@ -90,6 +90,19 @@ class TokenEvidence(Frozen):
     logprobs: tuple[float, ...] = ()
 
 
+class Span(Frozen):
+    """Evidence: codepoints ``start`` to ``end`` (half open) of one stored text.
+
+    ``surface`` names the text: ``task``, ``reasoning``, ``output``, ``error``, ``messages[2].content``,
+    ``tool_calls[0].name`` or ``.arguments``. ``clause`` is the clause of the rule that matched there.
+    """
+
+    surface: str
+    start: int
+    end: int
+    clause: str = ""
+
+
 class ErrorInfo(Frozen):
     """What went wrong: ``kind`` is one of a small set of words, ``message`` is cleaned of keys."""
 
@@ -103,7 +116,8 @@ class Call(Frozen):
     ``key`` names the step in its run (scope, role, inputs, occurrence), the same in every execution: a run that is resumed
     finds its answers by it. ``scope`` is the path of the contexts it was asked in, and so of its budgets. ``attempt``
     counts from 1; attempts above 1 are child spans of the first one, and ``retry_of`` is that first span. ``reserved``
-    is charged until the observation says what was really used. ``kind`` is ``model``, or ``tool`` for one execution of
+    is charged until the observation says what was really used. ``probes`` names the probes that are attached to it.
+    ``kind`` is ``model``, or ``tool`` for one execution of
     a tool (the arguments are its ``task``, the result is its output). ``checked`` is false where the recipe asked that no
     check look at the subcall: it is stored, and its verdict is ``unmeasured``.
     """
@@ -129,6 +143,7 @@ class Call(Frozen):
     output_schema: Text = ""
     requires_reasoning: bool = False
     checked: bool = True
+    probes: tuple[str, ...] = ()
     temperature: float | None = None
     seed: int | None = None
     max_output_tokens: int | None = None
@@ -158,24 +173,3 @@ class Observation(Frozen):
     tokens: TokenEvidence | None = None
     seconds: float = 0.0
     at: str = ""
-
-
-class ProbeScore(Frozen):
-    """What one probe that is attached to a run says of one subcall.
-
-    ``score`` is the probe's own, without a unit; ``fpr`` is the share of harmless texts that score at least as high, where
-    that was calibrated on text of this kind. Either is None where it could not be had, and then ``cause`` says why.
-    """
-
-    probe: str
-    score: float | None = None
-    fpr: float | None = Field(default=None, ge=0, le=1)
-    cause: str = ""
-
-
-class Record(Frozen):
-    """The trace of one subcall: all that a check may see. ``probes`` has an entry for every probe that is attached."""
-
-    call: Call
-    observation: Observation
-    probes: tuple[ProbeScore, ...] = ()

@@ -9,7 +9,7 @@ In the body of an event stand, besides JSON's own values,
 ``{"$text": commitment, "n": codepoints}``
     a text (an empty one is ``""``);
 ``{"$json": commitment, "n": codepoints}``
-    a large value (token evidence), stored as one canonical JSON text;
+    a large value (token evidence, scores of tokens), stored as one canonical JSON text;
 ``{"$chain": node_hash, "n": messages}``
     a message history by the hash of its last message (an empty one is ``[]``);
 ``{"$int": digits}``, ``{"$float": repr}``
@@ -118,7 +118,7 @@ def _encode_history(messages: tuple[records.Message, ...], shelf: Shelf) -> str:
     return f'{{"$chain":"{head}","n":{len(messages)}}}' if head else "[]"
 
 
-def _encode_tokens(tokens: records.TokenEvidence, shelf: Shelf) -> str:
+def _encode_tokens(tokens: records.TokenEvidence | records.TokenScores, shelf: Shelf) -> str:
     text = jcs.dumps(escape_json(tokens.model_dump()))
     return f'{{"$json":"{shelf.put_text(text)}","n":{len(text)}}}'
 
@@ -154,7 +154,7 @@ def _encoder_of(annotation: Any) -> Encoder:
     """Choose the encoder for a type of ``monitor.records``. Raises TypeError for one that it does not know."""
     if annotation == records.Text:
         return _encode_text
-    if annotation is records.TokenEvidence:
+    if annotation in {records.TokenEvidence, records.TokenScores}:
         return _encode_tokens
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is tuple and arguments[0] is records.Message:
@@ -299,13 +299,14 @@ def references(value: Any) -> tuple[set[str], set[str]]:
 
 
 def refers(event: dict[str, Any]) -> bool:
-    """Whether an event of this kind can refer to texts or histories at all."""
-    return event.get("kind") not in _WITHOUT_REFERENCES
+    """Whether an event can refer to texts or histories at all. Of judgements only those can that probes had a part in."""
+    kind = event.get("kind")
+    return bool(event["body"].get("probes")) if kind == "judged" else kind not in _WITHOUT_REFERENCES
 
 
 def _holds_references(annotation: Any) -> bool:
     """Whether a value of this type is, or holds, something that does not stand in the event itself."""
-    if annotation == records.Text or annotation in {records.TokenEvidence, records.Message}:
+    if annotation == records.Text or annotation in {records.TokenEvidence, records.TokenScores, records.Message}:
         return True
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return any(map(_holds_references, typing.get_type_hints(annotation, include_extras=True).values()))

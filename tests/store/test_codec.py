@@ -261,7 +261,20 @@ def test_what_is_said_to_refer_to_nothing_does_not() -> None:
         if not codec.refers(event):
             without.add(event["kind"])
             assert codec.references(event) == (set(), set())
-    assert without == {"judged", "run_resumed", "run_suspended"}
+    assert without == {"run_resumed", "run_suspended"}
+
+
+def test_a_judgement_refers_to_something_only_where_probes_scored_tokens() -> None:
+    verdict = records.Verdict(value=records.VerdictValue.PASS)
+    judgement = records.Judgement(verdict=verdict, outcome=records.Outcome.OK, at=AT)
+    tokens = records.TokenScores(surface="output", starts=(0,), ends=(5,), scores=(-0.25,))
+    scored = judgement.model_copy(update={"probes": (records.ProbeScore(probe="p", score=-0.25, tokens=tokens),)})
+    quiet, spoken = codec.parse(encode(judgement, Memory())), codec.parse(encode(scored, memory := Memory()))
+    assert codec.references(quiet) == (set(), set())
+    assert not codec.refers(quiet)
+    assert codec.refers(spoken)
+    assert codec.references(spoken)[0] == memory.texts.keys()
+    assert codec.decode_event(spoken, memory) == scored
 
 
 def test_a_finding_of_an_older_version_has_the_defaults_of_what_came_later() -> None:

@@ -30,6 +30,7 @@ from monitor.records import (
     Observation,
     Outcome,
     Payload,
+    ProbeScore,
     QueuedReview,
     Reasoning,
     ReasoningState,
@@ -40,6 +41,7 @@ from monitor.records import (
     RunSuspend,
     Span,
     Status,
+    TokenScores,
     Usage,
     Verdict,
     VerdictValue,
@@ -62,11 +64,28 @@ VIEWS = {
     "decisions": "run_id, span_id, seq",
     "review_queue": "leaf_index",
     "reviews": "leaf_index",
+    "probe_scores": "leaf_index, probe",
     "leaves": "leaf_index",
 }
 OF_RUNS = ("suspend", "resume", "end", "queue")
 WRONG = ("observe", "judge", "decide", "again", "stray")  # more often than not
 KINDS = ("run", *["start"] * 4, *["next"] * 12, *["review"] * 3, *OF_RUNS, *WRONG)
+
+_SCORES = (
+    ProbeScore(
+        probe="first",
+        score=-0.0,
+        fpr=1 / 3,
+        mode="reader",
+        surface="reasoning",
+        threshold=2,
+        rate=0.05,
+        unread=7,
+        evidence=(Span(surface="reasoning", start=0, end=1),),
+        tokens=TokenScores(surface="reasoning", starts=(0,), ends=(1,), scores=(-0.0,)),
+    ),
+    ProbeScore(probe="second", applies=False, cause="there is no output"),
+)
 
 hostile = st.sampled_from(
     [
@@ -223,6 +242,7 @@ class Script:
             verdict=Verdict(value=value, applicable=1),
             action=Action.ASK_HUMAN if asks else Action.LOG,
             outcome=Outcome.BLOCKED if asks else Outcome.OK,
+            probes=_SCORES[: step.which],
             at=self.at(),
         )
 
