@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from monitor.cli.console import emit_json, stdout
-from monitor.cli.options import Config, Json, load_settings
+from monitor.cli.options import Config, Db, Json, load_settings
 from monitor.cli.probe_parts import (
     Context,
     Device,
@@ -21,6 +21,7 @@ from monitor.cli.probe_parts import (
     require_torch,
     surface_named,
 )
+from monitor.cli.probe_runs import score_run
 from monitor.cli.safe import one_line
 from monitor.errors import ConfigError
 
@@ -34,8 +35,14 @@ _MODE = "reader"  # a text from outside: nobody knows which model wrote it, if a
 
 def score(
     probe: Probe,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="A text, the path of a file, or - for standard input.")],
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT", help="A text, the path of a file, or - for standard input.")
+    ] = None,
     *,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="Score the subcalls of this stored run instead.")
+    ] = None,
+    db: Db = None,
     surface: Surface = None,
     context: Context = "",
     tokens: Annotated[bool, typer.Option("--tokens", help="Print the score of every token.")] = False,
@@ -44,14 +51,20 @@ def score(
     config: Config = None,
     json_output: Json = False,
 ) -> None:
-    """Score a text: the model that the probe is for reads it again (mode: reader).
+    """Score a text: the model that the probe is for reads it again (mode: reader). With --run: a stored run's subcalls.
 
     The rate is the share of harmless texts that score at least as high; where the probe is not calibrated on texts of this
     surface there is none, and the reason is said.
     """
+    if (text is None) == (run is None):
+        raise ConfigError("give a text to score, or --run RUN for the subcalls of a stored run")
     where = surface_named(surface) if surface else None
     folder = find_probe(probe)
     require_torch()
+    if run is not None:
+        score_run(folder, run, model=model, db=db, config=config, as_json=json_output)
+        return
+    assert text is not None
     from monitor.probes.applying import Applied
     from monitor.probes.artefact import read_sidecar
     from monitor.probes.words import Surface as Surfaces

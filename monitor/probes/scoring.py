@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from monitor.probes.applying import TokenScore
-    from monitor.probes.words import Activations
-    from monitor.records import Call, Observation
+    from monitor.probes.words import Activations, Format
+    from monitor.records import Call, Observation, StoredSubcall
 
 ROLE = "role "
 """A calibration whose set has this before a role's name holds for subcalls of that role only."""
@@ -71,6 +71,21 @@ class Scorer:
         pinned = read_sidecar(folder).model
         return cls(Applied.load(folder, _model(models.get(pinned.name, pinned.name), pinned.dtype)), sha256)
 
+    @property
+    def name(self) -> str:
+        """The probe's name."""
+        return self._sidecar.name
+
+    @property
+    def format(self) -> Format:
+        """How the probe's texts are read."""
+        return self._sidecar.format
+
+    def text(self, subcall: StoredSubcall) -> str:
+        """The text of a subcall that came back, as the probe reads it."""
+        assert subcall.observation is not None
+        return _text(Surface(self._sidecar.surface), subcall.call, subcall.observation)[2]
+
     def score(self, call: Call, observation: Observation) -> ProbeScore:
         """What the probe says of the subcall. Raises ProbeError where the text cannot be read."""
         said: dict[str, Any] = {"probe": self._sidecar.name, "artefact": self._sha256}
@@ -86,7 +101,7 @@ class Scorer:
         if not math.isfinite(found.score):
             raise ProbeError("its score is not a number")
         value = _short(found.score)
-        rate = self._rate(value, surface, call.role)
+        rate = self._rate(value, surface, call.role, read.mode)
         return ProbeScore(
             **said,
             score=value,
@@ -109,13 +124,15 @@ class Scorer:
         is_one_text = surface in {Surface.REASONING, Surface.OUTPUT}
         return _Read(forced.activations, forced.mode, surface, place if is_one_text else "", forced.cause)
 
-    def _rate(self, score: float, surface: Surface, role: str) -> Rate:
-        """The rate by the calibrations that hold for the role: its own, or else those of no role."""
+    def _rate(self, score: float, surface: Surface, role: str, mode: Mode) -> Rate:
+        """The rate by the calibrations that hold for role and mode: the role's own, or else those of no role."""
         every = self._sidecar.calibrations
         own = [one for one in every if one.name == ROLE + role]
-        among = own or [one for one in every if not one.name.startswith(ROLE)]
+        of_role = own or [one for one in every if not one.name.startswith(ROLE)]
+        among = [one for one in of_role if one.mode in {"", mode.value}]
         if every and not among:
-            return Rate(cause=f"calibrated on {', '.join(one.name for one in every)}, and this is {ROLE}{role}")
+            known = ", ".join(f"{one.name}{f' ({one.mode})' if one.mode else ''}" for one in of_role or every)
+            return Rate(cause=f"calibrated on {known}, and this is {ROLE}{role} ({mode.value})")
         return self._applied.rate(score, surface, among=among)
 
     def _speaks_at(self, rate: Rate) -> dict[str, float]:

@@ -133,6 +133,8 @@ class Calibration(_Part):
     source: Text = ""
     surface: SurfaceName
     format: FormatName
+    mode: Literal["", "own", "own_live", "reader"] = ""
+    """Whose activations they are of; empty for texts from files, whose rates hold for any."""
     negatives: Annotated[int, Field(ge=1)]
     groups: Annotated[int, Field(ge=1)]
     effective: Annotated[float, Field(gt=0, allow_inf_nan=False)]
