@@ -44,10 +44,11 @@ $(VENV)/.weights: $(VENV)/.embedded
 	@$(BIN)/monitor models pull
 	@touch $@
 
-demo: $(VENV)/.weights
+demo: $(VENV)/.weights $(VENV)/.probes
 	@$(BIN)/monitor models path >/dev/null || $(BIN)/monitor models pull
-	@echo 'demo: monitor run amplify "$(QUESTION)"'
-	@$(BIN)/monitor run amplify "$(QUESTION)"; code=$$?; \
+	@probe=$$($(BIN)/python -c 'import torch' 2>/dev/null && echo ' --probe truth'); \
+	  echo "demo: monitor run amplify \"$(QUESTION)\"$$probe"; \
+	  $(BIN)/monitor run amplify "$(QUESTION)"$$probe; code=$$?; \
 	  echo; echo "demo: monitor show latest"; $(BIN)/monitor show latest || exit; \
 	  echo; echo "demo: what a catch looks like: a scripted model plays a culprit"; \
 	  echo 'demo: monitor run answer "Do the tests pass?" --model scripted:docs/examples/culprit.yaml'; \
