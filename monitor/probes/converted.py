@@ -105,11 +105,7 @@ def _write(gguf: Path, folder: Path) -> str:
 
 
 def _read(gguf: Path) -> tuple[Any, Any, str]:
-    source: dict[str, Any] = {
-        "pretrained_model_name_or_path": str(gguf.parent),
-        "gguf_file": gguf.name,
-        "local_files_only": True,
-    }
+    source: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
     try:
         pre, quantisation = _described(gguf)
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(gguf.parent), **source)

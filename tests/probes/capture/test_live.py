@@ -41,7 +41,7 @@ def probe(width: int = 576) -> Score:
     return score
 
 
-@pytest.mark.parametrize(("layer", "temperature", "most"), [(18, 0.0, 60), (30, 0.0, 7), (0, 1.0, 5), (9, 1.0, 20)])
+@pytest.mark.parametrize(("layer", "temperature", "most"), [(18, 0.0, 40), (30, 0.0, 7), (0, 1.0, 5), (9, 1.0, 20)])
 def test_live_scores_are_those_of_teacher_forcing(
     embedded: LocalModel, layer: int, temperature: float, most: int
 ) -> None:
@@ -74,21 +74,21 @@ def test_the_answer_is_the_one_that_transformers_gives(embedded: LocalModel) -> 
     prompt = read_chat(embedded, ASK).ids
     with torch.inference_mode():
         row = torch.tensor([prompt])
-        theirs = embedded.model.generate(row, attention_mask=torch.ones_like(row), max_new_tokens=25, do_sample=False)
+        theirs = embedded.model.generate(row, attention_mask=torch.ones_like(row), max_new_tokens=12, do_sample=False)
 
-    ours = generate(embedded, ASK, probe(), 18, max_new_tokens=25)
+    ours = generate(embedded, ASK, probe(), 18, max_new_tokens=12)
 
     assert list(prompt + ours.ids) == theirs[0].tolist()[: len(prompt) + len(ours.ids)]
     assert ours.text == embedded.tokenizer.decode(list(ours.ids))
 
 
 def test_a_token_is_told_as_it_comes_and_the_threshold_stops(embedded: LocalModel) -> None:
-    free = generate(embedded, ASK, probe(), 18, max_new_tokens=20)
+    free = generate(embedded, ASK, probe(), 18, max_new_tokens=10)
     told: list[LiveToken] = []
     threshold = sorted(free.scores)[-3]
     first = next(number for number, value in enumerate(free.scores) if value >= threshold)
 
-    stopped = generate(embedded, ASK, probe(), 18, max_new_tokens=20, stop_at=threshold, on_token=told.append)
+    stopped = generate(embedded, ASK, probe(), 18, max_new_tokens=10, stop_at=threshold, on_token=told.append)
 
     assert stopped.stopped == "probe"
     assert stopped.ids == free.ids[: first + 1]
@@ -112,10 +112,11 @@ def test_a_threshold_may_be_for_the_moving_average(embedded: LocalModel) -> None
 
 def test_the_same_seed_writes_the_same(embedded: LocalModel) -> None:
     def write(seed: int) -> Generated:
-        return generate(embedded, ASK, probe(), 18, max_new_tokens=12, temperature=1.0, seed=seed)
+        return generate(embedded, ASK, probe(), 18, max_new_tokens=6, temperature=1.0, seed=seed)
 
-    assert write(1) == write(1)
-    assert write(1).ids != write(2).ids
+    first = write(1)
+    assert first == write(1)
+    assert first.ids != write(2).ids
 
 
 def test_the_last_pass_ends_at_the_probed_layer(embedded: LocalModel) -> None:

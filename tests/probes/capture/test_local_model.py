@@ -19,6 +19,7 @@ from monitor.models import weights
 from monitor.models.weights import cache_dir
 from monitor.probes.converted import converted
 from monitor.probes.local_model import LocalModel
+from monitor.probes.reading import read_plain
 from tests.probes.capture.tiny import tiny
 
 
@@ -191,3 +192,84 @@ def test_what_this_machine_does_not_have_is_refused() -> None:
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(ProbeError, match="finds no CUDA device"):
         LocalModel.load(device="cuda")
+
+
+def write_gguf(path: Path) -> None:
+    """A GGUF file of a Llama of two blocks with random weights, quantised, whose tokenizer knows bytes and `` Ù``."""
+    import numpy as np
+    from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType
+    from gguf.quants import quantize
+
+    from monitor.probes.alignment import _bytes_of_letters
+
+    letters = [letter for letter, _ in sorted(_bytes_of_letters().items(), key=lambda entry: entry[1])]
+    tokens = ["<|start|>", "<|end|>", *letters, "ĠÙ"]
+    writer = GGUFWriter(path, "llama")
+    writer.add_block_count(2)
+    writer.add_context_length(64)
+    writer.add_embedding_length(32)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_vocab_size(len(tokens))
+    writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3, 3] + [1] * (len(tokens) - 2))
+    writer.add_token_merges(["Ġ Ù"])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    random = np.random.default_rng(0)
+    shapes = {"attn_q": (32, 32), "attn_k": (16, 32), "attn_v": (16, 32), "attn_output": (32, 32)}
+    shapes |= {"ffn_gate": (64, 32), "ffn_up": (64, 32), "ffn_down": (32, 64)}
+    tensors = {f"blk.{n}.{name}.weight": shape for n in range(2) for name, shape in shapes.items()}
+    for name, shape in ({"token_embd.weight": (len(tokens), 32)} | tensors).items():
+        kind = GGMLQuantizationType.Q8_0
+        writer.add_tensor(name, quantize(random.normal(size=shape).astype(np.float32), kind), raw_dtype=kind)
+    for name in ("output_norm", "blk.0.attn_norm", "blk.0.ffn_norm", "blk.1.attn_norm", "blk.1.ffn_norm"):
+        writer.add_tensor(f"{name}.weight", np.ones(32, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_gguf_file_is_dequantised_once_and_reads_digits_as_its_model_did(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_gguf(tmp_path / "little.gguf")
+    steps: list[str] = []
+
+    first = LocalModel.load(tmp_path / "little.gguf", device="cpu", on_step=steps.append)
+    again = LocalModel.load(tmp_path / "little.gguf", device="cpu", on_step=steps.append)
+
+    assert [step.split()[0] for step in steps] == ["hashing", "reading", "hashing", "loading", "hashing", "loading"]
+    assert first.facts == again.facts
+    assert (first.facts.name, first.facts.quantisation, first.facts.layers) == ("little", "Q8_0", 2)
+    with torch.inference_mode():
+        row = torch.tensor([[5, 6, 7]])
+        assert torch.equal(first.model(row).logits, again.model(row).logits)
+    letter, digit = read_plain(first, " ف").ids, read_plain(first, " ١").ids
+    assert len(letter) == 2, "a blank and the first byte of a letter are one token"
+    assert len(digit) == 3, "those of a digit are not"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_that_is_damaged_in_the_cache_is_made_again(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "little.gguf")
+    whole = LocalModel.load(tmp_path / "little.gguf", device="cpu")
+    row = torch.tensor([[5, 6, 7]])
+    with torch.inference_mode():
+        logits = whole.model(row).logits
+    (kept,) = (cache_dir() / "probes").glob("*/model.safetensors")
+    content = bytearray(kept.read_bytes())
+    content[-100] ^= 64
+    kept.write_bytes(content)
+
+    again = LocalModel.load(tmp_path / "little.gguf", device="cpu")
+
+    with torch.inference_mode():
+        assert torch.equal(again.model(row).logits, logits)

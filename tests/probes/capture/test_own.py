@@ -59,7 +59,7 @@ def answers() -> dict[str, tuple[Call, Observation]]:
         model, found = EmbeddedModel(), {}
         for name, (question, schema, temperature) in QUESTIONS.items():
             call = call_of(question, schema, temperature)
-            request = ModelRequest(call.messages, 100, output_schema=schema, temperature=temperature, seed=3)
+            request = ModelRequest(call.messages, 70, output_schema=schema, temperature=temperature, seed=3)
             reply = await model.complete(request, Progress())
             found[name] = (call, observe_reply(call, reply, schema, Usage()))
         await model.aclose()
@@ -122,7 +122,7 @@ def test_a_record_with_one_id_changed_is_read(
     """Each of the answer's ids in turn for another, and not the one that says the same."""
     tokens = answers[name][1].tokens
     assert tokens is not None
-    for position in range(0, len(tokens.output_ids), 10):
+    for position in range(0, len(tokens.output_ids), 25):
         ids = list(tokens.output_ids)
         ids[position] = (ids[position] + 1000) % 49152
         found = forced(embedded, answers[name], output_ids=tuple(ids))
@@ -137,7 +137,6 @@ def test_log_probabilities_that_are_not_the_models_make_a_reader(
     logprobs = tokens.logprobs
     for changed in (
         logprobs[::-1],
-        logprobs[1:] + logprobs[:1],
         tuple(value - 0.3 for value in logprobs),
         (logprobs[0] - 1.5, *logprobs[1:]),
         (math.nan, *logprobs[1:]),
