@@ -2,6 +2,7 @@
 # make test     all checks and tests, those of PostgreSQL included, and a smoke test of the wheel
 # make test-postgres   the whole suite on a PostgreSQL server that the tests start (or on that of MONITOR_DB)
 # make probes   torch (CPU build) for activation probes, where it can be had
+# make shipped-probes   train the probes in probes/ again, from the data beside them
 #
 # Every step leaves a stamp in .venv, so that the second time is quick. PYTHON=python3.12 chooses another Python.
 
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := -c constraints.txt
 SERVER := $(or $(filter postgres%,$(MONITOR_DB)),postgresql+psycopg://)
 
-.PHONY: help demo test test-postgres probes clean
+.PHONY: help demo test test-postgres probes shipped-probes clean
 .NOTPARALLEL:
 
 help:
@@ -70,6 +71,9 @@ test-postgres: $(VENV)/.dev $(VENV)/.weights $(VENV)/.probes
 	@MONITOR_DB=$(SERVER) $(BIN)/pytest -q -n 2
 
 probes: $(VENV)/.probes
+
+shipped-probes: $(VENV)/.probes $(VENV)/.weights
+	@scripts/train_probes.sh $(BIN)/monitor
 
 $(VENV)/.probes: $(VENV)/.embedded scripts/install_torch.sh
 	@scripts/install_torch.sh $(BIN)/python

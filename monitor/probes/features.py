@@ -15,6 +15,7 @@ import numpy as np
 from monitor.errors import ProbeError
 from monitor.probes.pooling import Pooling, pool_activations, probed
 from monitor.probes.words import Surface
+from monitor.records import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,16 +52,30 @@ class Features:
 
 
 def read_text(model: LocalModel, text: str, context: str, reading: Reading) -> TokenText:
-    """One text as the model reads it: alone, or as what a chat model was asked (``prompt``), thought or answered.
+    """One text as the model reads it: alone; or in its chat template, as what it was asked (``prompt``), thought
+    (``reasoning``) or answered (``output``), after the ``context`` as the user's message, if there is one.
 
     Raises:
-        ProbeError: the surface has no place in a chat.
+        ProbeError: the surface has no place in a chat, or the model has no chat template.
     """
     from monitor.probes import reading as readers  # noqa: PLC0415 - imports torch
 
     if reading.format == "plain":
         return readers.read_plain(model, text, reading.surface, max_tokens=reading.max_tokens)
-    raise ProbeError("texts cannot be read as a chat yet")
+    said = [Message(role="user", content=context)] if context else []
+    match reading.surface:
+        case Surface.PROMPT:
+            if context:
+                raise ProbeError("a prompt has no context: nothing comes before what a model is asked")
+            return readers.read_chat(model, [Message(role="user", content=text)], max_tokens=reading.max_tokens)
+        case Surface.REASONING:
+            return readers.read_chat(model, said, reasoning=text, max_tokens=reading.max_tokens)
+        case Surface.OUTPUT:
+            return readers.read_chat(model, said, output=text, max_tokens=reading.max_tokens)
+        case _:
+            raise ProbeError(
+                f"a text of the surface `{reading.surface}` has no place in a chat; read it in the format plain"
+            )
 
 
 def features(

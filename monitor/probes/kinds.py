@@ -14,6 +14,7 @@ probe is applied to activations as they are.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast, get_args
 
@@ -23,7 +24,7 @@ from monitor.errors import ProbeError
 from monitor.probes.pooling import Pooling, pool_activations, pool_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from monitor.probes.words import Array
 
@@ -162,11 +163,25 @@ def fit_linear(
         raise ProbeError(f"expected finite activations of shape (rows, width), found shape {pooled.shape}")
     _require_both(labels, len(pooled))
     y = np.asarray(labels, dtype=bool)
-    w, b = _FITS[kind](pooled.astype(np.float64), y, **with_defaults(kind, hyper))
+    with one_thread():
+        w, b = _FITS[kind](pooled.astype(np.float64), y, **with_defaults(kind, hyper))
     weights = np.asarray(w, dtype=np.float32)
     if not np.isfinite(weights).all() or not np.isfinite(b):
         raise ProbeError(f"the fit of {kind} gave weights that are not finite; standardise, or regularise more")
     return LinearProbe(kind, pooling, weights, float(np.float32(b)))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let linear algebra run on one thread.
+
+    A fit on some thousand rows is too small to share: beside other work, threads that wait for each other made one twenty
+    times as slow. And sums are then taken in the same order on any number of cores.
+    """
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415 - comes with scikit-learn, as what it limits
+
+    with threadpool_limits(limits=1):
+        yield
 
 
 def with_defaults(kind: str, hyper: Mapping[str, Any] | None) -> dict[str, Any]:

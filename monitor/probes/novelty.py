@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from monitor.errors import ProbeError
-from monitor.probes.kinds import require_width
+from monitor.probes.kinds import one_thread, require_width
 from monitor.probes.pooling import Pooling, pool_activations, pool_scores
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def fit_novelty(
         return NearestProbe(pooling, kept, np.asarray(deviation, dtype=np.float32), k=int(given["k"]))
     from sklearn.covariance import LedoitWolf  # noqa: PLC0415 - takes a second; loading a probe needs none
 
-    found = LedoitWolf().fit(x / deviation)
+    with one_thread():
+        found = LedoitWolf().fit(x / deviation)
     precision = found.precision_ / np.outer(deviation, deviation)
     return MahalanobisProbe(
         pooling, np.asarray(x.mean(axis=0), dtype=np.float32), np.asarray(precision, dtype=np.float32)

@@ -153,6 +153,15 @@ def test_a_pickle_whose_hash_the_sidecar_promises_is_refused_too(folder: Path, t
     assert not proof.exists()
 
 
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408])
+def test_a_header_whose_length_looks_like_a_pickle_is_no_pickle(folder: Path, length: int) -> None:
+    """As a pickle begins with 0x80 and its protocol, so does a header of that length."""
+    header = {"weights": ENTRY, "bias": BIAS}
+    written = json.dumps(header).encode().ljust(length)
+    plant(folder, length.to_bytes(8, "little") + written + np.arange(5, dtype="<f4").tobytes())
+    assert load(folder, FACTS).probe.tensors()["weights"].tolist() == [0, 1, 2, 3]
+
+
 def plant(folder: Path, content: bytes, **shapes: Any) -> None:
     """Other tensors, with a sidecar that promises them."""
     (folder / TENSORS).write_bytes(content)
