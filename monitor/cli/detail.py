@@ -177,7 +177,9 @@ def _print_probes(console: Console, printer: _Printer, subcall: StoredSubcall) -
             text = texts.get(score.tokens.surface, "")
             tops = (f"{one_line(token, 20)!r} {value:.2g}" for token, value in highest(text, score.tokens))
             printer.fact("highest", ", ".join(tops))
-            printer.fact("shaded", f"{score.tokens.surface}, the darker the higher; struck through: not scored")
+            carried = (repr(one_line(text[span.start : span.end], 40)) for span in score.evidence)
+            printer.fact("carried by", ", ".join(carried))
+            printer.fact("shaded", f"{score.tokens.surface}, the redder the higher; struck through: not scored")
             console.print(shaded(text, score.tokens), soft_wrap=True)
 
 

@@ -10,7 +10,7 @@ from monitor.records import ProbeScore, TokenScores
 __all__ = ["highest", "probe_line", "shaded"]
 
 SHADES = ("", "on color(17)", "on color(53)", "on color(89)", "on color(125)", "on color(161)")
-"""From the lowest to the highest scores: backgrounds that a white or a black foreground can be read on."""
+"""From the lowest to the highest scores, none, blue to red: backgrounds that a white or a black foreground can be read on."""
 _SHADED = 20_000  # codepoints of one text; what comes after is not shaded
 
 
@@ -39,7 +39,7 @@ def mode_text(score: ProbeScore) -> str:
 
 
 def shaded(text: str, tokens: TokenScores) -> Text:
-    """The text, safe to print, every token on a background that is the darker the higher its score is.
+    """The text, safe to print, every token on a background that is the redder the higher its score is.
 
     Shades divide the range from the lowest to the highest score in equal parts. Where two tokens share a codepoint, the
     higher score counts.
