@@ -10,7 +10,7 @@ from monitor.records import ProbeScore, TokenScores
 __all__ = ["highest", "probe_line", "shaded"]
 
 SHADES = ("", "on color(17)", "on color(53)", "on color(89)", "on color(125)", "on color(161)")
-"""From the lowest to the highest scores, none, blue to red: backgrounds that a white or a black foreground can be read on."""
+"""From the lowest score to the highest: none, blue to red, such that white and black can be read on them."""
 _SHADED = 20_000  # codepoints of one text; what comes after is not shaded
 
 
