@@ -136,11 +136,13 @@ def _halves(batch: list[int]) -> Iterator[list[int]]:
 
 def _tried(model: LocalModel, texts: list[TokenText], layers: Sequence[int], logprobs: bool) -> Iterator[Activations]:
     """The activations of a batch, or nothing where the device has no room for it."""
-    try:
-        streams, found = _forward(model, texts, layers, logprobs=logprobs)
-    except torch.OutOfMemoryError:
+    made = None
+    with suppress(torch.OutOfMemoryError):
+        made = _forward(model, texts, layers, logprobs=logprobs)
+    if made is None:
         torch.cuda.empty_cache()
         return
+    streams, found = made
     for row, text in enumerate(texts):
         tokens = len(text.tokens)
         kept = {k: stream[row, :tokens].copy() for k, stream in streams.items()}

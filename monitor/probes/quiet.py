@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +13,21 @@ if TYPE_CHECKING:
 
 
 logging: Any = _logging  # half of its functions have no types
+_one_at_a_time = (
+    threading.RLock()
+)  # what is set is the process's: who came second would bring back the first one's silence
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars, and only errors, until the block ends."""
-    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+    """No progress bars, and only errors, until the block ends; one thread at a time."""
+    with _one_at_a_time:
+        bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if bars:
+                logging.enable_progress_bar()

@@ -191,13 +191,41 @@ def test_no_texts_and_empty_texts_are_no_trouble(embedded: LocalModel) -> None:
     assert empty.logprobs.shape == (0,)
 
 
+def test_batches_are_halved_until_they_fit() -> None:
+    """A device with room for 64 tokens, which says so as CUDA does. What fits is done once, and in the end all of it."""
+    model = tiny_local("Llama")
+    sizes: list[int] = []
+
+    def refuse(_module: Any, _args: Any, given: dict[str, Any]) -> None:
+        if given["input_ids"].numel() > 64:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        sizes.append(given["input_ids"].numel())
+
+    texts = [TokenText(tuple(type_token(number) for number in range(2, 2 + length))) for length in (1, 5, 9, 16) * 8]
+    expected = capture(model, texts, layers=[4], reduce=lambda a: a.layers[4])
+    handle = model.model.register_forward_pre_hook(refuse, with_kwargs=True)
+    try:
+        found = capture(model, texts, layers=[4], reduce=lambda a: a.layers[4], batch_tokens=1000)
+        with pytest.raises(ProbeError, match="a text of 65 tokens does not fit into the memory of cpu"):
+            capture(
+                model, [*texts, TokenText(tuple(type_token(5) for _ in range(65)))], layers=[4], reduce=lambda a: None
+            )
+    finally:
+        handle.remove()
+
+    assert max(sizes) == 64
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-4)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 def test_on_a_gpu_in_bfloat16_the_activations_are_the_same_to_a_tolerance(embedded: LocalModel) -> None:
     """The direction of every token's activation, and the sizes of batches, which are cut until they fit."""
     there = LocalModel.load(dtype="bfloat16", device="cuda")
     read = [read_plain(embedded, text) for text in TEXTS if text]
     here = capture(embedded, read, layers=[18], reduce=lambda a: a.layers[18])
-    torch.cuda.set_per_process_memory_fraction(0.02)  # about 3 GB of a large card, so that halving is put to use
+    room = torch.cuda.memory_allocated() + 2**30  # a gibibyte for activations, so that batches have to be halved
+    torch.cuda.set_per_process_memory_fraction(room / torch.cuda.get_device_properties(0).total_memory)
     try:
         many = capture(there, read * 2000, layers=[18], reduce=lambda a: a.layers[18], batch_tokens=10**7)
     finally:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -256,6 +257,22 @@ def test_a_gguf_file_is_dequantised_once_and_reads_digits_as_its_model_did(
     assert len(letter) == 2, "a blank and the first byte of a letter are one token"
     assert len(digit) == 3, "those of a digit are not"
     assert capsys.readouterr() == ("", "")
+
+
+def test_two_at_once_convert_once(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "little.gguf")
+    steps: list[str] = []
+    threads = [
+        threading.Thread(target=LocalModel.load, args=(tmp_path / "little.gguf",), kwargs={"on_step": steps.append})
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(step.startswith("reading ") for step in steps) == 1
+    assert steps.count("loading little") == 3
 
 
 def test_a_file_that_is_damaged_in_the_cache_is_made_again(tmp_path: Path) -> None:
