@@ -41,6 +41,7 @@ monitor version
 monitor recipes --json >/dev/null
 monitor roles --json >/dev/null
 monitor tools --json >/dev/null
+monitor probe show truth >/dev/null
 
 say "doctor"
 MONITOR_MODEL=scripted:replies.yaml monitor doctor --json >doctor.json || { cat doctor.json; fail "doctor found a needed part missing"; }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["DataFile", "HeldOut", "Training", "read_config"]
+__all__ = ["DataFile", "HeldOut", "TrainFile", "Training", "read_config"]
 
 Scalar: TypeAlias = bool | int | float | str | None
 DEFAULTS: dict[str, dict[str, Any]] = kinds.DEFAULTS | novelty.DEFAULTS
@@ -61,7 +61,9 @@ class HeldOut(_Part):
     groups: tuple[Text, ...] = ()
 
 
-class _File(_Part):
+class TrainFile(_Part):
+    """The file as it is written; docs/probes.md says what each key means."""
+
     probe: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
     finds: Text
     role: Text = ""
@@ -85,7 +87,7 @@ class _File(_Part):
 class Training:
     """A configuration without faults. Paths in it are relative to ``folder``."""
 
-    written: _File
+    written: TrainFile
     folder: Path
 
     @property
@@ -116,7 +118,7 @@ def read_config(path: Path) -> Training:
     """
     faults = FileFaults()
     root = strict_yaml.read(path, faults)
-    found: _File | None = None
+    found: TrainFile | None = None
     if root is not None and not faults:
         try:
             found = _validated(root, str(path), faults)
@@ -130,14 +132,14 @@ def read_config(path: Path) -> Training:
     return Training(found, path.parent)
 
 
-def _validated(root: strict_yaml.Node, path: str, faults: FileFaults) -> _File | None:
+def _validated(root: strict_yaml.Node, path: str, faults: FileFaults) -> TrainFile | None:
     import json  # noqa: PLC0415 - pydantic is only strict about JSON's types where it is given JSON
 
     if not isinstance(root.value, dict):
         faults.append(Fault(path, 1, 1, "a training configuration is a map.", "It has `probe:`, `data:` and `kinds:`."))
         return None
     try:
-        return _File.model_validate_json(json.dumps(_listed(root.plain())))
+        return TrainFile.model_validate_json(json.dumps(_listed(root.plain())))
     except ValidationError as exc:
         errors = exc.errors(include_url=False)
         for error in errors:
@@ -169,7 +171,7 @@ def _listed(plain: dict[str, Any]) -> dict[str, Any]:
 def _said(error: Mapping[str, Any]) -> tuple[str, str]:
     name = str(error["loc"][-1]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
-        model = DataFile if error["loc"][0] == "data" else HeldOut if error["loc"][0] == "held_out" else _File
+        model = DataFile if error["loc"][0] == "data" else HeldOut if error["loc"][0] == "held_out" else TrainFile
         return f"`{name}` is not known{nearest(name, model.model_fields)}.", f"Known: {', '.join(model.model_fields)}."
     if error["type"] == "missing":
         return f"`{name}` is missing.", "Write it."
@@ -177,13 +179,13 @@ def _said(error: Mapping[str, Any]) -> tuple[str, str]:
     return f"`{where}`: {error['msg'][:1].lower()}{error['msg'][1:]}.", ""
 
 
-def _check(found: _File, root: strict_yaml.Node, path: Path, faults: FileFaults) -> None:
+def _check(found: TrainFile, root: strict_yaml.Node, path: Path, faults: FileFaults) -> None:
     for place, problem, fix in [*_faulty_data(found, path), *_faulty_choices(found)]:
         mark = root.place(place)
         faults.append(Fault(str(path), mark.line, mark.column, problem, fix))
 
 
-def _faulty_data(found: _File, path: Path) -> Iterator[Faulty]:
+def _faulty_data(found: TrainFile, path: Path) -> Iterator[Faulty]:
     for index, file in enumerate(found.data):
         if not (path.parent / file.file).is_file():
             yield (["data", index, "file"], f"there is no file `{file.file}`.", f"It is looked for in {path.parent}.")
@@ -191,7 +193,7 @@ def _faulty_data(found: _File, path: Path) -> Iterator[Faulty]:
         yield (["held_out"], "one of `share` and `groups` says what is held out.", "Write `share: 0.25`, or names.")
 
 
-def _faulty_choices(found: _File) -> Iterator[Faulty]:
+def _faulty_choices(found: TrainFile) -> Iterator[Faulty]:
     for index, layer in enumerate(found.layers):
         if isinstance(layer, float) and not 0 <= layer <= 1:
             yield (

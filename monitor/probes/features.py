@@ -53,7 +53,7 @@ class Features:
 
 def read_text(model: LocalModel, text: str, context: str, reading: Reading) -> TokenText:
     """One text as the model reads it: alone; or in its chat template, as what it was asked (``prompt``), thought
-    (``reasoning``) or answered (``output``), after the ``context`` as the user's message, if there is one.
+    (``reasoning``) or answered (``output``), after the ``context`` as the user's message, empty where there is none.
 
     Raises:
         ProbeError: the surface has no place in a chat, or the model has no chat template.
@@ -62,7 +62,7 @@ def read_text(model: LocalModel, text: str, context: str, reading: Reading) -> T
 
     if reading.format == "plain":
         return readers.read_plain(model, text, reading.surface, max_tokens=reading.max_tokens)
-    said = [Message(role="user", content=context)] if context else []
+    said = [Message(role="user", content=context)]
     match reading.surface:
         case Surface.PROMPT:
             if context:
@@ -98,12 +98,13 @@ def features(
         on_progress: Is told how many texts are done, of how many.
 
     Raises:
-        ProbeError: a text has no token of the surface, or the activations of single tokens would take too much memory.
+        ProbeError: no token of a text's surface was read, or the activations of single tokens would take too much memory.
     """
     from monitor.probes.cache import remembered  # noqa: PLC0415 - imports safetensors
 
     texts = [read_text(model, row.text, row.context, reading) for row in dataset.rows]
     wanted, single = sorted(set(layers)), sorted(set(token_layers))
+    _require_surface(texts, dataset, reading)
     _require_memory(texts, reading.surface, len(single) * model.facts.width * 4)
     key: dict[str, Any] = {
         "what": "features/1",
@@ -161,6 +162,14 @@ def _hash(texts: Sequence[TokenText], surface: Surface) -> str:
         digest.update(np.array([len(text.tokens), *text.ids], dtype="<i8").tobytes())
         digest.update(text.mask(surface).tobytes())
     return digest.hexdigest()
+
+
+def _require_surface(texts: Sequence[TokenText], dataset: Dataset, reading: Reading) -> None:
+    for number, (text, row) in enumerate(zip(texts, dataset.rows, strict=True), 1):
+        if not text.mask(reading.surface).any():
+            why = f"; its context alone has {reading.max_tokens} tokens, raise max_tokens" if text.unread else ""
+            said = f"text {number} of {len(texts)} ({row.text[:60]!r})"
+            raise ProbeError(f"{said} has no token of the surface `{reading.surface}` to probe{why}")
 
 
 def _require_memory(texts: Sequence[TokenText], surface: Surface, bytes_per_token: int) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "Trained", "datasets_of", "train"]
 
+_MOST_VALUES = 20  # of a tag, beyond which it is not judged value by value
 _LIBRARIES = ("numpy", "scikit-learn", "scipy", "safetensors", "torch", "transformers")
 
 
@@ -234,7 +235,7 @@ def _parts_of(whole: Dataset, test: Any) -> Iterator[tuple[str, Any]]:
     yield "held out", test
     for tag in sorted({tag for row in whole.rows for tag in row.tags}):
         values = sorted({whole.rows[row].tags.get(tag, "") for row in test})
-        for value in values if len(values) > 1 else ():
+        for value in values if 1 < len(values) <= _MOST_VALUES else ():
             yield (
                 f"held out, {tag} {value}",
                 np.array([row for row in test if whole.rows[row].tags.get(tag, "") == value]),

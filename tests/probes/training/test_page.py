@@ -9,7 +9,7 @@ import pytest
 from monitor import catalog
 from monitor.probes import kinds, novelty, training
 from monitor.probes.calibration import needed
-from monitor.probes.config import DataFile, _File, read_config
+from monitor.probes.config import DataFile, TrainFile, read_config
 from monitor.probes.sidecar_file import read_sidecar
 from tests.docs.pages import ROOT, blocks
 from tests.docs.test_tables import page, rows
@@ -32,14 +32,14 @@ def test_the_configuration_on_the_page_is_read(tmp_path: Path) -> None:
 
 def test_every_key_is_on_the_page_with_its_default() -> None:
     table = {name: default for keys, default, _ in rows(page("docs/probes.md"), "key") for name in keys.split(", ")}
-    assert table.keys() == _File.model_fields.keys()
+    assert table.keys() == TrainFile.model_fields.keys()
     defaults: dict[str, Any] = {
         "poolings": "last, mean",
         "calibrate": "none",
         "role": "none",
         "model": "embedded, float32",
     }
-    for name, field in _File.model_fields.items():
+    for name, field in TrainFile.model_fields.items():
         if field.is_required():
             assert table[name] == "required"
         elif name != "dtype":
@@ -51,7 +51,7 @@ def test_every_key_is_on_the_page_with_its_default() -> None:
 def test_every_kind_is_on_the_page_with_its_hyper_parameters() -> None:
     said = {kind: hyper for kind, hyper, _ in rows(page("docs/probes.md"), "kind")}
     known = kinds.DEFAULTS | novelty.DEFAULTS
-    assert said == {kind: ", ".join(hyper) for kind, hyper in known.items()}
+    assert said == {kind: ", ".join(hyper) or "none" for kind, hyper in known.items()}
 
 
 def test_how_many_texts_a_rate_needs_is_as_the_page_says() -> None:

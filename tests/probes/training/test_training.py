@@ -127,6 +127,8 @@ def test_what_cannot_be_trained_is_told(embedded: LocalModel, praise: Callable[.
         train(read_config(praise(("{share: 0.5}", "{groups: [Zoe]}"))), embedded)
     with pytest.raises(ProbeError, match="layer 31 is not in"):
         train(read_config(praise(("[6, 0.5]", "[31]"))), embedded)
+    with pytest.raises(ProbeError, match=r"text 1 of 64 .* its context alone has 4 tokens, raise max_tokens"):
+        train(read_config(praise(("max_tokens: 64", "max_tokens: 4\nformat: chat\nsurface: output"))), embedded)
     with pytest.raises(ProbeError, match="has no place in a chat"):
         train(read_config(praise(("max_tokens: 64", "max_tokens: 64\nformat: chat\nsurface: tool"))), embedded)
 
