@@ -1,0 +1,155 @@
+"""Trained on one kind of text, tested on another: whether a probe holds, fades or turns round.
+
+A probe that was trained on one polarity may rank the other the wrong way round: AUROC well below 0.5. Such a probe does not
+merely know nothing there, it is wrong with conviction; it raises an alarm, and is not attached unless someone insists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from monitor.probes.evaluation.base import Estimate, silent
+from monitor.probes.evaluation.folds import run
+from monitor.probes.evaluation.metrics import auroc
+from monitor.probes.evaluation.pairs import count_pairs
+from monitor.probes.evaluation.resampling import DRAWS, draw_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from monitor.probes.evaluation.base import Bools, Ints, Method, Task, Told
+
+NEGATION, TEMPLATE, LENGTH, SET = "negation", "template", "length", "another data set"
+TAGS = {"polarity": NEGATION, "template": TEMPLATE, "set": SET}
+"""Which tag of the rows a shift goes by. Length needs none."""
+_MOST_VALUES = 8
+_FEWEST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """One shift. ``kind`` is one of the four, ``trained`` and ``tested`` say on which rows; groups are held out all the
+    same.
+
+    ``auroc`` is that of rows of ``tested`` by fits on rows of ``trained``; ``within`` that of the same rows by fits on rows
+    of their own kind, what could be had.
+    """
+
+    kind: str
+    trained: str
+    tested: str
+    rows: int
+    auroc: Estimate
+    within: Estimate
+
+    @property
+    def inverted(self) -> bool:
+        """Whether the AUROC is below 0.5 by more than its interval."""
+        return self.auroc.measured and self.auroc.high < 0.5
+
+    @property
+    def alarm(self) -> str:
+        """What is written into the sidecar where it is inverted; empty otherwise."""
+        if not self.inverted:
+            return ""
+        way = f"{self.kind}: trained on {self.trained}, tested on {self.tested}" if self.trained else self.kind
+        return f"inverted under {way}: AUROC {self.auroc}"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Two sets of rows, each of shape (rows,)."""
+
+    kind: str
+    trained: str
+    tested: str
+    train_on: Bools
+    test_on: Bools
+
+
+def sides(tags: Sequence[Mapping[str, str]], lengths: Ints, task: Task) -> tuple[list[Side], list[str]]:
+    """The shifts that the rows allow, and for each kind that they do not, why.
+
+    Args:
+        tags: of each row.
+        lengths: of each row, in characters.
+        task: labels and groups.
+    """
+    found: list[Side] = []
+    missing: list[str] = []
+    for tag, kind in TAGS.items():
+        values = np.array([one.get(tag, "") for one in tags])
+        names = [str(name) for name in np.unique(values) if name]
+        enough = [name for name in names if _has_enough(task, values == name)]
+        if len(enough) < 2:
+            missing.append(f"{kind}: rows of {len(enough)} values of the tag `{tag}`, two would be needed")
+            continue
+        for name in enough[:_MOST_VALUES]:
+            others = np.isin(values, [one for one in enough if one != name])
+            alone = len(enough) == 2
+            label = next(one for one in enough if one != name) if alone else f"all but {name}"
+            found.append(Side(kind, label, name, others, values == name))
+    middle = np.median(lengths)
+    short = lengths <= middle
+    if _has_enough(task, short) and _has_enough(task, ~short):
+        below, above = f"at most {middle:g} characters", f"more than {middle:g} characters"
+        found += [Side(LENGTH, below, above, short, ~short), Side(LENGTH, above, below, ~short, short)]
+    else:
+        missing.append(f"{LENGTH}: fewer than {_FEWEST} rows of a label on a side of {middle:g} characters")
+    return found, missing
+
+
+def _has_enough(task: Task, rows: Bools) -> bool:
+    positive = int(task.labels[rows].sum())
+    return min(positive, int(rows.sum()) - positive) >= _FEWEST
+
+
+def shifted(
+    method: Method,
+    task: Task,
+    fold: Ints,
+    tried: Sequence[Side],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    told: Told = silent,
+) -> tuple[Shift, ...]:
+    """Run the method over each shift, in the folds of everything else: a group is on one side of a split, shift or not."""
+    weights = draw_groups(len(np.unique(task.groups)), draws, seed)
+
+    def figure(train_on: Bools, test_on: Bools) -> Estimate:
+        scored = run(method, task, fold, train_on=train_on, test_on=test_on)
+        return auroc(task, scored, count_pairs(task, scored.fold, scored.scores), weights)[0]
+
+    found: list[Shift] = []
+    for number, side in enumerate(tried, 1):
+        across, within = figure(side.train_on, side.test_on), figure(side.test_on, side.test_on)
+        found.append(Shift(side.kind, side.trained, side.tested, int(side.test_on.sum()), across, within))
+        told("shift suite", number, len(tried))
+    return tuple(found)
+
+
+def alarms(shifts: Sequence[Shift]) -> tuple[str, ...]:
+    """What is to be written into the sidecar: one line for each shift under which the probe turns round."""
+    return tuple(shift.alarm for shift in shifts if shift.inverted)
+
+
+def elsewhere(shifts: Sequence[Shift], level: float = 0.95) -> Estimate | None:
+    """The AUROC to expect on one more data set of the kind that were left out in turn; None with fewer than three.
+
+    A prediction interval: mean ± t s √(1 + 1/n) over the n sets, on the scale of log odds (Student's t with n - 1
+    degrees of freedom). The interval of a figure on one set says nothing of another set; this one does, as far as few
+    sets can.
+    """
+    found = [shift.auroc.value for shift in shifts if shift.kind == SET and shift.auroc.measured]
+    if len(found) < 3:
+        return None
+    odds = np.log(np.clip(found, 0.001, 0.999) / (1 - np.clip(found, 0.001, 0.999)))
+    reach = float(stats.t.ppf((1 + level) / 2, len(odds) - 1) * odds.std(ddof=1) * np.sqrt(1 + 1 / len(odds)))
+    middle = float(odds.mean())
+    low, value, high = (float(1 / (1 + np.exp(-one))) for one in (middle - reach, middle, middle + reach))
+    return Estimate(value, low, high, level, f"from {len(found)} sets, each left out of the training in turn")
