@@ -1,8 +1,8 @@
 """The model asked in words: log p(yes) - log p(no) at the first token of its answer, in its own chat template.
 
-The cheapest probe that there is. Where it does as well as activations, the activations were not needed. What is asked stands
-before the text, so that all texts share one beginning, which is computed once; the last layer's output is had at the last
-token alone.
+The cheapest probe that there is. Where it does as well as activations, the activations were not needed. What is asked
+stands before the text, so that all texts share one beginning, which is computed once; the last layer's output is had at
+the last token alone.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def answers(
 ) -> Array:
     """Log p(yes) - log p(no) for each text, in nats, shape (texts,), float32.
 
-    p(yes) is the probability of all spellings of ``YES`` that are one token, together; likewise p(no). The user's message is
-    the question, an empty line and the text (of which the first 512 tokens are read); a model without a chat template is
-    given that and "Answer:" as plain text. No text can open or close a turn.
+    p(yes) is the probability of all spellings of ``YES`` that are one token, together; likewise p(no). The user's
+    message is the question, an empty line and the text (of which the first 512 tokens are read); a model without a chat
+    template is given that and "Answer:" as plain text. No text can open or close a turn.
 
     Raises:
         ProbeError: the model has no token for one of the two answers, or its template cannot be used.
@@ -74,7 +74,7 @@ def _asked(
         while done < len(order):
             longest = len(tails[order[min(done + _BATCH_TOKENS, len(order)) - 1]])
             batch = order[done : done + max(1, _BATCH_TOKENS // longest)]
-            last = _last_states(model, [tails[number] for number in batch], len(before), shared)
+            last = last_states(model, [tails[number] for number in batch], len(before), shared)
             logits = last @ model.model.get_output_embeddings().weight[yes + no].T
             gap = logits[:, : len(yes)].float().logsumexp(1) - logits[:, len(yes) :].float().logsumexp(1)
             found[batch] = gap.cpu().numpy()
@@ -84,7 +84,7 @@ def _asked(
     return found
 
 
-def _last_states(model: LocalModel, tails: list[list[int]], before: int, shared: Any) -> Tensor:
+def last_states(model: LocalModel, tails: list[list[int]], before: int, shared: Any) -> Tensor:
     """The last layer's output, after the final norm, at each row's last token: shape (rows, width)."""
     ids, mask = padded(tails, model.device)
     rows = len(tails)

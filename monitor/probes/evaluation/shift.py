@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from monitor.probes.evaluation.base import Estimate, silent
+from monitor.probes.evaluation.base import Estimate, Scored, silent
 from monitor.probes.evaluation.folds import run
 from monitor.probes.evaluation.metrics import auroc
 from monitor.probes.evaluation.pairs import count_pairs
@@ -21,7 +21,7 @@ from monitor.probes.evaluation.resampling import DRAWS, draw_groups
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from monitor.probes.evaluation.base import Bools, Ints, Method, Task, Told
+    from monitor.probes.evaluation.base import Bools, Floats, Ints, Method, Task, Told
 
 NEGATION, TEMPLATE, LENGTH, SET = "negation", "template", "length", "another data set"
 TAGS = {"polarity": NEGATION, "template": TEMPLATE, "set": SET}
@@ -36,7 +36,7 @@ class Shift:
     same.
 
     ``auroc`` is that of rows of ``tested`` by fits on rows of ``trained``; ``within`` that of the same rows by fits on rows
-    of their own kind, what could be had.
+    of every kind, what could be had; None where nothing was fitted.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Shift:
     tested: str
     rows: int
     auroc: Estimate
-    within: Estimate
+    within: Estimate | None = None
 
     @property
     def inverted(self) -> bool:
@@ -114,23 +114,45 @@ def shifted(
     fold: Ints,
     tried: Sequence[Side],
     *,
+    whole: Scored,
     draws: int = DRAWS,
     seed: int = 0,
     told: Told = silent,
 ) -> tuple[Shift, ...]:
-    """Run the method over each shift, in the folds of everything else: a group is on one side of a split, shift or not."""
+    """Run the method over each shift, in the folds of everything else: a group is on one side of a split, shift or not.
+
+    ``whole`` are the method's held-out scores by fits on rows of every kind.
+    """
     weights = draw_groups(len(np.unique(task.groups)), draws, seed)
-
-    def figure(train_on: Bools, test_on: Bools) -> Estimate:
-        scored = run(method, task, fold, train_on=train_on, test_on=test_on)
-        return auroc(task, scored, count_pairs(task, scored.fold, scored.scores), weights)[0]
-
     found: list[Shift] = []
     for number, side in enumerate(tried, 1):
-        across, within = figure(side.train_on, side.test_on), figure(side.test_on, side.test_on)
+        scored = run(method, task, fold, train_on=side.train_on, test_on=side.test_on)
+        across = _figure(task, scored, scored.fold, weights)
+        within = _figure(task, whole, np.where(side.test_on, whole.fold, -1), weights)
         found.append(Shift(side.kind, side.trained, side.tested, int(side.test_on.sum()), across, within))
         told("shift suite", number, len(tried))
     return tuple(found)
+
+
+def parts(
+    task: Task, scored: Scored, tags: Sequence[Mapping[str, str]], *, trained: str, draws: int = DRAWS, seed: int = 0
+) -> tuple[Shift, ...]:
+    """A finished probe on each kind of row by itself."""
+    weights = draw_groups(len(np.unique(task.groups)), draws, seed)
+    found: list[Shift] = []
+    for tag, kind in TAGS.items():
+        values = np.array([one.get(tag, "") for one in tags])
+        for name in [str(name) for name in np.unique(values) if name][:_MOST_VALUES]:
+            rows = values == name
+            if _has_enough(task, rows):
+                figure = _figure(task, scored, np.where(rows, scored.fold, -1), weights)
+                found.append(Shift(kind, trained, name, int(rows.sum()), figure))
+    return tuple(found)
+
+
+def _figure(task: Task, scored: Scored, fold: Ints, weights: Floats) -> Estimate:
+    part = Scored(scored.name, fold, scored.scores, scored.learns)
+    return auroc(task, part, count_pairs(task, fold, scored.scores), weights)[0]
 
 
 def alarms(shifts: Sequence[Shift]) -> tuple[str, ...]:

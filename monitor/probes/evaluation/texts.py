@@ -9,12 +9,10 @@ import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 
-from monitor.probes.evaluation.base import Floats
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from monitor.probes.evaluation.base import Bools, Ints
+    from monitor.probes.evaluation.base import Bools, Floats, Ints
 
 MOST_FEATURES = 20_000
 _WORDS = {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"}
