@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from monitor.cli import probe_calibrate, probe_score, probe_train
+from monitor.cli import probe_calibrate, probe_eval, probe_score, probe_train
 from monitor.cli.console import emit_json, stdout
 from monitor.cli.options import Json
 from monitor.cli.probe_parts import Probe, find_probe
@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
         help="Train, calibrate and apply activation probes.", no_args_is_help=True, rich_markup_mode=None
     )
     group.command()(probe_train.train)
+    group.command("eval")(probe_eval.evaluate)
     group.command()(probe_calibrate.calibrate)
     group.command()(probe_score.score)
     group.command("list")(list_probes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from monitor.probes.evaluation import added, nulls, shift, stages
+from monitor.probes.evaluation import added, nulls, shift, shifting, stages
 from monitor.probes.evaluation.base import as_task, silent
 from monitor.probes.evaluation.baselines import discriminant, of_text
 from monitor.probes.evaluation.curves import histogram, roc
@@ -15,7 +15,7 @@ from monitor.probes.evaluation.effort import FULL, Effort
 from monitor.probes.evaluation.folds import grouped
 from monitor.probes.evaluation.refitted import PROBE, Refitted
 from monitor.probes.evaluation.report import Report, versions
-from monitor.probes.evaluation.stages import Judged, Work
+from monitor.probes.evaluation.work import Judged, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,7 +73,7 @@ def judge(
         memory = probe if probe.learns else discriminant(surveyed, folds=effort.inner, seed=seed)
         control = nulls.control_task(memory, task, folds=folds, **options)
     with work.timed("shift suite"):
-        shifts, missing = stages.shifts(work, probe, measured[0])
+        shifts, missing = shifting.shifts(work, probe, measured[0])
     with work.timed("filtered and causal"):
         spans = {row: one.spans for row, one in enumerate(found) if one.spans}
         without = stages.without_evidence(work, probe, spans)

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from monitor.probes.evaluation.filtered import Filtered
     from monitor.probes.evaluation.metrics import Metrics
     from monitor.probes.evaluation.nulls import Control, PermutationNull
-    from monitor.probes.evaluation.shift import Shift
+    from monitor.probes.evaluation.shift import Shift, Warned
 
 HOW = {
-    "split": "grouped folds: rows of a group are held out together, and every row is scored once, by a fit that never saw its "
-    "group. Layer and whatever else is chosen is chosen inside of the training rows.",
+    "split": "grouped folds: rows of a group are held out together, and every row is scored once, by a fit that never saw "
+    "its group. Layer and whatever else is chosen is chosen inside of the training rows.",
     "auroc": "the share of pairs (positive, negative) of the same fold in which the positive scores higher, ties half.",
     "interval": "95 %, by drawing groups again; for methods that learn it is stretched by √(1 + s), since the fits of "
     "cross-validation share their training rows (s = 1 unless measured to be less).",
@@ -30,10 +30,10 @@ HOW = {
     "fold.",
     "null": "labels are shuffled within groups and between groups of equal size; p = (k + 1) / (n + 1). A discriminant in "
     "closed form, its layer chosen in every permutation, stands in for the probe.",
-    "control": "one label by chance for each group, on an UNGROUPED split, where memorising groups is possible; selectivity "
-    "is the AUROC of the true labels there less that of the chance labels (Hewitt and Liang, 2019).",
-    "added": "AUROC(trace + probe) - AUROC(trace), both logistic regressions over out-of-fold scores; paired bootstrap over "
-    "groups. The default reading is inconclusive.",
+    "control": "one label by chance for each group, on an UNGROUPED split, where memorising groups is possible. "
+    "Selectivity is the AUROC of the true labels there less that of the chance labels (Hewitt and Liang, 2019).",
+    "added": "AUROC(trace + probe) - AUROC(trace), both logistic regressions over out-of-fold scores; paired bootstrap "
+    "over groups. The default reading is inconclusive.",
     "shift": "trained on one kind of row and tested on another, in the same folds. Below 0.5 by more than the interval is "
     "an alarm.",
     "filtered": "texts on which rules fired are scored again without the tokens that fired them.",
@@ -90,7 +90,7 @@ class Report:
     causal: Causal | None
     layers: dict[int, float]
     chosen: tuple[str, ...]
-    alarms: tuple[str, ...]
+    alarms: tuple[Warned, ...]
     notes: tuple[str, ...]
     question: str
     curves: tuple[Curve, ...]
@@ -143,7 +143,8 @@ def sentences(report: Report) -> list[str]:
     selectivity = report.control.selectivity
     if selectivity.measured:
         found.append(f"Selectivity over labels by chance for each group, on an ungrouped split: {selectivity}.")
-    found += [f"ALARM: {alarm}." for alarm in report.alarms]
+    found += [f"ALARM: {alarm.message}." for alarm in report.alarms if alarm.blocks]
+    found += [f"Without such rows in its training: {alarm.message}." for alarm in report.alarms if not alarm.blocks]
     if report.elsewhere is not None:
         found.append(f"On one more data set, the AUROC is expected at {report.elsewhere} ({report.elsewhere.note}).")
     if report.causal is not None:

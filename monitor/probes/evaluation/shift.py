@@ -31,12 +31,23 @@ _FEWEST = 10
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """An inversion, in words. One that ``blocks`` keeps the probe from being attached unless forced."""
+
+    message: str
+    blocks: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Shift:
     """One shift. ``kind`` is one of the four, ``trained`` and ``tested`` say on which rows; groups are held out all the
     same.
 
     ``auroc`` is that of rows of ``tested`` by fits on rows of ``trained``; ``within`` that of the same rows by fits on rows
-    of every kind, what could be had; None where nothing was fitted.
+    of every kind, what could be had; None where nothing was fitted. ``fresh`` is True where ``tested`` is what the finished
+    probe may meet and does not know: texts that it was not trained on, or a set or template that stands for one more of
+    its kind. It is False where the finished probe is trained on both sides, and leaving one out only tells why it has
+    to be.
     """
 
     kind: str
@@ -45,19 +56,35 @@ class Shift:
     rows: int
     auroc: Estimate
     within: Estimate | None = None
+    fresh: bool = True
 
     @property
     def inverted(self) -> bool:
         """Whether the AUROC is below 0.5 by more than its interval."""
-        return self.auroc.measured and self.auroc.high < 0.5
+        return _below_chance(self.auroc)
 
     @property
-    def alarm(self) -> str:
-        """What is written into the sidecar where it is inverted; empty otherwise."""
-        if not self.inverted:
-            return ""
-        way = f"{self.kind}: trained on {self.trained}, tested on {self.tested}" if self.trained else self.kind
-        return f"inverted under {way}: AUROC {self.auroc}"
+    def blocks(self) -> bool:
+        """Whether the finished probe is to be kept from runs: it is inverted on what it may meet, or on what it knows."""
+        return (self.inverted and self.fresh) or (self.within is not None and _below_chance(self.within))
+
+    @property
+    def describe(self) -> str:
+        """What an alarm about it says, without the figure."""
+        return f"inverted under {self.kind}, trained on {self.trained}, tested on {self.tested}"
+
+    @property
+    def alarm(self) -> Warned | None:
+        """What is written into the sidecar; None where nothing is inverted."""
+        if self.inverted:
+            return Warned(f"{self.describe}: AUROC {self.auroc}", self.blocks)
+        if self.blocks:
+            return Warned(f"inverted on {self.tested} ({self.kind}): AUROC {self.within}", blocks=True)
+        return None
+
+
+def _below_chance(estimate: Estimate) -> bool:
+    return estimate.measured and estimate.high < 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +96,14 @@ class Side:
     tested: str
     train_on: Bools
     test_on: Bools
+    fresh: bool = False
 
 
 def sides(tags: Sequence[Mapping[str, str]], lengths: Ints, task: Task) -> tuple[list[Side], list[str]]:
     """The shifts that the rows allow, and for each kind that they do not, why.
+
+    A set or a template that is left out stands for one that the probe will meet, unless with it the last rows of a polarity
+    are left out: that is no other set, but half of the training.
 
     Args:
         tags: of each row.
@@ -81,6 +112,10 @@ def sides(tags: Sequence[Mapping[str, str]], lengths: Ints, task: Task) -> tuple
     """
     found: list[Side] = []
     missing: list[str] = []
+
+    def polarities(rows: Bools) -> set[str]:
+        return {tags[row].get("polarity", "") for row in np.flatnonzero(rows).tolist()}
+
     for tag, kind in TAGS.items():
         values = np.array([one.get(tag, "") for one in tags])
         names = [str(name) for name in np.unique(values) if name]
@@ -92,7 +127,8 @@ def sides(tags: Sequence[Mapping[str, str]], lengths: Ints, task: Task) -> tuple
             others = np.isin(values, [one for one in enough if one != name])
             alone = len(enough) == 2
             label = next(one for one in enough if one != name) if alone else f"all but {name}"
-            found.append(Side(kind, label, name, others, values == name))
+            fresh = kind in {SET, TEMPLATE} and polarities(values == name) <= polarities(others)
+            found.append(Side(kind, label, name, others, values == name, fresh))
     middle = np.median(lengths)
     short = lengths <= middle
     if _has_enough(task, short) and _has_enough(task, ~short):
@@ -129,7 +165,8 @@ def shifted(
         scored = run(method, task, fold, train_on=side.train_on, test_on=side.test_on)
         across = _figure(task, scored, scored.fold, weights)
         within = _figure(task, whole, np.where(side.test_on, whole.fold, -1), weights)
-        found.append(Shift(side.kind, side.trained, side.tested, int(side.test_on.sum()), across, within))
+        count = int(side.test_on.sum())
+        found.append(Shift(side.kind, side.trained, side.tested, count, across, within, side.fresh))
         told("shift suite", number, len(tried))
     return tuple(found)
 
@@ -155,9 +192,9 @@ def _figure(task: Task, scored: Scored, fold: Ints, weights: Floats) -> Estimate
     return auroc(task, part, count_pairs(task, fold, scored.scores), weights)[0]
 
 
-def alarms(shifts: Sequence[Shift]) -> tuple[str, ...]:
+def alarms(shifts: Sequence[Shift]) -> tuple[Warned, ...]:
     """What is to be written into the sidecar: one line for each shift under which the probe turns round."""
-    return tuple(shift.alarm for shift in shifts if shift.inverted)
+    return tuple(found for shift in shifts if (found := shift.alarm) is not None)
 
 
 def elsewhere(shifts: Sequence[Shift], level: float = 0.95) -> Estimate | None:

@@ -2,78 +2,31 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from monitor.errors import ProbeDataError, ProbeError
-from monitor.probes.evaluation import causal, filtered, nulls, shift
-from monitor.probes.evaluation.asking import QUESTION
-from monitor.probes.evaluation.base import Given, Scored
+from monitor.probes.evaluation import causal, filtered, nulls
+from monitor.probes.evaluation.base import Given
 from monitor.probes.evaluation.baselines import asking, discriminant, groups_at_most, of_activations
-from monitor.probes.evaluation.effort import Effort, shortlist
+from monitor.probes.evaluation.effort import shortlist
 from monitor.probes.evaluation.folds import run
 from monitor.probes.evaluation.metrics import Metrics, measure
 from monitor.probes.evaluation.refitted import PROBE, Refitted
 from monitor.probes.evaluation.report import Subject
 from monitor.probes.evaluation.survey import Survey, survey
-from monitor.probes.features import Features, Reading, features, read_text
+from monitor.probes.features import Features, features, read_text
 from monitor.probes.kinds import LinearProbe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from monitor.probes.applying import Applied
-    from monitor.probes.candidates import Candidate
-    from monitor.probes.evaluation.base import Bools, Floats, Ints, Method, Task, Told
+    from monitor.probes.evaluation.base import Bools, Floats, Method
+    from monitor.probes.evaluation.work import Judged, Work
     from monitor.probes.kinds import Probe
-    from monitor.probes.local_model import LocalModel
     from monitor.probes.words import Dataset
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """What is to be judged, and on what.
-
-    ``parts`` are the files that the data set was joined from. ``candidates`` are what a recipe chooses from; for a finished probe it is ``fixed`` and they are empty.
-    """
-
-    name: str
-    finds: str
-    model: LocalModel
-    dataset: Dataset
-    reading: Reading
-    parts: tuple[Dataset, ...] = ()
-    candidates: tuple[Candidate, ...] = ()
-    fixed: Applied | None = None
-    question: str = QUESTION
-    trained_on: str = ""
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """What stages share."""
-
-    judged: Judged
-    effort: Effort
-    seed: int
-    told: Told
-    task: Task
-    fold: Ints
-    notes: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    scored: dict[str, Scored] = field(default_factory=dict)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Note how many seconds the stage took."""
-        begun = time.perf_counter()
-        yield
-        self.seconds[stage] = round(time.perf_counter() - begun, 2)
 
 
 def subject(work: Work) -> Subject:
@@ -203,21 +156,6 @@ def null(work: Work, surveyed: Survey) -> nulls.PermutationNull:
     return nulls.permutation_null(
         method, work.task, work.fold, observed=observed, rounds=work.effort.permutations, seed=work.seed, told=work.told
     )
-
-
-def shifts(work: Work, probe: Refitted | Given, measured: Metrics) -> tuple[tuple[shift.Shift, ...], list[str]]:
-    """The shift suite, and which kinds of shift the data do not allow."""
-    rows = work.judged.dataset.rows
-    if isinstance(probe, Given):
-        one = shift.Shift(shift.SET, work.judged.trained_on, work.judged.dataset.name, measured.rows, measured.auroc)
-        parts = shift.parts(work.task, work.scored[PROBE], [row.tags for row in rows], trained=work.judged.trained_on)
-        return (one, *parts), ["a finished probe is tried on these texts as they are; nothing is trained"]
-    lengths = np.array([len(row.text) for row in rows], dtype=np.int64)
-    tried, missing = shift.sides([row.tags for row in rows], lengths, work.task)
-    found = shift.shifted(
-        probe, work.task, work.fold, tried, whole=work.scored[PROBE], draws=work.effort.draws, told=work.told
-    )
-    return found, missing
 
 
 def without_evidence(
