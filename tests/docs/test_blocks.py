@@ -111,6 +111,7 @@ def test_there_are_blocks_of_every_kind() -> None:
         ("yaml", "detection"),
         ("yaml", "tests"),
         ("yaml", "site"),
+        ("yaml", "probe"),  # tests/probes/training/test_page.py
         ("toml", ""),
         ("sql", ""),
         ("sh", ""),
