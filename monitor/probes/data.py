@@ -108,7 +108,8 @@ def read_steps(
 
     An object has ``input`` (the task), ``steps`` (texts) and ``mistake_index`` (from 0; null: no mistake). Each step up to
     and including the first mistake is a row: its label is True where the step is the mistake, its group is the task, its
-    context the task and the steps before it. Steps after the first mistake are left out: nobody labelled them.
+    context the task and the steps before it. Steps after the first mistake are left out: nobody labelled them. The tag
+    ``step`` is ``first`` or ``later``: where no chain's first step is a mistake, it is told from others by its looks alone.
 
     Raises:
         ProbeDataError: with every fault of the file.
@@ -277,6 +278,12 @@ def _steps(row: Row, tags: Mapping[str, str], faults: FileFaults) -> list[Labell
     task, steps = escape_text(task), [escape_text(step) for step in steps]
     read_to = len(steps) if mistake is None else mistake + 1
     return [
-        Labelled(step, index == mistake, task, context="\n".join([task, *steps[:index]]), tags=dict(tags))
+        Labelled(
+            step,
+            index == mistake,
+            task,
+            context="\n".join([task, *steps[:index]]),
+            tags={**tags, "step": "later" if index else "first"},
+        )
         for index, step in enumerate(steps[:read_to])
     ]

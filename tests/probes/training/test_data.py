@@ -169,10 +169,10 @@ def test_a_chain_is_read_as_far_as_its_first_mistake(tmp_path: Path) -> None:
     ]
     found = read_steps(write(tmp_path, "t.jsonl", "\n".join(map(json.dumps, chains))), tags={"set": "sums"})
     assert found.rows == (
-        Labelled("1+1=2", False, "1+1+1=", context="1+1+1=", tags={"set": "sums"}),
-        Labelled("2+1=4", True, "1+1+1=", context="1+1+1=\n1+1=2", tags={"set": "sums"}),
-        Labelled("2+2=4", False, "2+2=", context="2+2=", tags={"set": "sums"}),
-        Labelled("so 4", False, "2+2=", context="2+2=\n2+2=4", tags={"set": "sums"}),
+        Labelled("1+1=2", False, "1+1+1=", context="1+1+1=", tags={"set": "sums", "step": "first"}),
+        Labelled("2+1=4", True, "1+1+1=", context="1+1+1=\n1+1=2", tags={"set": "sums", "step": "later"}),
+        Labelled("2+2=4", False, "2+2=", context="2+2=", tags={"set": "sums", "step": "first"}),
+        Labelled("so 4", False, "2+2=", context="2+2=\n2+2=4", tags={"set": "sums", "step": "later"}),
     )
 
 
