@@ -14,7 +14,7 @@ from monitor.probes.evaluation.refitted import Discriminant, standardised_column
 from monitor.probes.evaluation.texts import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from monitor.probes.evaluation.base import Ints
     from monitor.probes.evaluation.survey import Survey
@@ -81,8 +81,12 @@ def groups_at_most(task: Task, limit: int, seed: int = 0) -> Ints:
     return np.flatnonzero(np.isin(task.groups, names[order[:count]]))
 
 
-def discriminant(surveyed: Survey, *, folds: int, seed: int) -> Discriminant:
-    """The discriminant that stands in for the probe in the null: every surveyed layer but the embedding, both poolings."""
+def discriminant(surveyed: Survey, poolings: Collection[str], *, folds: int, seed: int) -> Discriminant:
+    """The discriminant that stands in for the probe in the null: every surveyed layer but the embedding.
+
+    ``poolings`` are those that the probe may have; where it pools scores, the mean stands for it.
+    """
     layers = sorted({k for k, _ in surveyed.features.pooled} - {0}) or [0]
-    arrays = [standardised_columns(surveyed.features.pooled[k, how]) for k in layers for how in ("last", "mean")]
+    hows = [how for how in ("last", "mean") if how in poolings] or ["mean"]
+    arrays = [standardised_columns(surveyed.features.pooled[k, how]) for k in layers for how in hows]
     return Discriminant(arrays, folds=folds, seed=seed)

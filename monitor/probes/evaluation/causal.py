@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PUSH = 4.0
 """How far a text is pushed: this many standard deviations of the projections of texts onto the probe's direction."""
+OUT, UP, DOWN = "taken out", "pushed up", "pushed down"
 _MOST_TOKENS = 256
 _TOP = 5
 
@@ -116,17 +117,19 @@ def causal(
     asked = _Asked.of(model, texts, question)
     base = asked.distributions(layer, None)
     push = PUSH * deviation
-    total, done = 3 * len(vectors), 0
+    total, done = 2 * len(vectors) + 1, 0
     found: dict[str, list[tuple[Floats, Floats]]] = {}
     top = {"untouched": asked.likeliest(base)}
     for name, change_of in _changes(push).items():
-        for number, vector in enumerate(vectors):
+        mirrored = name == DOWN  # a random direction pushed down is a random direction pushed up
+        for number, vector in enumerate(vectors[:1] if mirrored else vectors):
             after = asked.distributions(layer, change_of(vector))
             found.setdefault(name, []).append(asked.compared(base, after))
             if number == 0:
                 top[name] = asked.likeliest(after)
             done += 1
             told("causal check", done, total)
+    found[DOWN] += found[UP][1:]
     effects = tuple(_effect(name, each, seed) for name, each in found.items())
     return Causal(layer, len(texts), question, push, effects, top)
 
@@ -137,9 +140,9 @@ def _unit(model: LocalModel, vector: Floats) -> Tensor:
 
 def _changes(push: float) -> dict[str, Callable[[Tensor], Callable[[Tensor], Tensor]]]:
     return {
-        "taken out": lambda vector: lambda stream: stream - (stream @ vector)[..., None] * vector,
-        "pushed up": lambda vector: lambda stream: stream + push * vector,
-        "pushed down": lambda vector: lambda stream: stream - push * vector,
+        OUT: lambda vector: lambda stream: stream - (stream @ vector)[..., None] * vector,
+        UP: lambda vector: lambda stream: stream + push * vector,
+        DOWN: lambda vector: lambda stream: stream - push * vector,
     }
 
 

@@ -6,10 +6,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from monitor.probes.evaluation import added, nulls, shift, shifting, stages
 from monitor.probes.evaluation.base import as_task, silent
-from monitor.probes.evaluation.baselines import discriminant, of_text
+from monitor.probes.evaluation.baselines import of_text
 from monitor.probes.evaluation.curves import histogram, roc
 from monitor.probes.evaluation.effort import FULL, Effort
 from monitor.probes.evaluation.folds import grouped
@@ -45,6 +46,17 @@ def judge(
         ProbeDataError: the data have too few groups, or one label only.
         ProbeError: the model cannot read a text.
     """
+    with threadpool_limits(1, user_api="blas"):  # many small matrices: threads would only wait for one another
+        return _judge(judged, evidence, effort, seed, told)
+
+
+def _judge(
+    judged: Judged,
+    evidence: Callable[[Sequence[str]], Sequence[Evidence]] | None,
+    effort: Effort,
+    seed: int,
+    told: Told,
+) -> Report:
     rows = judged.dataset.rows
     task = as_task(judged.dataset.labels, judged.dataset.groups)
     folds = min(effort.folds, len(np.unique(task.groups)))
@@ -70,7 +82,7 @@ def judge(
         delta = added.added(probe, trace, task, work.fold, scored=work.scored, folds=effort.inner, **options)
     with work.timed("null and control task"):
         null = stages.null(work, surveyed)
-        memory = probe if probe.learns else discriminant(surveyed, folds=effort.inner, seed=seed)
+        memory = probe if probe.learns else stages.stand_in(work, surveyed)
         control = nulls.control_task(memory, task, folds=folds, **options)
     with work.timed("shift suite"):
         shifts, missing = shifting.shifts(work, probe, measured[0])

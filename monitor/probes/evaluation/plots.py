@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
+import re2
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -26,6 +27,11 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+_METADATA = re2.compile(r"(?s)<metadata>.*?</metadata>")
+_IDS = tuple((re2.compile(rf"({mark})"), mark.replace("\\", "")) for mark in (' id="', r'href="#', r"url\(#"))
+"""What names an element or points to one: each plot's ids get its title in front, for they are all on one page."""
+
+
 def plots(report: Report) -> list[tuple[str, str]]:
     """Title and SVG of each plot that the report has the figures for."""
     found = [("ROC", roc(report)), ("Scores", scores(report))]
@@ -38,7 +44,7 @@ def plots(report: Report) -> list[tuple[str, str]]:
 
 def roc(report: Report) -> str:
     """The ROC curves of the probe and of the baselines."""
-    figure, axes = _begin(4.8, 4.4)
+    figure, axes = _begin(4.8, 4.8)
     for curve in report.curves[1:]:
         axes.plot(curve.false_positives, curve.true_positives, color=_FAINT, linewidth=0.9)
     measured = [one for one in report.baselines if one.auroc.measured]
@@ -52,7 +58,7 @@ def roc(report: Report) -> str:
     axes.plot(probe.false_positives, probe.true_positives, color=_BLUE, linewidth=2.4, label=label)
     axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.6, linestyle=":")
     axes.set(xlabel="false-positive rate", ylabel="share of positives found", xlim=(0, 1), ylim=(0, 1.01))
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     said = f"ROC curves. The probe's AUROC is {report.probe.auroc}"
     return _svg(figure, "ROC", f"{said}; the best baseline is {best.name}, {best.auroc}." if best else f"{said}.")
 
@@ -92,7 +98,7 @@ def shifts(report: Report) -> str:
         axes.plot(one.auroc.value, place, "s" if one.inverted else "o", color=colour)
         if one.within is not None and one.within.measured:
             axes.plot(one.within.value, place, "|", color=_INK, markersize=12)
-    names = [f"{one.trained} → {one.tested}{' (ALARM)' if one.inverted else ''}" for one in found]
+    names = [f"{one.trained} → {one.tested}{' (ALARM)' if one.blocks else ''}" for one in found]
     axes.set_yticks(range(len(found)), names)
     axes.axvline(0.5, color=_INK, linewidth=0.6, linestyle=":")
     axes.set(xlabel="AUROC (tick: by fits on all kinds)", xlim=(0, 1.01), ylim=(len(found) - 0.5, -0.5))
@@ -112,7 +118,9 @@ def _svg(figure: Figure, title: str, description: str) -> str:
         written = io.StringIO()
         FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]  # matplotlib's
     text = written.getvalue()
-    body = text[text.index("<svg") :]
+    body = _METADATA.sub("", text[text.index("<svg") :])
+    for pattern, mark in _IDS:
+        body = pattern.sub(rf"\1{title.lower()}-", body) if mark in body else body
     begin, _, rest = body.partition(">")
     label = f' role="img" aria-label="{escape(description, quote=True)}"'
     return f"{begin}{label}><title>{escape(title)}</title><desc>{escape(description)}</desc>{rest}"

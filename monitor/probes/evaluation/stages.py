@@ -13,7 +13,7 @@ from monitor.probes.evaluation.baselines import asking, discriminant, groups_at_
 from monitor.probes.evaluation.effort import shortlist
 from monitor.probes.evaluation.folds import run
 from monitor.probes.evaluation.metrics import Metrics, measure
-from monitor.probes.evaluation.refitted import PROBE, Refitted
+from monitor.probes.evaluation.refitted import PROBE, Discriminant, Refitted
 from monitor.probes.evaluation.report import Subject
 from monitor.probes.evaluation.survey import Survey, survey
 from monitor.probes.features import Features, features, read_text
@@ -149,9 +149,18 @@ def measured(work: Work, method: Method) -> Metrics:
     return measure(work.task, work.scored[method.name], draws=work.effort.draws, seed=work.seed)
 
 
+def stand_in(work: Work, surveyed: Survey) -> Discriminant:
+    """The discriminant with the poolings that the probe may have."""
+    judged = work.judged
+    fixed = [] if judged.fixed is None else [judged.fixed.artefact.probe.pooling]
+    tried = shortlist(judged.candidates, work.effort.candidates)
+    poolings = {str(one) for one in (*fixed, *(candidate.pooling for candidate in tried))}
+    return discriminant(surveyed, poolings, folds=work.effort.inner, seed=work.seed)
+
+
 def null(work: Work, surveyed: Survey) -> nulls.PermutationNull:
     """The permutation null of the discriminant that stands in for the probe."""
-    method = discriminant(surveyed, folds=work.effort.inner, seed=work.seed)
+    method = stand_in(work, surveyed)
     observed = run(method, work.task, work.fold)
     return nulls.permutation_null(
         method, work.task, work.fold, observed=observed, rounds=work.effort.permutations, seed=work.seed, told=work.told

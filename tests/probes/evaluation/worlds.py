@@ -41,3 +41,38 @@ def pairs_world(seed: int, groups: int, width: int, effect: float, *, half: floa
     features = np.sqrt(half) * shared + np.sqrt(1 - half) * dice.normal(size=(2 * groups, width))
     features[:, 0] += effect * (labels - 0.5)
     return Task(labels, code), features
+
+
+_WHO = (
+    "the cook",
+    "a nurse",
+    "my aunt",
+    "the pilot",
+    "an old man",
+    "the judge",
+    "a child",
+    "our guide",
+    "the smith",
+    "a poet",
+)
+_DID = ("painted", "sold", "found", "carried", "forgot", "mended", "hid", "washed", "broke", "drew")
+_WHAT = (
+    "a red door",
+    "the boat",
+    "two lamps",
+    "a map",
+    "some bread",
+    "the clock",
+    "a small key",
+    "the fence",
+    "a coat",
+)
+_WHERE = ("in spring", "by the lake", "at noon", "for a friend", "in the rain", "on Monday", "near the mill", "again")
+
+
+def sentences(dice: np.random.Generator, count: int) -> list[str]:
+    """Short sentences that say nothing of any label."""
+    return [
+        f"{dice.choice(_WHO)} {dice.choice(_DID)} {dice.choice(_WHAT)} {dice.choice(_WHERE)}".capitalize() + "."
+        for _ in range(count)
+    ]
