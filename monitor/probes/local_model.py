@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from monitor.errors import ProbeError
 from monitor.models import weights
@@ -78,8 +79,8 @@ class LocalModel:
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             with quiet():
-                tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **options)
-                model = transformers.AutoModelForCausalLM.from_pretrained(
+                tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
+                model = AutoModelForCausalLM.from_pretrained(
                     str(folder), dtype=_DTYPES[dtype], use_safetensors=True, **options
                 )
         except Exception as exc:
@@ -105,10 +106,17 @@ class LocalModel:
         quantisation: str = "",
         device: torch.device | None = None,
     ) -> LocalModel:
-        """A transformers model and tokenizer that are loaded already. ``weights`` is their SHA-256."""
+        """A transformers model and tokenizer that are loaded already. ``weights`` is their SHA-256.
+
+        Raises:
+            ProbeError: it is no model of transformers.
+        """
+        if not isinstance(model, PreTrainedModel):
+            raise ProbeError(f"{type(model).__name__} is no model of transformers; probes read only those")
         where = device or torch.device("cpu")
-        model = model.to(where).eval().requires_grad_(False)
-        config = model.config.get_text_config()
+        placed: Any = model
+        placed = placed.to(where).eval().requires_grad_(False)
+        config = placed.config.get_text_config()
         template = getattr(tokenizer, "chat_template", None)
         backend = getattr(tokenizer, "backend_tokenizer", None)
         facts = ModelFacts(
@@ -116,13 +124,13 @@ class LocalModel:
             weights=weights,
             revision=revision,
             quantisation=quantisation,
-            dtype=str(model.dtype).removeprefix("torch."),
+            dtype=str(placed.dtype).removeprefix("torch."),
             width=int(config.hidden_size),
             layers=int(config.num_hidden_layers),
             template=_sha256(template if isinstance(template, str) else repr(template)) if template else "",
             tokenizer=_sha256(backend.to_str()) if backend is not None else "",
         )
-        return cls(model=model, tokenizer=tokenizer, facts=facts, device=where)
+        return cls(model=placed, tokenizer=tokenizer, facts=facts, device=where)
 
 
 def _ignore(step: str) -> None:
