@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 RATES = (0.01, 0.05)
 _ENOUGH = 5
 """The least rank of the negative that sets a threshold, for the recall to be more than a guess at one or two rows."""
+LEAST_SHARE = 0.5
+"""The least s that is used for what learns: with s as measured, 92 of 100 intervals covered where 95 were meant to."""
 _CELLS = 20_000_000
 
 
@@ -125,14 +127,14 @@ def fit_share(task: Task, scored: Scored) -> float:
 
 
 def share_from(first: Floats | None, second: Floats | None) -> float:
-    """Share s from the influence values under two fits that share no training group."""
+    """Share s from the influence values under two fits that share no training group; never below ``LEAST_SHARE``."""
     if first is None or second is None:
         return 1.0
     size = math.sqrt(float(first @ first) * float(second @ second))
     if size == 0:
         return 1.0
     half = 1 - min(max(float(first @ second) / size, 0.0), 1.0)
-    return half / (2 - half)
+    return max(half / (2 - half), LEAST_SHARE)
 
 
 def standardised(scores: Floats, fold: Ints) -> Floats:

@@ -60,7 +60,7 @@ def test_pooling_over_folds_falls_below_chance_and_averaging_within_folds_does_n
 
 @pytest.mark.parametrize("groups", [30, 150])
 def test_the_interval_covers_chance_where_labels_are_random(groups: int) -> None:
-    """95 of 100 are expected; a plain bootstrap of cross-validated scores has about 84."""
+    """95 of 100 are expected; a plain bootstrap of cross-validated scores has about 80."""
     covered = plain = 0
     for seed in range(100):
         task, features = pairs_world(seed, groups, 40, 0.0)
@@ -90,7 +90,7 @@ def test_the_interval_covers_the_true_auroc_and_is_not_stretched_more_than_need_
         covered += found.auroc.low <= truth <= found.auroc.high
         shares.append(found.fit_share)
     assert covered >= 52
-    assert float(np.mean(shares)) < 0.5
+    assert float(np.mean(shares)) == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_perfect_method_on_few_groups_is_not_known_to_be_perfect() -> None:
