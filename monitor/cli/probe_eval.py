@@ -158,10 +158,10 @@ def _subject(
 
 
 def _kept(folder: Path, report: "Report", keep_alarms: "Callable[[Path, Report], bool]") -> bool:
-    """Whether alarms were written; what came with the package is left as it is."""
+    """Whether alarms were written; what came with the package is left as it is, unless it has to be kept from runs."""
     from monitor import catalog
 
-    if catalog.shipped("probe").resolve() in folder.resolve().parents and not report.alarms:
+    if catalog.shipped("probe").resolve() in folder.resolve().parents and not any(one.blocks for one in report.alarms):
         return False
     try:
         return keep_alarms(folder, report)
