@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from monitor.cli import probe_calibrate, probe_eval, probe_score, probe_train
@@ -94,7 +94,8 @@ def show(probe: Probe, *, json_output: Json = False) -> None:
         stdout().print(Text.assemble((f"{label:<12}", "dim"), visible(text)), soft_wrap=True)
     if not sidecar.metrics:
         return
-    table = Table("figure", "on", "value", "95 % interval", "texts", "groups", box=None, header_style="dim")
+    where = Column("on", no_wrap=True)  # a name in two halves is not found by who looks for it
+    table = Table("figure", where, "value", "95 % interval", "texts", "groups", box=None, header_style="dim")
     for one in sidecar.metrics:
         figures = (f"{one.value:.3f}", f"{one.low:.3f} to {one.high:.3f}", f"{one.texts:,}", f"{one.groups:,}")
         table.add_row(*(Text(one_line(cell, 60)) for cell in (one.name, one.on, *figures)))

@@ -312,4 +312,4 @@ def test_a_rate_of_another_role_says_whose_it_is(
 ) -> None:
     calibration = calibrated(np.linspace(-9, 9, 100), "role other")
     desk.run("single", scripted(), probes=[str(probe(calibrations=(calibration,)))])
-    assert only(desk).cause == "calibrated on role other, and this is role clerk"
+    assert only(desk).cause == "calibrated on role other, and this is role clerk (reader)"
