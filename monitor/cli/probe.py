@@ -95,7 +95,8 @@ def show(probe: Probe, *, json_output: Json = False) -> None:
     if not sidecar.metrics:
         return
     where = Column("on", no_wrap=True)  # a name in two halves is not found by who looks for it
-    table = Table("figure", where, "value", "95 % interval", "texts", "groups", box=None, header_style="dim")
+    interval = Column("95 % interval", no_wrap=True)
+    table = Table("figure", where, "value", interval, "texts", "groups", box=None, header_style="dim")
     for one in sidecar.metrics:
         figures = (f"{one.value:.3f}", f"{one.low:.3f} to {one.high:.3f}", f"{one.texts:,}", f"{one.groups:,}")
         table.add_row(*(Text(one_line(cell, 60)) for cell in (one.name, one.on, *figures)))
