@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from monitor.adapters.decorator import subcall
+    from monitor.adapters.observing import carried, observed_run
     from monitor.orchestrate.context import Context
     from monitor.orchestrate.conversation import Answer
     from monitor.orchestrate.deciding import decide, make_decision
@@ -26,12 +28,15 @@ __all__ = [
     "Limits",
     "RunResult",
     "__version__",
+    "carried",
     "decide",
     "make_decision",
+    "observed_run",
     "resume",
     "resume_sync",
     "run",
     "run_sync",
+    "subcall",
     "suspicion",
     "tool",
 ]
@@ -41,12 +46,15 @@ _HOMES = {
     "Context": "monitor.orchestrate.context",
     "Limits": "monitor.records",
     "RunResult": "monitor.orchestrate.ending",
+    "carried": "monitor.adapters.observing",
     "decide": "monitor.orchestrate.deciding",
     "make_decision": "monitor.orchestrate.deciding",
+    "observed_run": "monitor.adapters.observing",
     "resume": "monitor.orchestrate.run",
     "resume_sync": "monitor.orchestrate.run",
     "run": "monitor.orchestrate.run",
     "run_sync": "monitor.orchestrate.run",
+    "subcall": "monitor.adapters.decorator",
     "suspicion": "monitor.verdict",
     "tool": "monitor.orchestrate.tools",
 }

@@ -265,12 +265,13 @@ class Budget:
                 False,
             )
 
-    def _settle(self, reserved: Amounts, used: Amounts) -> None:
+    def _settle(self, reserved: Amounts, used: Amounts, *, pinned: bool = False) -> None:
         with self._lock:
             freed, spent = reserved.counted(), used.counted()
             for account in self._chain():
+                held = account._spent if pinned else account._reserved
                 for name, amount in freed.items():
-                    account._reserved[name] -= amount
+                    held[name] -= amount
                 for name, amount in spent.items():
                     account._spent[name] += amount
             waiting, self._waiting[:] = list(self._waiting), []
@@ -297,9 +298,19 @@ class Reservation:
         self._budget = budget
         self.amounts = amounts
         self._open = True
+        self._pinned = False
+
+    def pin(self) -> None:
+        """Count it as spent until it is settled: it will not be before the calls that are made inside of it.
+
+        None of those waits for it, then, nor for one that waits for them.
+        """
+        if self._open and not self._pinned:
+            self._pinned = True
+            self._budget._settle(self.amounts, self.amounts)
 
     def settle(self, usage: Usage) -> None:
         """Replace the reservation by what was really used. Settling again changes nothing."""
         if self._open:
             self._open = False
-            self._budget._settle(self.amounts, Amounts.of(usage))
+            self._budget._settle(self.amounts, Amounts.of(usage), pinned=self._pinned)

@@ -20,7 +20,7 @@ from monitor.pipeline import LoadedChecks, Pipeline, tell
 from monitor.records import Event, Outcome, RunEnd, RunResume, RunStart, RunSuspend, StoredRun, StoredSubcall, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from monitor import catalog
     from monitor.orchestrate.workplace import Workplace
@@ -40,26 +40,35 @@ class Execution:
 
     async def go(self, earlier: StoredRun, step: RunStart | RunResume, found: catalog.Recipe) -> RunResult:
         """Execute the run from ``step`` to its end; ``found`` is the recipe whose hash ``step`` records."""
+        task, options = earlier.start.task, recipe_options(found.function, parse_json(earlier.start.options)["options"])
+        return await self.follow(earlier, step, found.name, lambda context: found.function(context, task, **options))
+
+    async def follow(
+        self,
+        earlier: StoredRun,
+        step: RunStart | RunResume,
+        name: str,
+        program: Callable[[Context], Awaitable[Any]],
+    ) -> RunResult:
+        """Execute the run from ``step`` to its end; ``program`` is what is to be awaited, ``name`` what it is called."""
         start = earlier.start
         stored = () if isinstance(step, RunStart) else tuple(self.store.subcalls(start.run_id))
-        chosen = parse_json(start.options)
-        concurrency = int(chosen["concurrency"])
-        options = recipe_options(found.function, chosen["options"])
+        concurrency = int(parse_json(start.options)["concurrency"])
         if start.run_id in ACTIVE:
             raise ConfigError(f"run {start.run_id} is being executed by this process already")
         ACTIVE.add(start.run_id)
         try:
-            return await self._from(earlier, step, found, stored, options, concurrency)
+            return await self._from(earlier, step, name, program, stored, concurrency)
         finally:
             ACTIVE.discard(start.run_id)
 
-    async def _from(  # noqa: PLR0917 - what ``go`` found out
+    async def _from(  # noqa: PLR0917 - what ``follow`` found out
         self,
         earlier: StoredRun,
         step: RunStart | RunResume,
-        found: catalog.Recipe,
+        name: str,
+        program: Callable[[Context], Awaitable[Any]],
         stored: Sequence[StoredSubcall],
-        options: Mapping[str, Any],
         concurrency: int,
     ) -> RunResult:
         start = earlier.start
@@ -89,10 +98,10 @@ class Execution:
             engine=engine,
             workplace=self.workplace,
             budget=Budget("run", step.limits, already=engine.spent_in(""), seconds_before=before, clock=clock),
-            recipe_name=found.name,
+            recipe_name=name,
             concurrency=concurrency,
         )
-        end = await execute(engine, found.function(context, start.task, **options), context.budget, clock)
+        end = await execute(engine, program(context), context.budget, clock)
         end = end.model_copy(update={"seconds": before + clock() - began, "at": now()})
         await self._end(start, end, [subcall.span_id for subcall in judged if subcall.asks_human])
         this = asyncio.current_task()

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from monitor.orchestrate.budget import Budget
+    from monitor.orchestrate.foreign import Asked
     from monitor.orchestrate.people import People
     from monitor.orchestrate.tools import Tool
     from monitor.pipeline import Pipeline
@@ -81,6 +82,7 @@ class Engine:
     def __post_init__(self) -> None:
         self._occurrences: Counter[str] = Counter()
         self._in_flight: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
+        self._held: dict[str, Reservation] = {}  # by the span of the foreign call that holds it
         self._over = False
         self.people.is_idle = lambda waiting: waiting == len(self._in_flight)
         self._earlier: defaultdict[str, list[StoredSubcall]] = defaultdict(list)
@@ -155,6 +157,44 @@ class Engine:
             )
 
         return await self._attempts(key, 0, attempt)
+
+    async def foreign_step(
+        self, asked: Asked, budget: Budget, work: Callable[[Call], Awaitable[Observation]]
+    ) -> StoredSubcall:
+        """Take a call that a foreign agent makes through the door; ``work`` makes it, once its start is stored.
+
+        ``work`` finds in the call what its output may be at most.
+
+        Returns the judged subcall whose answer may be used. Nothing of it is ever tried again here.
+
+        Raises:
+            SubcallError: it ended otherwise (see ``actions.release``).
+            ConfigError: a cost limit holds and the price of the call is unknown.
+        """
+        self._stop_if_over()
+        task = asyncio.current_task()
+        assert task is not None, "foreign calls are taken through the door in tasks of their own"
+        budget.begin()
+        if asked.parent_id in self._held:
+            self._held[asked.parent_id].pin()
+        asked = asked.bounded(budget)
+        key = self.name_step(asked.key)
+        place = Place.of(asked.parent_id or self.root_span, None)
+        probes = self.pipeline.probes_of(())
+        landed = self._in_flight[task] = asyncio.get_running_loop().create_future()
+        try:
+            subcall = await self._through_the_door(
+                lambda reserved, left: asked.call(self.run_id, key, place, probes, reserved, left),
+                asked.depth,
+                budget,
+                asked.wanted,
+                work,
+                hold=True,
+            )
+            return self._release(await self._decided(subcall))
+        finally:
+            del self._in_flight[task]
+            landed.set_result(None)
 
     async def _attempts(
         self, key: str, retries: int, make: Callable[[int, str | None, int], Awaitable[StoredSubcall]]
@@ -296,11 +336,13 @@ class Engine:
         work: Callable[[Call], Awaitable[Observation]],
         *,
         gate: asyncio.Semaphore | None = None,
+        hold: bool = False,
     ) -> StoredSubcall:
         """Reserve, pass through the pipeline, settle. A refused reservation is recorded like any other end.
 
         ``describe`` makes the call, once it is known what is reserved for it and what its budgets have left. ``gate`` is
-        taken only then, for the call alone: whoever holds it waits for nobody else's reservation.
+        taken only then, for the call alone: whoever holds it waits for nobody else's reservation. ``hold`` is for calls
+        that may make others while they are under way.
         """
         reservation: Reservation | None = None
         refused: tuple[Exceeded, ...] = ()
@@ -310,7 +352,7 @@ class Engine:
             refused = exc.exceeded
         reserved = usage_of(wanted) if reservation else Usage(cost=0.0)
         seen: list[Observation] = []
-        is_begun = False
+        is_begun, held_as = False, ""
 
         async def bounded() -> Observation:
             if refused:
@@ -329,8 +371,12 @@ class Engine:
                 self._stop_if_over()
                 is_begun = True
                 call = describe(reserved, budget.left())
+                if hold and reservation:
+                    held_as = call.span_id
+                    self._held[held_as] = reservation
                 return await self.pipeline.observe(call, bounded)
         finally:
+            self._held.pop(held_as, None)
             if reservation:
                 unseen = reserved if is_begun else Usage(cost=0.0)
                 reservation.settle(seen[0].usage if seen else unseen)

@@ -1,0 +1,195 @@
+"""``@monitor.subcall``: any Python function as a subcall. What it is given is its task, what it returns its output."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from monitor.adapters.observing import Options, standing
+from monitor.canonical import canonical_text, escape_json, escape_text
+from monitor.errors import ConfigError, SubcallError, SubcallFailed
+from monitor.models.secrets import clean
+from monitor.orchestrate.foreign import Asked
+from monitor.records import ErrorInfo, Observation, Outcome, Usage, now
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from monitor.records import Call, StoredSubcall, Trust
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ADAPTER = "python"
+
+
+def subcall(
+    role: str = "", *, trust: Trust = "untrusted", name: str = "python", **options: Any
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Take every call of a function through the door: stored, checked, and its result withheld where a rule says so.
+
+    Works on functions, coroutine functions and generators of both kinds; what a generator yields is handed on once all
+    of it is judged. Arguments and result are stored as JSON (what is no JSON, by its ``repr``).
+
+    Args:
+        role: What the record calls it; default: the function's name.
+        trust: ``trusted`` or ``untrusted``.
+        name: What a run is called that the call makes for itself, where none is open.
+        options: Of such a run, as ``observed_run`` takes them.
+
+    Calling the function raises, besides what it raises itself:
+        SubcallError: the result is withheld (Blocked, Rejected), or the run has no budget left.
+    """
+    given = Options(**options)
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        if isinstance(function, type) or not callable(function):
+            raise ConfigError(f"@monitor.subcall is for functions; found {function!r}")
+        told = _Told(role or function.__name__, trust, name, given, function)
+        if inspect.isasyncgenfunction(function):
+            wrapped: Any = told.async_generator
+        elif inspect.iscoroutinefunction(function):
+            wrapped = told.coroutine
+        elif inspect.isgeneratorfunction(function):
+            wrapped = told.generator
+        else:
+            wrapped = told.plain
+        call = _bound(wrapped, function)
+        return cast("Callable[P, T]", functools.wraps(function)(call))
+
+    return decorate
+
+
+def _bound(wrapped: Any, function: Any) -> Any:
+    """A function of its own for each kind, so that ``inspect`` still tells coroutines and generators apart."""
+    if inspect.isasyncgenfunction(function):
+
+        async def call_async_generator(*args: Any, **kwargs: Any) -> Any:
+            async for item in wrapped(*args, **kwargs):
+                yield item
+
+        return call_async_generator
+    if inspect.iscoroutinefunction(function):
+
+        async def call_coroutine(*args: Any, **kwargs: Any) -> Any:
+            return await wrapped(*args, **kwargs)
+
+        return call_coroutine
+    if inspect.isgeneratorfunction(function):
+
+        def call_generator(*args: Any, **kwargs: Any) -> Any:
+            yield from wrapped(*args, **kwargs)
+
+        return call_generator
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return wrapped(*args, **kwargs)
+
+    return call
+
+
+class _Told:
+    """One decorated function."""
+
+    def __init__(self, role: str, trust: Trust, name: str, options: Options, function: Any) -> None:
+        self._role, self._trust, self._name, self._options = role, trust, name, options
+        self._function = function
+
+    def plain(self, *args: Any, **kwargs: Any) -> Any:
+        return self._sync(lambda: self._function(*args, **kwargs), args, kwargs)
+
+    def generator(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        yield from self._sync(lambda: list(self._function(*args, **kwargs)), args, kwargs)
+
+    async def coroutine(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._async(lambda: self._function(*args, **kwargs), args, kwargs)
+
+    async def async_generator(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        async def collect() -> list[Any]:
+            return [item async for item in self._function(*args, **kwargs)]
+
+        for item in await self._async(collect, args, kwargs):
+            yield item
+
+    def _sync(self, function: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+        asked = self._asked(args, kwargs)
+        kept = _Kept()
+
+        def work(_call: Call) -> Observation:
+            try:
+                return kept.came(function())
+            except Exception as exc:  # noqa: BLE001 - raised again, once the record says so
+                return kept.failed(exc)
+
+        with standing(asked.task, self._name, self._options) as place:
+            return kept.released(lambda: place.run.through(asked, place, work))
+
+    async def _async(self, function: Callable[[], Awaitable[Any]], args: Any, kwargs: Any) -> Any:
+        asked = self._asked(args, kwargs)
+        kept = _Kept()
+
+        async def work(_call: Call) -> Observation:
+            try:
+                return kept.came(await function())
+            except Exception as exc:  # noqa: BLE001 - as above
+                return kept.failed(exc)
+
+        with standing(asked.task, self._name, self._options) as place:
+            try:
+                subcall = await place.run.through_async(asked, place, work)
+            except SubcallError as exc:
+                kept.reraise(exc)
+            return kept.value(subcall)
+
+    def _asked(self, args: Any, kwargs: Any) -> Asked:
+        signature = inspect.signature(self._function)
+        try:
+            given = dict(signature.bind(*args, **kwargs).arguments)
+        except TypeError:
+            given = {"args": list(args), "kwargs": kwargs}  # the function itself will say what is wrong
+        given.pop("self", None)
+        return Asked(role=self._role, adapter=ADAPTER, kind="tool", task=as_text(given), trust=self._trust)
+
+
+class _Kept:
+    """What the function returned or raised, until it is judged."""
+
+    def __init__(self) -> None:
+        self._value: Any = None
+        self._error: Exception | None = None
+
+    def came(self, value: Any) -> Observation:
+        self._value = value
+        return Observation(outcome=Outcome.OK, output=as_text(value), usage=Usage(tool_calls=1, cost=0.0), at=now())
+
+    def failed(self, error: Exception) -> Observation:
+        self._error = error
+        info = ErrorInfo(kind="tool", message=clean(escape_text(f"{type(error).__name__}: {error}")))
+        return Observation(outcome=Outcome.FAILED, error=info, usage=Usage(tool_calls=1, cost=0.0), at=now())
+
+    def released(self, through: Callable[[], StoredSubcall]) -> Any:
+        try:
+            return self.value(through())
+        except SubcallError as exc:
+            self.reraise(exc)
+
+    def reraise(self, exc: SubcallError) -> Any:
+        """Raise the function's own error where that is how the call ended, and nothing withholds it."""
+        if isinstance(exc, SubcallFailed) and self._error is not None:
+            raise self._error
+        raise exc
+
+    def value(self, subcall: StoredSubcall) -> Any:
+        """The value, or what stands in its place: a text that a rule redacted or a person changed."""
+        assert subcall.observation is not None
+        return self._value if subcall.observation.output == as_text(self._value) else subcall.observation.output
+
+
+def as_text(value: Any) -> str:
+    """A value as the record has it: text as it is, else canonical JSON; what is no JSON by its ``repr``."""
+    if isinstance(value, str):
+        return escape_text(value)
+    try:
+        return canonical_text(escape_json(value))
+    except (TypeError, ValueError):
+        return escape_text(repr(value))
