@@ -124,7 +124,9 @@ def release(subcall: StoredSubcall) -> StoredSubcall:
         elif seen.error and judgement.action in verdict.BLOCKING:
             # The message is text from outside, and a check says that nobody may have it.
             problem = f"{seen.error.kind}: its message was withheld: {_because(judgement)}"
-        error = SubcallFailed(f"{who} failed: {problem}", kind=seen.error.kind if seen.error else "", **where)
+        kind = seen.error.kind if seen.error else ""
+        withheld = judgement.action in verdict.BLOCKING or seen is not subcall.observation
+        error = SubcallFailed(f"{who} failed: {problem}", kind=kind, withheld=withheld, **where)
     raise error
 
 

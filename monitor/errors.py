@@ -246,10 +246,14 @@ class SubcallFailed(SubcallError):  # noqa: N818 - an outcome of the design
     """The model, its provider or a tool failed, or no attempt gave a well-formed answer.
 
     ``kind`` is that of the record's error (``malformed_output``, ``rate_limit``, ``tool`` …), empty where there is none.
+    ``withheld`` says that a check withholds or covers what came of it, be it the text of an error: it is not to be told.
     """
 
-    def __init__(self, message: str, *, kind: str = "", run_id: str = "", span_id: str = "") -> None:
+    def __init__(
+        self, message: str, *, kind: str = "", withheld: bool = False, run_id: str = "", span_id: str = ""
+    ) -> None:
         self.kind = kind
+        self.withheld = withheld
         super().__init__(message, run_id=run_id, span_id=span_id)
 
 

@@ -175,7 +175,7 @@ class _Kept:
 
     def reraise(self, exc: SubcallError) -> Any:
         """Raise the function's own error where that is how the call ended, and nothing withholds it."""
-        if isinstance(exc, SubcallFailed) and self._error is not None:
+        if isinstance(exc, SubcallFailed) and not exc.withheld and self._error is not None:
             raise self._error
         raise exc
 
