@@ -6,7 +6,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from monitor.adapters.observing import Options, standing
+from monitor.adapters.observing import Options, standing, standing_async
 from monitor.canonical import canonical_text, escape_json, escape_text
 from monitor.errors import ConfigError, SubcallError, SubcallFailed
 from monitor.models.secrets import clean
@@ -134,7 +134,7 @@ class _Told:
             except Exception as exc:  # noqa: BLE001 - as above
                 return kept.failed(exc)
 
-        with standing(asked.task, self._name, self._options) as place:
+        async with standing_async(asked.task, self._name, self._options) as place:
             try:
                 subcall = await place.run.through_async(asked, place, work)
             except SubcallError as exc:

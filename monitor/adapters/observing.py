@@ -15,8 +15,8 @@ import asyncio
 import contextvars
 from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import Future, InvalidStateError
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -28,14 +28,14 @@ from monitor.orchestrate.execution import Execution
 from monitor.orchestrate.process import this_process
 from monitor.orchestrate.starting import merged, options_text, toolbox
 from monitor.orchestrate.workplace import Workplace
-from monitor.pipeline import load_checks
+from monitor.pipeline import LoadedChecks, load_checks
 from monitor.probes import Prober
 from monitor.records import RunStart, StoredRun, new_run_id, new_span_id, now
 from monitor.settings import Settings
 from monitor.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
     from types import TracebackType
 
     from monitor.orchestrate.budget import Budget
@@ -73,7 +73,10 @@ def current() -> Place | None:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a run is observed: what is not given is the settings'."""
+    """How a run is observed: what is not given is the settings'.
+
+    Who observes a run for each call keeps one of these: packs are loaded once, which takes longer than most calls.
+    """
 
     policy: Sequence[str] | None = None
     budget: Limits | None = None
@@ -84,6 +87,14 @@ class Options:
     listener: Callable[[Event], None] | None = None
     decider: Decider | None = None
     patience: float = 0.0
+    _loaded: dict[tuple[str, ...], LoadedChecks] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def checks(self, packs: Sequence[str], prober: Prober) -> LoadedChecks:
+        """The checks of these packs, as they were when they were first asked for. Raises PolicyError, CatalogError."""
+        key = (str(Path.cwd()), *packs)
+        if key not in self._loaded:
+            self._loaded[key] = load_checks(tuple(packs))
+        return replace(self._loaded[key], prober=prober)
 
 
 class ObservedRun:
@@ -100,7 +111,7 @@ class ObservedRun:
             force=given.force_probes,
         )
         packs = given.policy if given.policy is not None else self._settings.policies
-        self._checks = load_checks(tuple(packs), prober)
+        self._checks = given.checks(packs, prober)
         me = this_process()
         self.start = RunStart(
             run_id=new_run_id(),
@@ -364,11 +375,15 @@ class observed_run:  # noqa: N801 - used as a function, in `with` and in `async 
     ) -> None:
         assert self._token is not None
         _place.reset(self._token)
-        closing = asyncio.ensure_future(asyncio.to_thread(self._run.close, error))
-        while not closing.done():  # a cancellation must not leave the run open
-            with suppress(asyncio.CancelledError):
-                await asyncio.shield(closing)
-        closing.result()
+        await _closed(self._run, error)
+
+
+async def _closed(run: ObservedRun, error: BaseException | None = None) -> None:
+    closing = asyncio.ensure_future(asyncio.to_thread(run.close, error))
+    while not closing.done():  # a cancellation must not leave the run open
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(closing)
+    closing.result()
 
 
 @contextmanager
@@ -386,6 +401,29 @@ def standing(task: str, name: str, options: Options) -> Iterator[Place]:
         run.close(exc)
         raise
     run.close()
+
+
+@asynccontextmanager
+async def standing_async(task: str, name: str, options: Options) -> AsyncIterator[Place]:
+    """As ``standing``, without keeping the event loop waiting."""
+    place = current()
+    if place is not None:
+        yield place
+        return
+    run = await asyncio.to_thread(ObservedRun, task, name=name, options=options)
+    opening = asyncio.ensure_future(asyncio.to_thread(run.open))
+    try:
+        place = await asyncio.shield(opening)
+    except asyncio.CancelledError as exc:  # it opens all the same
+        await asyncio.wait({opening})
+        await _closed(run, exc)
+        raise
+    try:
+        yield place
+    except BaseException as exc:
+        await _closed(run, exc)
+        raise
+    await _closed(run)
 
 
 def carried(function: Callable[P, T]) -> Callable[P, T]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import monitor
-from monitor.errors import Blocked, BudgetExceeded
+from monitor.errors import Blocked, BudgetExceeded, SubcallFailed
 from monitor.records import Limits, Outcome, StoredSubcall, VerdictValue
 from monitor.store import Store
 
@@ -92,6 +92,40 @@ def test_the_function_s_own_error_is_raised_and_recorded(db: str) -> None:
     assert subcall.observation is not None
     assert subcall.observation.error is not None
     assert subcall.observation.error.message == "LookupError: nothing there"
+
+
+def test_an_error_that_a_rule_withholds_is_not_told(db: str, tmp_path: Path) -> None:
+    pack = tmp_path / "p.yaml"
+    pack.write_text(
+        "pack: t\nversion: 1.0.0\nrules:\n  - title: x\n    id: 7d0b2f5e-93a4-4f0a-9a52-0c3f6b8d7a12\n    name: alarm\n"
+        "    level: high\n    detection: {s: {error|contains: secret}, condition: s}\n"
+    )
+
+    @monitor.subcall(db=db, policy=[str(pack)])
+    def broken() -> None:
+        raise LookupError("the secret is 42")
+
+    with pytest.raises(SubcallFailed, match="withheld") as found:
+        broken()
+    assert found.value.withheld
+    assert "secret" not in str(found.value)
+
+
+def test_packs_are_loaded_once_for_all_runs_of_a_function(db: str, tmp_path: Path) -> None:
+    pack = tmp_path / "p.yaml"
+    pack.write_text(
+        "pack: t\nversion: 1.0.0\nrules:\n  - title: x\n    id: 7d0b2f5e-93a4-4f0a-9a52-0c3f6b8d7a13\n    name: alarm\n"
+        "    level: high\n    detection: {s: {output|contains: ALARM}, condition: s}\n"
+    )
+
+    @monitor.subcall(db=db, policy=[str(pack)])
+    async def repeat(text: str) -> str:
+        return text
+
+    assert asyncio.run(repeat("fine")) == "fine"
+    pack.unlink()
+    with pytest.raises(Blocked):
+        asyncio.run(repeat("ALARM"))
 
 
 def test_a_budget_holds_however_deep(db: str) -> None:
