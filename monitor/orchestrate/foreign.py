@@ -25,7 +25,7 @@ class Asked:
 
     ``max_output_tokens`` None is unlimited: see ``bounded``. ``tools`` are those that a model may call; of a
     tool, ``role`` is its name. ``parent_id`` None hangs the call under the run; ``depth`` is that of the call in the tree,
-    from 1.
+    from 1. A foreign agent that tries a call again says which was the ``first``, and counts the ``attempt``.
     """
 
     role: str
@@ -45,6 +45,8 @@ class Asked:
     price: Price | None = None
     parent_id: str | None = None
     depth: int = 1
+    first: Call | None = None
+    attempt: int = 1
 
     @property
     def key(self) -> str:
@@ -99,7 +101,9 @@ class Asked:
             run_id=run_id,
             span_id=place.span_id,
             parent_id=place.parent_id,
+            retry_of=place.retry_of,
             key=key,
+            attempt=self.attempt,
             role=self.role,
             trust=self.trust,
             kind=self.kind,

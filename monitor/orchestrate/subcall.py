@@ -178,8 +178,9 @@ class Engine:
         if asked.parent_id in self._held:
             self._held[asked.parent_id].pin()
         asked = asked.bounded(budget)
-        key = self.name_step(asked.key)
-        place = Place.of(asked.parent_id or self.root_span, None)
+        first = asked.first
+        key = first.key if first else self.name_step(asked.key)
+        place = Place.of(asked.parent_id or self.root_span, first.span_id if first else None)
         probes = self.pipeline.probes_of(())
         landed = self._in_flight[task] = asyncio.get_running_loop().create_future()
         try:
