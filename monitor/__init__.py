@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from monitor.adapters.decorator import subcall
     from monitor.adapters.observing import carried, observed_run
+    from monitor.adapters.openai_sdk.wrapping import wrap
     from monitor.orchestrate.context import Context
     from monitor.orchestrate.conversation import Answer
     from monitor.orchestrate.deciding import decide, make_decision
@@ -39,6 +40,7 @@ __all__ = [
     "subcall",
     "suspicion",
     "tool",
+    "wrap",
 ]
 
 _HOMES = {
@@ -57,6 +59,7 @@ _HOMES = {
     "subcall": "monitor.adapters.decorator",
     "suspicion": "monitor.verdict",
     "tool": "monitor.orchestrate.tools",
+    "wrap": "monitor.adapters.openai_sdk.wrapping",
 }
 
 

@@ -1,0 +1,199 @@
+"""One HTTP request of the SDK through the door: stored before it is sent, judged before its answer is handed on.
+
+The SDK tries failed requests again by itself. Each try is an attempt of its own, a child of the first one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from monitor.adapters.openai_sdk.observed import observed, said_nothing
+from monitor.adapters.openai_sdk.wire import read_events, write_events
+from monitor.errors import SubcallError, SubcallFailed
+from monitor.models.translate import translate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from monitor.adapters.observing import Place
+    from monitor.adapters.openai_sdk.wire import Format, Heard
+    from monitor.models.base import Price
+    from monitor.orchestrate.foreign import Asked
+    from monitor.records import Call, Observation, StoredSubcall
+
+_OF_THE_BODY = {"content-length", "content-encoding", "transfer-encoding"}
+"""Headers that are about the bytes of a body, which is another now."""
+
+
+@dataclass(slots=True)
+class Asking:
+    """One call of the SDK, with all its attempts: where it stands, its format, what the client was wrapped with."""
+
+    place: Place
+    format: Format
+    role: str
+    price: Price | None
+    is_official: bool
+    stream_usage: bool
+    error_of: Callable[[Any], Exception]
+    first: Call | None = None
+    attempts: int = 0
+
+
+class Sending:
+    """One attempt. ``request`` and what comes back are httpx's, of whichever httpx the client has."""
+
+    def __init__(self, asking: Asking, request: Any) -> None:
+        self._asking, self._request = asking, request
+        self._body: dict[str, Any] = json.loads(request.content)
+        self._asked = asking.format.asked(self._body, asking.role)
+        self._is_stream = bool(self._body.get("stream"))
+        self._response: Any = None
+        self._content = bytearray()
+        self._answer: dict[str, Any] = {}
+        self._seen: Observation | None = None
+        self._error: BaseException | None = None
+
+    def sync(self, send: Callable[[Any], Any], *, unread: bool) -> Any:
+        """Send it, and return the response once it is judged. ``unread`` says that ``send`` leaves the body to be read."""
+
+        def work(call: Call) -> Observation:
+            try:
+                self._response = send(self._prepared(call))
+                chunks: Iterator[bytes] = self._response.iter_bytes() if unread else iter([self._response.content])
+                for chunk in chunks:
+                    self._content += chunk
+            except Exception as exc:  # noqa: BLE001 - raised again, once the record says so
+                return self._failed(call, exc)
+            return self._came(call)
+
+        place = self._asking.place
+        return self._released(lambda: place.run.through(self._attempt(), place, work))
+
+    async def asynchronous(self, send: Callable[[Any], Awaitable[Any]], *, unread: bool) -> Any:
+        """As ``sync``."""
+
+        async def work(call: Call) -> Observation:
+            try:
+                self._response = await send(self._prepared(call))
+                if unread:
+                    chunks: AsyncIterator[bytes] = self._response.aiter_bytes()
+                    async for chunk in chunks:
+                        self._content += chunk
+                else:
+                    self._content += self._response.content
+            except Exception as exc:  # noqa: BLE001 - as above
+                return self._failed(call, exc)
+            return self._came(call)
+
+        place = self._asking.place
+        try:
+            subcall = await place.run.through_async(self._attempt(), place, work)
+        except SubcallError as exc:
+            return self._ended(exc)
+        return self._handed_on(subcall)
+
+    def _attempt(self) -> Asked:
+        self._asking.attempts += 1
+        return replace(self._asked, price=self._asking.price, first=self._asking.first, attempt=self._asking.attempts)
+
+    def _prepared(self, call: Call) -> Any:
+        """The request as it is sent: the same, unless budgets bound its output or its usage has to be asked for."""
+        self._asking.first = self._asking.first or call
+        longest = call.max_output_tokens
+        if longest == self._asked.max_output_tokens:
+            longest = None
+        asking = self._asking
+        body = asking.format.prepared(self._body, longest, is_official=asking.is_official, usage=asking.stream_usage)
+        if body == self._body:
+            return self._request
+        given = self._request
+        headers = [(name, value) for name, value in given.headers.multi_items() if name.lower() not in _OF_THE_BODY]
+        content = json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        return type(given)(given.method, given.url, headers=headers, content=content, extensions=given.extensions)
+
+    def _came(self, call: Call) -> Observation:
+        if self._response.is_error:
+            return self._failed(call, self._asking.error_of(self._whole_response()), raise_it=False)
+        heard = self._heard()
+        self._seen = observed(call, heard, price=self._asking.price, asked=self._asked.max_output_tokens)
+        return self._seen
+
+    def _failed(self, call: Call, error: Exception, *, raise_it: bool = True) -> Observation:
+        """The call failed; what had arrived of a stream is kept in the record."""
+        self._error = error if raise_it else None
+        heard = self._heard() if self._content and raise_it else None
+        self._seen = said_nothing(call, translate(error, model=self._asked.model), heard)
+        return self._seen
+
+    def _heard(self) -> Heard:
+        form = self._asking.format
+        if self._is_stream and b"data:" in self._content[:4096]:
+            self._answer = form.merged(read_events(bytes(self._content)))
+        else:
+            self._is_stream = False
+            self._answer = _object(bytes(self._content))
+        return form.heard(self._answer)
+
+    def _released(self, through: Callable[[], StoredSubcall]) -> Any:
+        try:
+            subcall = through()
+        except SubcallError as exc:
+            return self._ended(exc)
+        return self._handed_on(subcall)
+
+    def _ended(self, exc: SubcallError) -> Any:
+        """The call has no answer that may be used. What failed by itself fails as it would without us, if nobody minds."""
+        if not isinstance(exc, SubcallFailed) or exc.withheld or self._seen is None:
+            raise exc
+        if self._error is not None:
+            raise self._error
+        return self._whole_response()
+
+    def _handed_on(self, subcall: StoredSubcall) -> Any:
+        """The response, with other texts in it where a rule redacted them or a person changed them."""
+        seen, released = self._seen, subcall.observation
+        assert seen is not None
+        assert released is not None
+        form, is_changed = self._asking.format, _texts(seen) != _texts(released)
+        hides_usage = self._is_stream and self._asking.stream_usage and self._body.get("stream_options") is None
+        answer = form.replaced(self._answer, seen, released) if is_changed else self._answer
+        if self._is_stream and (is_changed or hides_usage):
+            events = form.streamed(answer) if is_changed else read_events(bytes(self._content))
+            shown = form.without_usage(events) if hides_usage else events
+            if is_changed or len(shown) != len(events):
+                self._content = bytearray(write_events(shown))
+        elif is_changed:
+            self._content = bytearray(json.dumps(answer).encode())
+        return self._whole_response()
+
+    def _whole_response(self) -> Any:
+        """The response with a body that is all there."""
+        came = self._response
+        if bytes(self._content) == getattr(came, "_content", None):
+            return came
+        headers = [(name, value) for name, value in came.headers.multi_items() if name.lower() not in _OF_THE_BODY]
+        whole = type(came)(
+            came.status_code,
+            headers=headers,
+            content=bytes(self._content),
+            request=came.request,
+            extensions=came.extensions,
+            history=came.history,
+        )
+        whole.elapsed = came.elapsed
+        return whole
+
+
+def _texts(observation: Observation) -> Any:
+    return observation.output, observation.reasoning, observation.tool_calls
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,182 @@
+"""``monitor.wrap(client)``: a client of the same type, whose model calls are stored and judged before anybody has them.
+
+    client = monitor.wrap(OpenAI(), policy=["core"], budget=Limits(calls=20))
+
+It shares the connections of the client that it is made from, which itself stays as it was.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+from monitor.adapters.observing import Options, standing, standing_async
+from monitor.adapters.openai_sdk.chat import Chat
+from monitor.adapters.openai_sdk.sending import Asking, Sending
+from monitor.adapters.openai_sdk.wire import object_of
+from monitor.errors import ConfigError, MissingExtraError
+from monitor.models import secrets
+from monitor.models.pricing import price_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from monitor.adapters.observing import Place
+    from monitor.adapters.openai_sdk.wire import Format
+    from monitor.models.base import Price
+
+Client = TypeVar("Client")
+
+OFFICIAL_HOST = "api.openai.com"
+_FORMATS: dict[str, Format] = {"/chat/completions": Chat()}
+_asking: contextvars.ContextVar[Asking | None] = contextvars.ContextVar("monitor_openai_asking", default=None)
+
+
+def wrap(
+    client: Client,
+    *,
+    name: str = "openai",
+    role: str = "assistant",
+    price: Price | None = None,
+    stream_usage: bool = True,
+    **options: Any,
+) -> Client:
+    """Take the model calls of an OpenAI SDK client through the door: Chat Completions and Responses, sync and async.
+
+    Inside ``monitor.observed_run`` they belong to that run, its policy and its budget. Outside of any, each call is a run
+    of its own, and then ``options`` say how it is observed.
+
+    Args:
+        client: An ``OpenAI`` or ``AsyncOpenAI``, or one of their subclasses. It is left as it was.
+        name: What a run is called that a call makes for itself.
+        role: What the record calls whoever answers.
+        price: The model's prices; default: OpenAI's list prices for OpenAI's and Azure's endpoints, else unknown.
+        stream_usage: Ask for the usage of a stream where the caller does not (and keep that from the caller); a server
+            that refuses ``stream_options`` needs False, and then streams are charged by their bytes.
+        options: ``policy``, ``budget``, ``probes``, ``db`` and the others of ``observed_run``.
+
+    Returns:
+        A client of the same type. Its calls raise, besides what the SDK raises:
+        SubcallError: the answer is withheld (Blocked, Rejected), or the run has no budget left (BudgetExceeded).
+
+    Raises:
+        ConfigError: it is no client of the OpenAI SDK, or of a version whose requests cannot be observed.
+        MissingExtraError: the SDK is not installed.
+    """
+    try:
+        from openai import AsyncOpenAI, OpenAI  # noqa: PLC0415 - takes a second, and only here
+    except ImportError:
+        raise MissingExtraError("the OpenAI SDK", "models") from None
+    if not isinstance(client, OpenAI | AsyncOpenAI):
+        raise ConfigError(f"wrap() takes a client of the OpenAI SDK, OpenAI or AsyncOpenAI; found {client!r}")
+    kind = type(client)
+    if hasattr(kind, "_monitor"):
+        raise ConfigError("this client is wrapped already: wrap the one that it was made from")
+    if not callable(getattr(kind, "_send_request", None)):
+        raise ConfigError("this version of the OpenAI SDK sends its requests another way: install openai 3.54 to 3.x")
+    secrets.register(client.api_key)
+    secrets.guard_logs()
+    told = _Told(name, role, price, stream_usage, Options(**options))
+    methods = _sync(kind, told) if isinstance(client, OpenAI) else _async(kind, told)
+    own = {"_monitor": told, "__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    made = client.with_options()
+    made.__class__ = type(kind.__name__, (kind,), own | methods)  # so its own copies are of that class, too
+    return cast("Client", made)
+
+
+class _Told:
+    """What a client was wrapped with."""
+
+    def __init__(self, name: str, role: str, price: Price | None, stream_usage: bool, options: Options) -> None:
+        self.name, self.options = name, options
+        self._role, self._price, self._stream_usage = role, price, stream_usage
+
+    @staticmethod
+    def format_of(options: Any) -> Format | None:
+        """The format of a request whose answer is a model's, or None for every other request."""
+        path = urlsplit(options.url).path.rstrip("/")
+        found = [form for end, form in _FORMATS.items() if path.endswith(end)]
+        return found[0] if found and options.method.lower() == "post" else None
+
+    def task_of(self, form: Format, options: Any) -> str:
+        """What is asked, for the record of a run of its own."""
+        return form.asked(object_of(options.json_data), self._role).task
+
+    def asking(self, client: Any, form: Format, options: Any, place: Place) -> Asking:
+        """One call of the SDK."""
+        host = client.base_url.host
+        model = str(object_of(options.json_data).get("model") or "")
+        return Asking(
+            place=place,
+            format=form,
+            role=self._role,
+            price=self._price or _listed(host, model),
+            is_official=host == OFFICIAL_HOST,
+            stream_usage=self._stream_usage,
+            error_of=client._make_status_error_from_response,
+        )
+
+
+@lru_cache(maxsize=256)
+def _listed(host: str, model: str) -> Price | None:
+    if host == OFFICIAL_HOST:
+        return price_of("openai", model)
+    return price_of("azure", model) if host.endswith(".openai.azure.com") else None
+
+
+@contextmanager
+def _set(asking: Asking | None) -> Iterator[None]:
+    token = _asking.set(asking)
+    try:
+        yield
+    finally:
+        _asking.reset(token)
+
+
+def _sync(kind: Any, told: _Told) -> dict[str, Any]:
+    """What a wrapped ``OpenAI`` does otherwise: a call of the SDK, and one request of it."""
+
+    def request(self: Any, cast_to: Any, options: Any, **how: Any) -> Any:
+        form = told.format_of(options)
+        if form is None:
+            with _set(None):
+                return kind.request(self, cast_to, options, **how)
+        task = told.task_of(form, options)
+        with standing(task, told.name, told.options) as place, _set(told.asking(self, form, options, place)):
+            return kind.request(self, cast_to, options, **how)
+
+    def _send_request(self: Any, request: Any, *, stream: bool, **how: Any) -> Any:
+        def send(ready: Any) -> Any:
+            return kind._send_request(self, ready, stream=stream, **how)
+
+        asking = _asking.get()
+        return send(request) if asking is None else Sending(asking, request).sync(send, unread=stream)
+
+    return {"request": request, "_send_request": _send_request}
+
+
+def _async(kind: Any, told: _Told) -> dict[str, Any]:
+    """As ``_sync``, of a wrapped ``AsyncOpenAI``."""
+
+    async def request(self: Any, cast_to: Any, options: Any, **how: Any) -> Any:
+        form = told.format_of(options)
+        if form is None:
+            with _set(None):
+                return await kind.request(self, cast_to, options, **how)
+        async with standing_async(told.task_of(form, options), told.name, told.options) as place:
+            with _set(told.asking(self, form, options, place)):
+                return await kind.request(self, cast_to, options, **how)
+
+    async def _send_request(self: Any, request: Any, *, stream: bool, **how: Any) -> Any:
+        async def send(ready: Any) -> Any:
+            return await kind._send_request(self, ready, stream=stream, **how)
+
+        asking = _asking.get()
+        if asking is None:
+            return await send(request)
+        return await Sending(asking, request).asynchronous(send, unread=stream)
+
+    return {"request": request, "_send_request": _send_request}
