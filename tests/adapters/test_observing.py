@@ -123,7 +123,7 @@ def test_packs_are_loaded_once_for_all_runs_of_a_function(db: str, tmp_path: Pat
         return text
 
     assert asyncio.run(repeat("fine")) == "fine"
-    pack.unlink()
+    pack.write_text("pack: t\nversion: 1.0.1\nrules: []\n")
     with pytest.raises(Blocked):
         asyncio.run(repeat("ALARM"))
 

@@ -4,9 +4,9 @@ In a test: ``with OpenAIStub() as stub: ... stub.base_url ... stub.requests``. A
 a client that is killed: ``python tests/stubs/openai_stub.py --port 0 --log calls.jsonl``; its first line of output is
 the base URL, and it serves until it is ended or has not been asked anything for ten minutes (``--idle``).
 
-An answer is a pure function of the messages, the seed and the schema asked for, so a resumed run can be compared with
-an undisturbed one. Each request is logged before it is answered: one JSON line with ``key`` (SHA-256 of messages and
-seed), ``hash`` (of the messages alone), ``seed``, ``stream``, ``model`` and ``modes``.
+It speaks Chat Completions and Responses. An answer is a pure function of the messages, the seed and the schema asked for,
+so a resumed run can be compared with an undisturbed one. Each request is logged before it is answered: one JSON line with
+``key`` (SHA-256 of messages and seed), ``hash`` (of the messages alone), ``seed``, ``stream``, ``model`` and ``modes``.
 
 What should go wrong is said by markers in the last user message, ``[[stub:NAME]]`` or ``[[stub:NAME=VALUE]]``, by the
 header ``X-Stub: NAME,NAME=VALUE``, or for every request by ``OpenAIStub(modes={...})`` and ``--mode NAME=VALUE``:
@@ -25,7 +25,7 @@ header ``X-Stub: NAME,NAME=VALUE``, or for every request by ``OpenAIStub(modes={
 ``ignore-stream``     answers in one piece although a stream was asked for; ``no-stream``: refuses streams with 400
 ``no-stream-options`` refuses ``stream_options`` with 400
 ``tool``              calls the first tool offered; ``bad-tool``: with arguments that are not JSON
-``reasoning``         sends ``reasoning_content``; ``refusal``: refuses in the ``refusal`` field
+``reasoning=TEXT``    sends ``reasoning_content`` with TEXT in it; ``refusal``: refuses in the ``refusal`` field
 ``say=TEXT``          answers TEXT word for word; ``cached``: reports half of the prompt as read from a cache
 ====================  ==============================================================================================
 """
@@ -47,6 +47,7 @@ from typing import Any
 if not __package__:  # run as a file: let it find its neighbour by the name that tests use
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.stubs import responses_format
 from tests.stubs.schema_filler import WORDS, SchemaFiller, digest
 
 HOSTILE = "lone \ud800 and \udfff, nul \0, NaN, 9223372036854775808, \u202eright to left\u202c שלום, e\u0301\u0327 ␛"
@@ -113,7 +114,8 @@ def answer(request: StubRequest) -> Answer:
     if "big" in modes:
         reply.content = (reply.content + " ") * (int(modes["big"]) // (len(reply.content) + 1) + 1)
     if "reasoning" in modes:
-        reply.reasoning = f"First I think of {WORDS[int(request.key[:4], 16) % len(WORDS)]}. {suffix}"
+        word = modes["reasoning"] or WORDS[int(request.key[:4], 16) % len(WORDS)]
+        reply.reasoning = f"First I think of {word}. {suffix}"
     _limit(reply, body, modes)
     return reply
 
@@ -154,7 +156,10 @@ class _Handler(BaseHTTPRequestHandler):
         except (ConnectionError, ValueError):  # the client was killed while it was asking
             self.close_connection = True
             return
-        if not self.path.endswith("/chat/completions"):
+        is_responses = self.path.endswith("/responses")
+        if is_responses:
+            body = responses_format.as_chat(body)
+        elif not self.path.endswith("/chat/completions"):
             self._json(404, {"error": {"message": f"no such path: {self.path}"}})
             return
         request = self.server.stub.take(body, {name.lower(): value for name, value in self.headers.items()})
@@ -162,7 +167,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.stub.closing.wait(float(modes.get("delay", 0)))
         if not self._failed_at_once(modes, body):
             reply = answer(request)
-            if body.get("stream") and "ignore-stream" not in modes:
+            if is_responses:
+                self._responses(responses_format.payload(reply, body), modes, is_stream=bool(body.get("stream")))
+            elif body.get("stream") and "ignore-stream" not in modes:
                 self._stream(reply, modes, body)
             else:
                 self._whole(reply, modes, body)
@@ -219,6 +226,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._event({**head, "choices": [], "usage": reply.usage})
         self._chunk(b"data: [DONE]\n\n")
         self._chunk(b"")
+
+    def _responses(self, payload: dict[str, Any], modes: dict[str, str], *, is_stream: bool) -> None:
+        events = list(responses_format.events(payload)) if is_stream else []
+        data = b"".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events)
+        data = data or json.dumps(payload).encode()
+        kind = "text/event-stream" if is_stream else "application/json"
+        self._start(200, kind, {"Content-Length": str(len(data))})
+        is_cut = bool({"cut", "hang"} & modes.keys())
+        self.wfile.write(data[: len(data) // 2] if is_cut else data)
+        if "hang" in modes:
+            self.server.stub.closing.wait()
+        if is_cut:
+            self._cut()
 
     @staticmethod
     def _deltas(reply: Answer) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ ROLES: dict[str, Literal["system", "user", "assistant", "tool"]] = {
     "assistant": "assistant",
     "tool": "tool",
 }
-REASONING = ("reasoning_content", "reasoning")
+REASONING = ("reasoning_content", "reasoning", "thinking")
 """The names under which servers send the thought; some send both, with one content."""
 _TEXTS = ("content", "refusal")
 _KEPT = {"role", "tool_calls", "function_call", *REASONING, *_TEXTS}
@@ -93,7 +93,7 @@ class Chat:
         choices = objects_in(answer.get("choices"))
         messages = [object_of(choice.get("message")) for choice in choices]
         reasoning = [text for message in messages if (text := _thought(message))]
-        texts = [text for message in messages for name in _TEXTS if (text := text_of(message.get(name)))]
+        texts = [text for message in messages for name in _TEXTS if (text := content_text(message.get(name)))]
         texts += [text for message in messages if (text := _transcript(message))]
         calls = [call for message in messages for call in _calls(message)]
         reasons = [text_of(choice.get("finish_reason")) for choice in choices]
@@ -282,9 +282,9 @@ def _put_texts(messages: list[dict[str, Any]], seen: Observation, released: Obse
     text = released.output
     if seen.reasoning.source == "think_tag":
         text = f"<think>{released.reasoning.text}</think>{released.output}"
-    places = [(message, name) for message in messages for name in _TEXTS if text_of(message.get(name))]
+    places = [(message, name) for message in messages for name in _TEXTS if content_text(message.get(name))]
     if text and not places and messages:
         places = [(messages[0], "content")]
-    parts = spread(text, [escape_text(text_of(message.get(name))) for message, name in places])
+    parts = spread(text, [escape_text(content_text(message.get(name))) for message, name in places])
     for (message, name), part in zip(places, parts, strict=True):
         message[name] = unescape_text(part)

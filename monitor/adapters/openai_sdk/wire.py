@@ -67,14 +67,15 @@ def _part_text(part: Any) -> str:
         return text_of(part.get("text"))
     if kind == "refusal":
         return text_of(part.get("refusal"))
-    return as_json(_without_data(part))
+    return as_json(without_data(part))
 
 
-def _without_data(value: Any) -> Any:
+def without_data(value: Any) -> Any:
+    """A value with the data in it (files, pictures: long texts without a space) cut short."""
     if isinstance(value, dict):
-        return {name: _without_data(item) for name, item in value.items()}
+        return {name: without_data(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_without_data(item) for item in value]
+        return [without_data(item) for item in value]
     if isinstance(value, str) and len(value) > 2_000 and " " not in value[:2_000]:
         return f"{value[:64]}… ({len(value)} characters)"
     return value

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from monitor.adapters.observing import Options, standing, standing_async
 from monitor.adapters.openai_sdk.chat import Chat
+from monitor.adapters.openai_sdk.responses import Responses
 from monitor.adapters.openai_sdk.sending import Asking, Sending
 from monitor.adapters.openai_sdk.wire import object_of
 from monitor.errors import ConfigError, MissingExtraError
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 Client = TypeVar("Client")
 
 OFFICIAL_HOST = "api.openai.com"
-_FORMATS: dict[str, Format] = {"/chat/completions": Chat()}
+_FORMATS: dict[str, Format] = {"/chat/completions": Chat(), "/responses": Responses()}
 _asking: contextvars.ContextVar[Asking | None] = contextvars.ContextVar("monitor_openai_asking", default=None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +13,8 @@ from tests.stubs.openai_stub import OpenAIStub
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from openai import OpenAI
 
     from monitor.records import StoredRun, StoredSubcall
 
@@ -34,6 +36,7 @@ class Desk:
     stub: OpenAIStub
     db: str
     pack: str
+    clients: list[OpenAI] = field(default_factory=list)
 
     def subcalls(self) -> list[StoredSubcall]:
         """Those of the latest run."""
@@ -62,4 +65,7 @@ def desk(new_database: Callable[[], str], tmp_path: Path) -> Iterator[Desk]:
     rules.append(RULE.format(name="secret", field="output", number=90, action="redact", word="SECRET"))
     pack.write_text("pack: planted\nversion: 1.0.0\nrules:" + "".join(rules), encoding="utf-8")
     with OpenAIStub() as stub:
-        yield Desk(stub, new_database(), str(pack))
+        made = Desk(stub, new_database(), str(pack))
+        yield made
+        for client in made.clients:
+            client.close()

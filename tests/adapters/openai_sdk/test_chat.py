@@ -32,7 +32,9 @@ def user(text: str) -> list[Any]:
 
 
 def plain(desk: Desk, **how: Any) -> OpenAI:
-    return OpenAI(base_url=desk.stub.base_url, api_key="sk-test", max_retries=0, **how)
+    client = OpenAI(base_url=desk.stub.base_url, api_key="sk-test", max_retries=0, **how)
+    desk.clients.append(client)
+    return client
 
 
 def wrapped(desk: Desk, *, policy: bool = True, **how: Any) -> OpenAI:

@@ -36,6 +36,7 @@ def test_it_is_of_the_same_type_and_shares_its_connections(desk: Desk) -> None:
     client.chat.completions.create(model="m", messages=user("Hello"))
     assert desk.all_runs() == []
     azure = AzureOpenAI(azure_endpoint=desk.stub.base_url, api_key="k", api_version="2025-01-01")
+    desk.clients.append(azure)
     assert isinstance(monitor.wrap(azure, db=desk.db, policy=[]), AzureOpenAI)
 
 

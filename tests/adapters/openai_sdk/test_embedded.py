@@ -20,6 +20,7 @@ pytestmark = pytest.mark.embedded
 def test_a_real_model_s_answer_is_in_the_record(desk: Desk) -> None:
     address = start(EmbeddedOptions())
     client = monitor.wrap(OpenAI(base_url=address.url, api_key=address.api_key), db=desk.db, policy=["core"])
+    desk.clients.append(client)
     with monitor.observed_run("Ask", db=desk.db, policy=["core"]):
         answer = client.chat.completions.create(
             model="embedded", messages=[{"role": "user", "content": "What is the capital of France?"}], max_tokens=12
