@@ -114,7 +114,7 @@ class _Told:
             place=place,
             format=form,
             role=self._role,
-            price=self._price or _listed(host, model),
+            price=self._price or listed(host, model),
             is_official=host == OFFICIAL_HOST,
             stream_usage=self._stream_usage,
             error_of=client._make_status_error_from_response,
@@ -122,7 +122,8 @@ class _Told:
 
 
 @lru_cache(maxsize=256)
-def _listed(host: str, model: str) -> Price | None:
+def listed(host: str, model: str) -> Price | None:
+    """The list price of a model at a host, or None where it is not known."""
     if host == OFFICIAL_HOST:
         return price_of("openai", model)
     return price_of("azure", model) if host.endswith(".openai.azure.com") else None

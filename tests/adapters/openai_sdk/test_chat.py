@@ -14,7 +14,7 @@ from monitor.models.pricing import FlatPrice
 from monitor.records import Limits, Outcome, ReasoningState
 
 if TYPE_CHECKING:
-    from tests.adapters.openai_sdk.conftest import Desk
+    from tests.adapters.wire_desk import Desk
 
 TOOL: Any = {
     "type": "function",

@@ -18,7 +18,7 @@ from monitor.store import Store
 from tests.adapters.openai_sdk.test_chat import plain, user, wrapped, wrapped_async
 
 if TYPE_CHECKING:
-    from tests.adapters.openai_sdk.conftest import Desk
+    from tests.adapters.wire_desk import Desk
 
 
 class Place(BaseModel):

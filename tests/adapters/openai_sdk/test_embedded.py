@@ -12,7 +12,7 @@ from monitor.models.alias import EmbeddedOptions
 from monitor.models.embedded_server import start
 
 if TYPE_CHECKING:
-    from tests.adapters.openai_sdk.conftest import Desk
+    from tests.adapters.wire_desk import Desk
 
 pytestmark = pytest.mark.embedded
 

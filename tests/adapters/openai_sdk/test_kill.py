@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.adapters.openai_sdk.conftest import Desk
+    from tests.adapters.wire_desk import Desk
 
 PROGRAM = """
 import sys

@@ -18,7 +18,7 @@ from monitor.records import Limits, Observation, Outcome, Reasoning, ReasoningSt
 from tests.adapters.openai_sdk.test_chat import WAYS, plain, wrapped, wrapped_async
 
 if TYPE_CHECKING:
-    from tests.adapters.openai_sdk.conftest import Desk
+    from tests.adapters.wire_desk import Desk
 
 TOOL: Any = {
     "type": "function",
