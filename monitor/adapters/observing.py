@@ -30,7 +30,7 @@ from monitor.orchestrate.starting import merged, options_text, toolbox
 from monitor.orchestrate.workplace import Workplace
 from monitor.pipeline import LoadedChecks, load_checks
 from monitor.probes import Prober
-from monitor.records import RunStart, StoredRun, new_run_id, new_span_id, now
+from monitor.records import Observation, RunStart, StoredRun, new_run_id, new_span_id, now
 from monitor.settings import Settings
 from monitor.store import Store
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from monitor.orchestrate.ending import RunResult
     from monitor.orchestrate.foreign import Asked
     from monitor.orchestrate.people import Decider
-    from monitor.records import Call, Event, Limits, Observation, StoredSubcall
+    from monitor.records import Call, Event, Limits, StoredSubcall
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -171,7 +171,7 @@ class ObservedRun:
         """
         if door.is_inside():
             raise ConfigError("a call of foreign code from inside the monitor's own loop would wait for itself")
-        passage = _Passage(self, asked, place)
+        passage = Passage(self, asked, place)
         call = passage.begin()
         if call is not None:
             passage.make(work, call)
@@ -181,7 +181,7 @@ class ObservedRun:
         self, asked: Asked, place: Place, work: Callable[[Call], Awaitable[Observation]]
     ) -> StoredSubcall:
         """As ``through``, in an event loop: ``work`` runs in the task that asks."""
-        passage = _Passage(self, asked, place)
+        passage = Passage(self, asked, place)
         try:
             call = await passage.begin_async()
             if call is not None:
@@ -218,7 +218,7 @@ class ObservedRun:
         return self._context.result().engine.foreign_step(asked, budget, work)
 
 
-class _Passage:
+class Passage:
     """One call on its way: begun in the door's loop, made where it was asked for, judged in the door's loop."""
 
     def __init__(self, run: ObservedRun, asked: Asked, place: Place) -> None:
@@ -257,7 +257,9 @@ class _Passage:
                 came = work(call)
             except BaseException as exc:  # noqa: BLE001 - the record says so, and it is raised again afterwards
                 came = exc
-        self._finish(came)
+        self.finish(came)
+        if not isinstance(came, Observation | Exception):
+            raise came  # KeyboardInterrupt and SystemExit are this thread's, not the door's
 
     async def make_async(self, work: Callable[[Call], Awaitable[Observation]], call: Call) -> None:
         """As ``make``."""
@@ -267,8 +269,8 @@ class _Passage:
                 came = await work(call)
             except BaseException as exc:  # noqa: BLE001 - as above
                 came = exc
-        self._finish(came)
-        if isinstance(came, asyncio.CancelledError):
+        self.finish(came)
+        if not isinstance(came, Observation | Exception):
             raise came
 
     @contextmanager
@@ -279,14 +281,16 @@ class _Passage:
         finally:
             _place.reset(token)
 
-    def _finish(self, came: Observation | BaseException) -> None:
+    def finish(self, came: Observation | BaseException) -> None:
+        """Hand in what came of the call, or what it was ended by."""
         with suppress(InvalidStateError):  # it was cut off meanwhile: what came then is nobody's
-            if isinstance(came, asyncio.CancelledError):
-                self._came.cancel()
-            elif isinstance(came, BaseException):
-                self._came.set_exception(came)
-            else:
+            if isinstance(came, Observation):
                 self._came.set_result(came)
+            elif isinstance(came, Exception):
+                self._came.set_exception(came)
+            else:  # a cancellation, or an exit, which would end the door's loop
+                self._came.cancel()
+                self.cancel()
 
     def cancel(self) -> None:
         """Cut the call off; its record says so."""

@@ -244,3 +244,34 @@ def test_runs_in_several_threads_do_not_meet(db: str) -> None:
         for run in store.runs():
             (subcall,) = store.subcalls(run.start.run_id)
             assert subcall.call.task == f'{{"text":"{run.start.task}"}}'
+
+
+def test_an_exit_in_a_call_is_the_caller_s_and_leaves_the_door_open(db: str) -> None:
+    """SystemExit in a task would end the loop that every other run is stored by."""
+
+    @monitor.subcall()
+    def leave() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit), monitor.observed_run("x", db=db):
+        leave()
+    _, subcalls = stored(db)
+    assert [subcall.state for subcall in subcalls.values()] == ["cancelled"]
+    with monitor.observed_run("y", db=db):
+        assert shout("still here") == "STILL HERE"
+
+
+def test_an_error_whose_message_is_withheld_is_not_raised_as_it_is(db: str, tmp_path: Path) -> None:
+    pack = tmp_path / "p.yaml"
+    pack.write_text(
+        "pack: t\nversion: 1.0.0\nrules:\n  - title: x\n    id: 7d0b2f5e-93a4-4f0a-9a52-0c3f6b8d7a11\n    name: alarm\n"
+        "    level: high\n    detection: {s: {error|contains: ALARM}, condition: s}\n"
+    )
+
+    @monitor.subcall()
+    def broken() -> None:
+        raise LookupError("ALARM 7")
+
+    with pytest.raises(SubcallFailed) as caught, monitor.observed_run("x", db=db, policy=[str(pack)]):
+        broken()
+    assert "ALARM" not in str(caught.value)
