@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
+from monitor.canonical import escape_text
 from monitor.models.base import ModelReply, ReportedUsage, tool_call_of
-from monitor.records import ReasoningState, ToolCall
+from monitor.records import Message, ReasoningState, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from monitor.models.base import ToolSpec
-    from monitor.records import Message
 
 SCHEMA_TOOL = "answer"
 """The name under which an output schema is shown to models that answer it by a tool call."""
@@ -53,6 +53,55 @@ def _to_langchain(message: Message) -> BaseMessage:
         else:
             invalid.append(invalid_tool_call(name=call.name, args=call.arguments, id=call.id, error="not JSON"))
     return AIMessage(message.content, tool_calls=calls, invalid_tool_calls=invalid)
+
+
+_ROLES: dict[str, Any] = {"system": "system", "human": "user", "ai": "assistant", "tool": "tool", "function": "tool"}
+
+
+def from_langchain(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
+    """Their messages as ours, escaped. A part that is no text (an image, a file) is there by its type alone.
+
+    A type of message that we have no role for is a user's, but for a ``chat`` message that names one of ours.
+    """
+    return tuple(_from_langchain(message) for message in messages)
+
+
+def _from_langchain(message: BaseMessage) -> Message:
+    kind = message.type.removesuffix("MessageChunk").lower()
+    role = getattr(message, "role", "") if kind == "chat" else _ROLES.get(kind, "user")
+    call_id = getattr(message, "tool_call_id", None)
+    return Message(
+        role=role if role in _ROLES.values() else "user",
+        content=escape_text(content_text(message.content)),
+        tool_calls=tool_calls(message),
+        tool_call_id=escape_text(str(call_id)) if call_id else None,
+    )
+
+
+_TOLD_APART = frozenset(
+    {"text", "reasoning", "thinking", "redacted_thinking", "tool_use", "tool_call", "function_call"}
+)
+"""Types of parts that are text, or stand elsewhere in a record."""
+
+
+def content_text(content: Any) -> str:
+    """The text of a message's content; a part that is neither text nor recorded elsewhere is named by its type."""
+    if isinstance(content, str):
+        return content
+    parts = []
+    for part in content if isinstance(content, list) else [content]:
+        if isinstance(part, dict):
+            kind = str(part.get("type"))
+            text = part.get("text", part.get("refusal"))
+            if isinstance(text, str):
+                parts.append(text)
+            elif kind == "json" or "type" not in part:
+                parts.append(json.dumps(part, default=repr))
+            elif kind not in _TOLD_APART:
+                parts.append(f"[{kind}]")
+        else:
+            parts.append(str(part))
+    return "".join(parts)
 
 
 def tool_json(name: str, description: str, parameters: dict[str, Any]) -> dict[str, Any]:

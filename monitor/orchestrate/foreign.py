@@ -25,7 +25,7 @@ class Asked:
 
     ``max_output_tokens`` None is unlimited: see ``bounded``. ``tools`` are those that a model may call; of a
     tool, ``role`` is its name. ``parent_id`` None hangs the call under the run; ``depth`` is that of the call in the tree,
-    from 1. A foreign agent that tries a call again says which was the ``first``, and counts the ``attempt``.
+    from 1. A foreign agent that tries a call again says which was the ``first``, and counts the ``attempt``. ``scope`` is a name by which the caller finds the call again.
     """
 
     role: str
@@ -47,6 +47,7 @@ class Asked:
     depth: int = 1
     first: Call | None = None
     attempt: int = 1
+    scope: str = ""
 
     @property
     def key(self) -> str:
@@ -104,6 +105,7 @@ class Asked:
             retry_of=place.retry_of,
             key=key,
             attempt=self.attempt,
+            scope=self.scope,
             role=self.role,
             trust=self.trust,
             kind=self.kind,

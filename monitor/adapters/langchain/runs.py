@@ -1,0 +1,149 @@
+"""Runs of our own around what LangChain's user invokes, and the tree in which LangChain's runs lie.
+
+Where no ``observed_run`` is open, the outermost thing that LangChain runs (an agent, a graph, a chain) is one run of
+ours: opened when the first call in it is observed, closed when it ends, however it does. A handler that LangChain adds to
+every run in this process, from the first ``MonitorMiddleware`` or ``MonitorCallbackHandler`` on, tells us of both.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables.config import var_child_runnable_config
+from langchain_core.tracers.context import register_configure_hook
+
+from monitor.adapters.langchain.translate import as_json
+from monitor.adapters.observing import ObservedRun, Options, Place, current
+from monitor.canonical import escape_text
+from monitor.models.langchain_format import content_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from uuid import UUID
+
+
+@dataclass
+class _Root:
+    """One outermost run of LangChain's, and the runs of ours in it: one for each way of observing."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    runs: list[tuple[str, Options, ObservedRun, Place]] = field(default_factory=list)
+
+
+class Tree(BaseCallbackHandler):
+    """Which run of LangChain's lies in which, from the first one on that began since ``install``."""
+
+    run_inline = True
+    raise_error = True  # an end that cannot be stored is raised: the record is not whole
+
+    def __init__(self) -> None:
+        self._parents: dict[UUID, UUID | None] = {}
+        self._roots: dict[UUID, _Root] = {}
+
+    def above(self, run_id: UUID | None) -> Iterator[UUID]:
+        """A run and those that it lies in, the innermost first."""
+        while run_id is not None:
+            yield run_id
+            run_id = self._parents.get(run_id)
+
+    def place(self, run_id: UUID | None, name: str, options: Options, task: str) -> Place | None:
+        """The place at the top of our run for what LangChain's run lies in; None where that is not known.
+
+        Raises:
+            ConfigError, PolicyError, ProbeError, StoreError: our run cannot be opened.
+        """
+        path = [above for above in self.above(run_id) if above in self._parents]
+        root = self._roots.get(path[-1]) if path else None
+        if root is None:
+            return None
+        with root.lock:
+            for known, given, run, place in root.runs:
+                if (known, given) == (name, options) and not run.is_closed:
+                    return place
+            run = ObservedRun(task, name=name, options=options)
+            place = run.open()
+            root.runs.append((name, options, run, place))
+            return place
+
+    def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: UUID, **told: Any) -> None:
+        """Note where a run of LangChain's lies."""
+        self._began(run_id, told.get("parent_run_id"))
+
+    def on_tool_start(self, serialized: Any, input_str: str, *, run_id: UUID, **told: Any) -> None:
+        """As ``on_chain_start``."""
+        self._began(run_id, told.get("parent_run_id"))
+
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **told: Any) -> None:
+        """Close our runs where the outermost one has ended."""
+        self._ended(run_id, outputs, None)
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **told: Any) -> None:
+        """As ``on_chain_end``."""
+        self._ended(run_id, output, None)
+
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **told: Any) -> None:
+        """As ``on_chain_end``."""
+        self._ended(run_id, None, error)
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **told: Any) -> None:
+        """As ``on_chain_end``."""
+        self._ended(run_id, None, error)
+
+    def _began(self, run_id: UUID, parent_id: UUID | None) -> None:
+        self._parents[run_id] = parent_id if parent_id in self._parents else None
+        if self._parents[run_id] is None:
+            self._roots[run_id] = _Root()
+
+    def _ended(self, run_id: UUID, outputs: Any, error: BaseException | None) -> None:
+        self._parents.pop(run_id, None)
+        root = self._roots.pop(run_id, None)
+        for _, _, run, _ in root.runs if root else ():
+            run.answer = answer_of(outputs)
+            run.close(error)
+
+
+TREE = Tree()
+_hook: ContextVar[Tree | None] = ContextVar("monitor_langchain_tree", default=TREE)
+_lock = threading.Lock()
+_installed = False
+
+
+def install() -> None:
+    """Have LangChain tell us of every run in this process from now on. Doing it again changes nothing."""
+    global _installed  # noqa: PLW0603 - one for the process, as LangChain's list of hooks is
+    with _lock:
+        if not _installed:
+            register_configure_hook(_hook, inheritable=True)
+            _installed = True
+
+
+def lies_in() -> UUID | None:
+    """The run of LangChain's in which this code runs."""
+    config = var_child_runnable_config.get() or {}
+    found: UUID | None = getattr(config.get("callbacks"), "parent_run_id", None)
+    return found
+
+
+def agent_name() -> str:
+    """The name that the agent in which this code runs was given; empty where it was given none."""
+    config = var_child_runnable_config.get() or {}
+    return str((config.get("metadata") or {}).get("lc_agent_name") or "")
+
+
+def place_here(name: str, options: Options, task: Callable[[], str]) -> Place | None:
+    """Where this code stands: in the run that is open, or in our own around what LangChain's user invoked."""
+    return current() or TREE.place(lies_in(), name, options, task())
+
+
+def answer_of(outputs: Any) -> str:
+    """What a chain or an agent returned, in words: an agent's last message, or all of it."""
+    if isinstance(outputs, dict) and isinstance(outputs.get("messages"), list) and outputs["messages"]:
+        outputs = outputs["messages"][-1]
+    if isinstance(outputs, BaseMessage):
+        return escape_text(content_text(outputs.content))
+    return "" if outputs is None else as_json(outputs)
