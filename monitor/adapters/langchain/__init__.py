@@ -17,6 +17,7 @@ except ImportError as exc:
 
     raise MissingExtraError("LangChain, whose agents these are,", "models") from exc
 
+from monitor.adapters.langchain.callbacks import MonitorCallbackHandler
 from monitor.adapters.langchain.middleware import MonitorMiddleware
 
-__all__ = ["MonitorMiddleware"]
+__all__ = ["MonitorCallbackHandler", "MonitorMiddleware"]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents.middleware import AgentMiddleware
 
+from monitor.adapters.langchain.callbacks import MonitorCallbackHandler
 from monitor.adapters.langchain.exchange import ModelExchange, OnBlock, ToolExchange
 from monitor.adapters.langchain.quiet import quietly
-from monitor.adapters.langchain.runs import agent_name, install, place_here
-from monitor.adapters.observing import Options, Place, current, standing
+from monitor.adapters.langchain.runs import agent_name, install, place_here, seen_model, seen_tool, stands
+from monitor.adapters.observing import Options, Place, standing
 from monitor.errors import ConfigError, SubcallError
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
 
         def work(call: Call) -> Observation:
             try:
-                with quietly():
+                with quietly(), seen_model():
                     value = handler(exchange.bounded(call))
             except Exception as exc:  # noqa: BLE001 - raised again, once the record says so
                 return exchange.failed(exc, call)
@@ -91,7 +93,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
 
         async def work(call: Call) -> Observation:
             try:
-                with quietly():
+                with quietly(), seen_model():
                     value = await handler(exchange.bounded(call))
             except Exception as exc:  # noqa: BLE001 - as above
                 return exchange.failed(exc, call)
@@ -105,7 +107,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
 
         def work(call: Call) -> Observation:
             try:
-                with quietly(_config(request)):
+                with quietly(_config(request)), seen_tool(_nested()):
                     value = handler(request)
             except Exception as exc:  # noqa: BLE001 - as above
                 return exchange.failed(exc, call)
@@ -121,7 +123,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
 
         async def work(call: Call) -> Observation:
             try:
-                with quietly(_config(request)):
+                with quietly(_config(request)), seen_tool(_nested()):
                     value = await handler(request)
             except Exception as exc:  # noqa: BLE001 - as above
                 return exchange.failed(exc, call)
@@ -161,7 +163,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
 
     @asynccontextmanager
     async def _standing_async(self, exchange: ModelExchange | ToolExchange) -> AsyncIterator[Place]:
-        place = current() or await asyncio.to_thread(
+        place = stands() or await asyncio.to_thread(
             place_here, self._program, self._options, lambda: exchange.asked.task
         )
         if place is not None:
@@ -169,6 +171,12 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
             return
         with standing(exchange.asked.task, self._program, self._options) as place:
             yield place
+
+
+@cache
+def _nested() -> MonitorCallbackHandler:
+    """Told of what tools call in their turn: models and agents that nobody wrapped. What they stream stays in the tool."""
+    return MonitorCallbackHandler(streams="observe")
 
 
 def _config(request: ToolCallRequest) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ every run in this process, from the first ``MonitorMiddleware`` or ``MonitorCall
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,10 @@ from monitor.models.langchain_format import content_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from uuid import UUID
+
+    from monitor.adapters.observing import Passage
+    from monitor.orchestrate.foreign import Asked
+    from monitor.records import Call
 
 
 @dataclass
@@ -108,6 +113,7 @@ class Tree(BaseCallbackHandler):
 
 
 TREE = Tree()
+_nested: ContextVar[BaseCallbackHandler | None] = ContextVar("monitor_langchain_nested", default=None)
 _hook: ContextVar[Tree | None] = ContextVar("monitor_langchain_tree", default=TREE)
 _lock = threading.Lock()
 _installed = False
@@ -119,6 +125,7 @@ def install() -> None:
     with _lock:
         if not _installed:
             register_configure_hook(_hook, inheritable=True)
+            register_configure_hook(_nested, inheritable=True)
             _installed = True
 
 
@@ -135,9 +142,75 @@ def agent_name() -> str:
     return str((config.get("metadata") or {}).get("lc_agent_name") or "")
 
 
-def place_here(name: str, options: Options, task: Callable[[], str]) -> Place | None:
-    """Where this code stands: in the run that is open, or in our own around what LangChain's user invoked."""
-    return current() or TREE.place(lies_in(), name, options, task())
+@dataclass
+class Opened:
+    """A call that callbacks told us of, under way. ``own`` is a run that was opened for it alone."""
+
+    owner: Any
+    passage: Passage
+    asked: Asked
+    call: Call
+    place: Place
+    own: ObservedRun | None
+    is_streamed: bool = False
+
+    @property
+    def below(self) -> Place:
+        """The place of what it calls in its turn."""
+        return Place(self.place.run, self.place.budget, self.call.span_id, self.place.depth + 1)
+
+
+OPEN: dict[UUID, Opened] = {}
+"""By LangChain's run, whichever handler was told."""
+
+
+def stands() -> Place | None:
+    """Where this code stands: in the innermost call that is observed, or at the top of the run that is open."""
+    return _innermost(lies_in())
+
+
+def _innermost(run_id: UUID | None) -> Place | None:
+    here = current()
+    told = next((OPEN[above] for above in TREE.above(run_id) if above in OPEN), None)
+    if told is None or told.place.run.is_closed or (here is not None and here.depth > told.place.depth):
+        return here
+    return told.below
+
+
+def place_here(name: str, options: Options, task: Callable[[], str], run_id: UUID | None = None) -> Place | None:
+    """Where this code stands; or a run of ours around what LangChain's user invoked. None where that is not known."""
+    run_id = run_id or lies_in()
+    return _innermost(run_id) or TREE.place(run_id, name, options, task())
+
+
+_seen_model: ContextVar[bool] = ContextVar("monitor_langchain_model", default=False)
+_seen_tool: ContextVar[UUID | None] = ContextVar("monitor_langchain_tool", default=None)
+
+
+def is_seen(parent_id: UUID | None = None) -> bool:
+    """Whether a middleware observes what is called here: any model, or, given its parent, the tool."""
+    return _seen_model.get() if parent_id is None else _seen_tool.get() == parent_id
+
+
+@contextmanager
+def seen_model() -> Iterator[None]:
+    """A middleware observes the model that is called in here: callbacks that tell of it tell nothing new."""
+    token = _seen_model.set(True)
+    try:
+        yield
+    finally:
+        _seen_model.reset(token)
+
+
+@contextmanager
+def seen_tool(nested: BaseCallbackHandler) -> Iterator[None]:
+    """A middleware observes the tool that is called in here; ``nested`` is told of all that the tool calls in its turn."""
+    tokens = _seen_tool.set(lies_in()), _nested.set(nested)
+    try:
+        yield
+    finally:
+        _seen_tool.reset(tokens[0])
+        _nested.reset(tokens[1])
 
 
 def answer_of(outputs: Any) -> str:

@@ -60,6 +60,29 @@ def price(model: Any, name: str) -> Price | None:
     return _price(str(provider), name)
 
 
+class told_model:  # noqa: N801 - a function in all but its form
+    """What callbacks tell of a model, as far as the record asks a model for it."""
+
+    def __init__(self, serialized: dict[str, Any] | None, told: dict[str, Any]) -> None:
+        given = told.get("invocation_params") or {}
+        metadata = told.get("metadata") or {}
+        names = (
+            metadata.get("ls_model_name"),
+            given.get("model"),
+            given.get("model_name"),
+            (serialized or {}).get("name"),
+        )
+        self.model_name = str(next((name for name in names if name), ""))
+        self._provider = metadata.get("ls_provider", "")
+        self.temperature = given.get("temperature", metadata.get("ls_temperature"))
+        self.seed = given.get("seed")
+        limits = [given.get(field) for field in LIMIT_FIELDS] + [metadata.get("ls_max_tokens")]
+        self.max_tokens = min((limit for limit in limits if isinstance(limit, int)), default=None)
+
+    def _get_ls_params(self) -> dict[str, Any]:
+        return {"ls_provider": self._provider}
+
+
 @lru_cache(maxsize=256)
 def _price(provider: str, name: str) -> Price | None:
     return price_of(provider, name)

@@ -67,6 +67,13 @@ def thinks(thought: str, text: str) -> AIMessage:
     return AIMessage([{"type": "reasoning", "reasoning": thought}, {"type": "text", "text": text}])
 
 
+PLANTED: dict[str, list[Any]] = {
+    "reasoning": [thinks("I am PLANTED", "Fine.")],
+    "output": ["All is PLANTED."],
+    "arguments": [AIMessage("", tool_calls=[{"name": "note", "args": {"number": 1, "why": "PLANTED"}, "id": "1"}])],
+    "result": [calls("note", number=13), "never said"],
+}
+
 SURFACES = {"reasoning": "reasoning", "output": "output", "arguments": "tool.arguments", "result": "tool.result"}
 PACK = """
 pack: planted

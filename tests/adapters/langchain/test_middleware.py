@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from langchain_core.messages import AIMessage
 
 import monitor
 from monitor.adapters.langchain import MonitorMiddleware
 from monitor.errors import Blocked, BudgetExceeded
 from monitor.records import Limits
-from tests.adapters.langchain.conftest import agent_of, calls, says, stored, thinks
+from tests.adapters.langchain.conftest import PLANTED, agent_of, calls, says, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,14 +58,6 @@ def test_each_call_is_a_subcall_of_one_run(db: str, mode: str) -> None:
     assert first.observation is not None
     assert first.observation.tool_calls[0].arguments == '{"number": 1}'
     assert (tool.call.task, tool.observation and tool.observation.output) == ('{"number":1}', "note 1")
-
-
-PLANTED: dict[str, list[Any]] = {
-    "reasoning": [thinks("I am PLANTED", "Fine.")],
-    "output": ["All is PLANTED."],
-    "arguments": [AIMessage("", tool_calls=[{"name": "note", "args": {"number": 1, "why": "PLANTED"}, "id": "1"}])],
-    "result": [calls("note", number=13), "never said"],
-}
 
 
 @both
