@@ -26,11 +26,11 @@ from monitor.canonical import escape_text
 from monitor.errors import ConfigError, SubcallCancelled
 from monitor.orchestrate.execution import Execution
 from monitor.orchestrate.process import this_process
-from monitor.orchestrate.starting import merged, options_text, toolbox
+from monitor.orchestrate.starting import merged, options_text, refuse_if_alive, toolbox
 from monitor.orchestrate.workplace import Workplace
 from monitor.pipeline import LoadedChecks, load_checks
 from monitor.probes import Prober
-from monitor.records import Observation, RunStart, StoredRun, new_run_id, new_span_id, now
+from monitor.records import Observation, RunResume, RunStart, StoredRun, new_run_id, new_span_id, now
 from monitor.settings import Settings
 from monitor.store import Store
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from monitor.orchestrate.ending import RunResult
     from monitor.orchestrate.foreign import Asked
     from monitor.orchestrate.people import Decider
-    from monitor.records import Call, Event, Limits, StoredSubcall
+    from monitor.records import Call, Decision, Event, Limits, StoredSubcall
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -100,8 +100,11 @@ class Options:
 class ObservedRun:
     """One run of foreign code. ``result`` is there once it is closed; ``answer`` may be set before, for the record."""
 
-    def __init__(self, task: str, *, name: str, options: Options) -> None:
-        """Load what the run is checked by. Raises ConfigError, PolicyError, ProbeError; nothing is stored yet."""
+    def __init__(self, task: str, *, name: str, options: Options, earlier: StoredRun | None = None) -> None:
+        """Load what the run is checked by. Raises ConfigError, PolicyError, ProbeError; nothing is stored yet.
+
+        ``earlier`` is a suspended run that is gone on with, by its own limits and by the checks of now.
+        """
         given = options
         self._options = given
         self._settings = given.settings or Settings(db=given.db, policies=given.policy, probes=given.probes)
@@ -131,6 +134,22 @@ class ObservedRun:
             version=monitor.__version__,
             at=now(),
         )
+        self._earlier = earlier
+        self._again: RunResume | None = None
+        if earlier is not None:
+            refuse_if_alive(earlier)
+            self._again = RunResume(
+                limits=earlier.resumes[-1].limits if earlier.resumes else earlier.start.limits,
+                rules=self._checks.rules,
+                filters=self._checks.filters,
+                probes=prober.refs,
+                host=me.host,
+                pid=me.pid,
+                process_started=me.started,
+                version=monitor.__version__,
+                at=now(),
+            )
+            self.start = earlier.start
         self.answer: Any = ""
         self.result: RunResult | None = None
         self.is_closed = False
@@ -191,6 +210,10 @@ class ObservedRun:
             passage.cancel()
             raise
 
+    def settle(self, subcall: StoredSubcall, decision: Decision | None) -> Future[StoredSubcall]:
+        """Decide a subcall of this run that was put off (``Asked.asks_later``): see ``Engine.settle``."""
+        return door.submit(self._context.result().engine.settle(subcall, decision))
+
     async def _follow(self) -> RunResult:
         """The run, in the door's loop: begun, held open until it is closed, ended as any run is."""
         settings, given = self._settings, self._options
@@ -199,11 +222,14 @@ class ObservedRun:
         try:
             with Store.open(db, busy_seconds=settings.busy_seconds) as store:
                 execution = Execution(store, self._checks, workplace, given.listener, given.decider, given.patience)
-                return await execution.follow(StoredRun(start=self.start), self.start, self._name, self._hold)
+                earlier = self._earlier or StoredRun(start=self.start)
+                return await execution.follow(earlier, self._again or self.start, self._name, self._hold)
         finally:
             await workplace.aclose()
 
     async def _hold(self, context: Context) -> Any:
+        if self._earlier is not None:
+            await context.engine.finish_earlier()
         self._leave = asyncio.get_running_loop().create_future()
         self._context.set_result(context)
         return await self._leave

@@ -25,7 +25,9 @@ class Asked:
 
     ``max_output_tokens`` None is unlimited: see ``bounded``. ``tools`` are those that a model may call; of a
     tool, ``role`` is its name. ``parent_id`` None hangs the call under the run; ``depth`` is that of the call in the tree,
-    from 1. A foreign agent that tries a call again says which was the ``first``, and counts the ``attempt``. ``scope`` is a name by which the caller finds the call again.
+    from 1. A foreign agent that tries a call again says which was the ``first``, and counts the ``attempt``. ``scope`` is
+    a name by which the caller finds the call again. With ``asks_later`` nobody waits where a rule says ``ask_human``: the
+    subcall is returned as it is, and the run is suspended at its end unless it was settled until then.
     """
 
     role: str
@@ -48,6 +50,7 @@ class Asked:
     first: Call | None = None
     attempt: int = 1
     scope: str = ""
+    asks_later: bool = False
 
     @property
     def key(self) -> str:

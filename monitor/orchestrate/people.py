@@ -80,6 +80,7 @@ class People:
     ) -> None:
         self.is_suspended = False
         self.pending: tuple[str, ...] = ()
+        self.put_off: dict[str, None] = {}  # span ids of what waits, and nobody waits for here
         self.is_idle: Callable[[int], bool] = lambda _: True
         self.on_suspend: Callable[[], object] = lambda: None
         self._pipeline = pipeline
@@ -108,6 +109,26 @@ class People:
             self._waiting.remove(span_id)
             self._idle_since = None
             self._clock.go()
+
+    async def settle(self, subcall: StoredSubcall, decision: Decision | None) -> StoredSubcall:
+        """The present state of a subcall that was put off, with ``decision`` unless somebody has decided meanwhile.
+
+        One that still waits is put off again.
+
+        Raises:
+            StoreError: it could not be read or committed.
+        """
+        subcall = self._look(subcall)
+        if decision is not None and subcall.awaits_human:
+            try:
+                subcall = await self._pipeline.decide(subcall, decision)
+            except ConflictError:  # somebody elsewhere was quicker: theirs counts
+                subcall = self._look(subcall)
+        if subcall.awaits_human:
+            self.put_off[subcall.call.span_id] = None
+        else:
+            self.put_off.pop(subcall.call.span_id, None)
+        return subcall
 
     async def _ask(self, subcall: StoredSubcall, decider: Decider) -> StoredSubcall:
         """Ask the person at hand, one question at a time."""

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from monitor.orchestrate.people import People
     from monitor.orchestrate.tools import Tool
     from monitor.pipeline import Pipeline
+    from monitor.records import Decision
 
 
 @dataclass
@@ -84,7 +85,8 @@ class Engine:
         self._in_flight: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
         self._held: dict[str, Reservation] = {}  # by the span of the foreign call that holds it
         self._over = False
-        self.people.is_idle = lambda waiting: waiting == len(self._in_flight)
+        self._below: Counter[str] = Counter()  # foreign calls in flight, by the call that makes them
+        self.people.is_idle = lambda waiting: waiting == self._working()
         self._earlier: defaultdict[str, list[StoredSubcall]] = defaultdict(list)
         for subcall in self.stored:
             self._earlier[subcall.call.key].append(subcall)
@@ -165,7 +167,8 @@ class Engine:
 
         ``work`` finds in the call what its output may be at most.
 
-        Returns the judged subcall whose answer may be used. Nothing of it is ever tried again here.
+        Returns the judged subcall whose answer may be used, or, with ``asks_later``, one that waits for a person. Nothing
+        of it is ever tried again here.
 
         Raises:
             SubcallError: it ended otherwise (see ``actions.release``).
@@ -183,6 +186,7 @@ class Engine:
         place = Place.of(asked.parent_id or self.root_span, first.span_id if first else None)
         probes = self.pipeline.probes_of(())
         landed = self._in_flight[task] = asyncio.get_running_loop().create_future()
+        self._below[asked.parent_id or ""] += 1
         try:
             subcall = await self._through_the_door(
                 lambda reserved, left: asked.call(self.run_id, key, place, probes, reserved, left),
@@ -192,10 +196,37 @@ class Engine:
                 work,
                 hold=True,
             )
-            return self._release(await self._decided(subcall))
+            if subcall.awaits_human and asked.asks_later:
+                self.people.put_off[subcall.call.span_id] = None
+                return subcall
+            return self._release(await self._decided_or_suspended(subcall))
         finally:
+            self._below[asked.parent_id or ""] -= 1
             del self._in_flight[task]
             landed.set_result(None)
+
+    async def settle(self, subcall: StoredSubcall, decision: Decision | None) -> StoredSubcall:
+        """The subcall that was put off, decided; without a decision of our own, by whoever has decided meanwhile.
+
+        Raises:
+            SubcallError: it ended otherwise than with an answer, or (AwaitingHuman) nobody has decided yet.
+            StoreError: the decision could not be committed.
+        """
+        self._stop_if_over()
+        return self._release(await self.people.settle(subcall, decision))
+
+    async def _decided_or_suspended(self, subcall: StoredSubcall) -> StoredSubcall:
+        """As ``_decided``; where the run is suspended meanwhile, foreign code is told what it waits for."""
+        try:
+            return await self._decided(subcall)
+        except asyncio.CancelledError:
+            if self.people.is_suspended:
+                return subcall
+            raise
+
+    def _working(self) -> int:
+        """How many of the calls in flight do something: not those that wait for a call that they make."""
+        return len(self._in_flight) - sum(self._below[span_id] > 0 for span_id in self._held)
 
     async def _attempts(
         self, key: str, retries: int, make: Callable[[int, str | None, int], Awaitable[StoredSubcall]]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from langchain.agents.middleware import ModelRequest
     from langgraph.prebuilt.tool_node import ToolCallRequest
 
+    from monitor.orchestrate.foreign import Asked
     from monitor.records import Call, Observation, StoredSubcall, Trust
 
 OnBlock = Literal["raise", "message"]
@@ -37,11 +38,17 @@ WITHHELD_RESULT = "The monitor withheld the result of this tool call."
 
 
 class Exchange(ABC):
-    """What a call and its record have to do with each other. ``value`` is what LangChain's handler returned."""
+    """What a call and its record have to do with each other.
+
+    ``value`` is what LangChain's handler returned. ``call_id`` tells calls of one node apart.
+    """
+
+    asked: Asked
 
     def __init__(self, on_block: OnBlock) -> None:
         self._on_block = on_block
         self.value: Any = None
+        self.call_id = ""
         self._error: Exception | None = None
         self._seen: Observation | None = None
 
@@ -67,7 +74,7 @@ class Exchange(ABC):
         """Raise what the call ended in, as it was raised where nothing withholds that; or say that it was withheld."""
         if isinstance(error, SubcallFailed) and self._error is not None and not error.withheld:
             raise self._error
-        if isinstance(error, SubcallCancelled) and isinstance(self._error, GraphBubbleUp):
+        if isinstance(error, SubcallCancelled) and isinstance(self._error, GraphBubbleUp | SubcallError):
             raise self._error
         is_final = isinstance(error, Halted | Terminated)
         if self._on_block == "message" and isinstance(error, Blocked | Rejected) and not is_final:
@@ -90,7 +97,7 @@ class Exchange(ABC):
 class ModelExchange(Exchange):
     """A call of an agent's model."""
 
-    def __init__(self, request: ModelRequest[Any], role: str, trust: Trust, on_block: OnBlock, scope: str = "") -> None:
+    def __init__(self, request: ModelRequest[Any], role: str, trust: Trust, on_block: OnBlock) -> None:
         super().__init__(on_block)
         self._request = request
         system = [request.system_message] if request.system_message else []
@@ -101,7 +108,6 @@ class ModelExchange(Exchange):
             trust=trust,
             tools=[*request.tools, *_answer_tools(request.response_format)],
             settings=request.model_settings,
-            scope=scope,
         )
 
     def bounded(self, call: Call) -> ModelRequest[Any]:
@@ -170,10 +176,11 @@ def _is_structured(value: Any) -> bool:
 class ToolExchange(Exchange):
     """A call of an agent's tool."""
 
-    def __init__(self, request: ToolCallRequest, trust: Trust, on_block: OnBlock, scope: str = "") -> None:
+    def __init__(self, request: ToolCallRequest, trust: Trust, on_block: OnBlock) -> None:
         super().__init__(on_block)
         self._call = request.tool_call
-        self.asked = asked_of_tool(self._call["name"], self._call["args"], trust=trust, scope=scope)
+        self.call_id = str(self._call["id"])
+        self.asked = asked_of_tool(self._call["name"], self._call["args"], trust=trust)
 
     def _observed(self, value: Any, call: Call) -> Observation:
         return tool_observed(tool_text(value))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from langchain.agents.middleware import AgentMiddleware
 
+from monitor.adapters.langchain import human
 from monitor.adapters.langchain.callbacks import MonitorCallbackHandler
-from monitor.adapters.langchain.exchange import ModelExchange, OnBlock, ToolExchange
+from monitor.adapters.langchain.exchange import Exchange, ModelExchange, OnBlock, ToolExchange
 from monitor.adapters.langchain.quiet import quietly
-from monitor.adapters.langchain.runs import agent_name, install, place_here, seen_model, seen_tool, stands
+from monitor.adapters.langchain.runs import TREE, agent_name, install, place_here, seen_model, seen_tool, stands
 from monitor.adapters.observing import Options, Place, standing
 from monitor.errors import ConfigError, SubcallError
 
@@ -70,6 +71,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
         self._options = Options(policy=policy, budget=budget, probes=probes, db=db, **options)
         self._program, self._role, self._trust, self._on_block = name, role, trust, on_block
         install()
+        TREE.find_suspended = human.suspended
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Any:
         """Take one call of the model through the door."""
@@ -134,26 +136,34 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
     def _model(self, request: ModelRequest[Any]) -> ModelExchange:
         return ModelExchange(request, self._role or agent_name() or self._program, self._trust, self._on_block)
 
-    def _through(self, exchange: ModelExchange | ToolExchange, work: Callable[[Call], Observation]) -> Any:
+    def _through(self, exchange: Exchange, work: Callable[[Call], Observation]) -> Any:
+        human.resumable(exchange, self._options)
         with self._standing(exchange) as place:
+            earlier = human.waiting(exchange, place)
+            said = human.kept(exchange, earlier) if earlier else exchange
             try:
-                subcall = place.run.through(exchange.asked, place, work)
+                subcall = earlier or place.run.through(exchange.asked, place, work)
+                if earlier or subcall.awaits_human:
+                    subcall = human.settled(said, subcall, place)
             except SubcallError as exc:
-                return exchange.refused(exc)
-            return exchange.released(subcall)
+                return said.refused(exc)
+            return said.released(subcall)
 
-    async def _through_async(
-        self, exchange: ModelExchange | ToolExchange, work: Callable[[Call], Awaitable[Observation]]
-    ) -> Any:
+    async def _through_async(self, exchange: Exchange, work: Callable[[Call], Awaitable[Observation]]) -> Any:
+        human.resumable(exchange, self._options)
         async with self._standing_async(exchange) as place:
+            earlier = human.waiting(exchange, place)
+            said = human.kept(exchange, earlier) if earlier else exchange
             try:
-                subcall = await place.run.through_async(exchange.asked, place, work)
+                subcall = earlier or await place.run.through_async(exchange.asked, place, work)
+                if earlier or subcall.awaits_human:
+                    subcall = await human.settled_async(said, subcall, place)
             except SubcallError as exc:
-                return exchange.refused(exc)
-            return exchange.released(subcall)
+                return said.refused(exc)
+            return said.released(subcall)
 
     @contextmanager
-    def _standing(self, exchange: ModelExchange | ToolExchange) -> Iterator[Place]:
+    def _standing(self, exchange: Exchange) -> Iterator[Place]:
         place = place_here(self._program, self._options, lambda: exchange.asked.task)
         if place is not None:
             yield place
@@ -162,7 +172,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
             yield place
 
     @asynccontextmanager
-    async def _standing_async(self, exchange: ModelExchange | ToolExchange) -> AsyncIterator[Place]:
+    async def _standing_async(self, exchange: Exchange) -> AsyncIterator[Place]:
         place = stands() or await asyncio.to_thread(
             place_here, self._program, self._options, lambda: exchange.asked.task
         )

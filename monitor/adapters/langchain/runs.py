@@ -17,6 +17,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
+from langgraph.types import Command
 
 from monitor.adapters.langchain.translate import as_json
 from monitor.adapters.observing import ObservedRun, Options, Place, current
@@ -29,15 +30,21 @@ if TYPE_CHECKING:
 
     from monitor.adapters.observing import Passage
     from monitor.orchestrate.foreign import Asked
-    from monitor.records import Call
+    from monitor.records import Call, StoredRun, StoredSubcall
 
 
 @dataclass
 class _Root:
-    """One outermost run of LangChain's, and the runs of ours in it: one for each way of observing."""
+    """One outermost run of LangChain's, and the runs of ours in it: one for each way of observing.
 
+    ``is_resumed`` where it goes on with a graph that was interrupted; ``waiting`` are then the subcalls of ours that
+    were put before a person, by scope.
+    """
+
+    is_resumed: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
     runs: list[tuple[str, Options, ObservedRun, Place]] = field(default_factory=list)
+    waiting: dict[str, StoredSubcall] = field(default_factory=dict)
 
 
 class Tree(BaseCallbackHandler):
@@ -49,6 +56,8 @@ class Tree(BaseCallbackHandler):
     def __init__(self) -> None:
         self._parents: dict[UUID, UUID | None] = {}
         self._roots: dict[UUID, _Root] = {}
+        self.find_suspended: Callable[[Options, str], tuple[StoredRun, dict[str, StoredSubcall]] | None]
+        self.find_suspended = lambda _options, _name: None  # see ``human``
 
     def above(self, run_id: UUID | None) -> Iterator[UUID]:
         """A run and those that it lies in, the innermost first."""
@@ -56,28 +65,39 @@ class Tree(BaseCallbackHandler):
             yield run_id
             run_id = self._parents.get(run_id)
 
+    def _root(self, run_id: UUID | None) -> _Root | None:
+        path = [above for above in self.above(run_id) if above in self._parents]
+        return self._roots.get(path[-1]) if path else None
+
+    def waiting(self, run_id: UUID | None) -> dict[str, StoredSubcall]:
+        """What was put before a person before the graph was resumed in which LangChain's run lies, by scope."""
+        root = self._root(run_id)
+        return root.waiting if root else {}
+
     def place(self, run_id: UUID | None, name: str, options: Options, task: str) -> Place | None:
         """The place at the top of our run for what LangChain's run lies in; None where that is not known.
 
         Raises:
             ConfigError, PolicyError, ProbeError, StoreError: our run cannot be opened.
         """
-        path = [above for above in self.above(run_id) if above in self._parents]
-        root = self._roots.get(path[-1]) if path else None
+        root = self._root(run_id)
         if root is None:
             return None
         with root.lock:
             for known, given, run, place in root.runs:
                 if (known, given) == (name, options) and not run.is_closed:
                     return place
-            run = ObservedRun(task, name=name, options=options)
+            earlier = self.find_suspended(options, name) if root.is_resumed else None
+            if earlier is not None:
+                root.waiting.update(earlier[1])
+            run = ObservedRun(task, name=name, options=options, earlier=earlier[0] if earlier else None)
             place = run.open()
             root.runs.append((name, options, run, place))
             return place
 
     def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: UUID, **told: Any) -> None:
         """Note where a run of LangChain's lies."""
-        self._began(run_id, told.get("parent_run_id"))
+        self._began(run_id, told.get("parent_run_id"), is_resumed=inputs is None or isinstance(inputs, Command))
 
     def on_tool_start(self, serialized: Any, input_str: str, *, run_id: UUID, **told: Any) -> None:
         """As ``on_chain_start``."""
@@ -99,10 +119,10 @@ class Tree(BaseCallbackHandler):
         """As ``on_chain_end``."""
         self._ended(run_id, None, error)
 
-    def _began(self, run_id: UUID, parent_id: UUID | None) -> None:
+    def _began(self, run_id: UUID, parent_id: UUID | None, *, is_resumed: bool = False) -> None:
         self._parents[run_id] = parent_id if parent_id in self._parents else None
         if self._parents[run_id] is None:
-            self._roots[run_id] = _Root()
+            self._roots[run_id] = _Root(is_resumed)
 
     def _ended(self, run_id: UUID, outputs: Any, error: BaseException | None) -> None:
         self._parents.pop(run_id, None)

@@ -116,7 +116,6 @@ def asked_of_model(
     trust: Trust,
     tools: Sequence[Any] = (),
     settings: dict[str, Any] | None = None,
-    scope: str = "",
 ) -> Asked:
     """A call of a chat model, for the record and the budget."""
     settings = settings or {}
@@ -136,15 +135,12 @@ def asked_of_model(
         seed=seed if isinstance(seed, int) else None,
         max_output_tokens=output_limit(model, settings),
         price=price(model, name),
-        scope=scope,
     )
 
 
-def asked_of_tool(name: str, arguments: Any, *, trust: Trust, scope: str = "") -> Asked:
+def asked_of_tool(name: str, arguments: Any, *, trust: Trust) -> Asked:
     """A call of a tool, for the record and the budget."""
-    return Asked(
-        role=escape_text(name), adapter=ADAPTER, kind="tool", task=as_json(arguments), trust=trust, scope=scope
-    )
+    return Asked(role=escape_text(name), adapter=ADAPTER, kind="tool", task=as_json(arguments), trust=trust)
 
 
 def as_json(value: Any) -> str:

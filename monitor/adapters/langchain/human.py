@@ -1,0 +1,169 @@
+"""A rule's ``ask_human`` in a graph with a checkpointer: LangGraph's own interrupt, and the decision stored as ours.
+
+The call is made, stored and judged; then the node is interrupted, and our run is suspended with the invocation. When the
+graph is resumed, in this process or in another, the node runs again: the call is not. The subcall is found by the place of
+the node in its graph, the decision is committed to it, and what is released is made of the record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.runnables.config import var_child_runnable_config
+from langgraph._internal._constants import CONFIG_KEY_CHECKPOINTER
+from langgraph.types import interrupt
+
+from monitor.adapters.langchain.runs import TREE, lies_in
+from monitor.adapters.observing import OBSERVED, ObservedRun
+from monitor.canonical import fingerprint
+from monitor.errors import AwaitingHuman, ConfigError
+from monitor.orchestrate.deciding import make_decision
+from monitor.records import AWAITING_HUMAN, Choice
+from monitor.settings import Settings
+from monitor.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
+    from monitor.adapters.langchain.exchange import Exchange
+    from monitor.adapters.observing import Options, Place
+    from monitor.records import Decision, StoredRun, StoredSubcall
+
+CHOICES = tuple(choice.value for choice in Choice)
+VIA = "decided in LangGraph"
+
+_kept: dict[tuple[str, str], Exchange] = {}  # what was interrupted in this process: its value need not be made anew
+_MOST_KEPT = 1_000
+
+
+def thread_scope() -> str:
+    """The scope of the thread in which this code runs; empty where nothing keeps a thread: then nothing can be resumed."""
+    conf = (var_child_runnable_config.get() or {}).get("configurable") or {}
+    if not conf.get(CONFIG_KEY_CHECKPOINTER) or conf.get("thread_id") is None:
+        return ""
+    return f"/{fingerprint('langgraph', str(conf['thread_id']))[:16]}"
+
+
+def resumable(exchange: Exchange, options: Options) -> None:
+    """Let the call be put off where its graph can be interrupted, and name it by its place there."""
+    thread = thread_scope()
+    if not thread or options.decider is not None:
+        return
+    conf = (var_child_runnable_config.get() or {}).get("configurable") or {}
+    place = fingerprint(str(conf.get("checkpoint_ns")), exchange.asked.kind, exchange.call_id)[:16]
+    exchange.asked = replace(exchange.asked, scope=f"{thread}/{place}", asks_later=True)
+
+
+def suspended(options: Options, name: str) -> tuple[StoredRun, dict[str, StoredSubcall]] | None:
+    """The run of this thread that waits for people, and what of it does, by scope. None if none does.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    thread = thread_scope()
+    if not thread:
+        return None
+    settings = options.settings or Settings(db=options.db)
+    with Store.open(options.db or settings.db, busy_seconds=settings.busy_seconds) as store:
+        asked = [item for item in store.asked(settled=True) if item.call.scope.startswith(f"{thread}/")]
+        for run_id in dict.fromkeys(item.call.run_id for item in reversed(asked)):
+            run = store.run(run_id)
+            if run.state == AWAITING_HUMAN and run.start.recipe == OBSERVED + name:
+                return run, {item.call.scope: item for item in asked if item.call.run_id == run_id}
+    return None
+
+
+def waiting(exchange: Exchange, place: Place) -> StoredSubcall | None:
+    """The subcall that this very call became before its graph was interrupted; None where it is to be made."""
+    if not exchange.asked.asks_later:
+        return None
+    found = TREE.waiting(lies_in()).pop(exchange.asked.scope, None)
+    return found if found is not None and found.call.run_id == place.run.run_id else None
+
+
+def kept(exchange: Exchange, subcall: StoredSubcall) -> Exchange:
+    """The exchange of the call itself, where this process still has it."""
+    return _kept.pop(_key(subcall), exchange)
+
+
+def settled(exchange: Exchange, subcall: StoredSubcall, place: Place) -> StoredSubcall:
+    """The subcall as a person decided it; interrupts the graph until one has. Raises SubcallError, GraphInterrupt."""
+    answers = _answers(exchange, subcall, place.run)
+    settling = next(answers)
+    while True:
+        try:
+            return settling.result()
+        except AwaitingHuman:
+            settling = next(answers)
+
+
+async def settled_async(exchange: Exchange, subcall: StoredSubcall, place: Place) -> StoredSubcall:
+    """As ``settled``."""
+    answers = _answers(exchange, subcall, place.run)
+    settling = next(answers)
+    while True:
+        try:
+            return await asyncio.wrap_future(settling)
+        except AwaitingHuman:
+            settling = next(answers)
+
+
+def _answers(exchange: Exchange, subcall: StoredSubcall, run: ObservedRun) -> Iterator[Future[StoredSubcall]]:
+    """What becomes of the subcall: by what is in the store already, then by one answer to an interrupt after the other."""
+    yield run.settle(subcall, None)
+    problem, escalated = "", sum(decision.choice is Choice.ESCALATE for decision in subcall.decisions)
+    while True:
+        answer = _interrupted(exchange, subcall, problem)
+        try:
+            decision = decision_of(subcall, answer)
+        except (ConfigError, ValueError) as exc:
+            problem = str(exc)
+            continue
+        problem = ""
+        if decision.choice is Choice.ESCALATE and escalated:
+            escalated -= 1  # LangGraph gives all answers again, from the first one on
+            continue
+        yield run.settle(subcall, decision)
+
+
+def _interrupted(exchange: Exchange, subcall: StoredSubcall, problem: str) -> Any:
+    """LangGraph's interrupt. The withheld answer is no part of the question: ``monitor show`` has it."""
+    if len(_kept) < _MOST_KEPT:
+        _kept[_key(subcall)] = exchange
+    call, judgement = subcall.call, subcall.judgement
+    assert judgement is not None
+    question = {
+        "monitor": "ask_human",
+        "subcall": f"{call.run_id}/{call.span_id}",
+        "role": call.role,
+        "kind": call.kind,
+        "caught_by": list(judgement.verdict.catches),
+        "could_not_be_checked_by": list(judgement.verdict.outages),
+        "choices": list(CHOICES),
+    }
+    answer = interrupt({**question, "problem": problem} if problem else question)
+    _kept.pop(_key(subcall), None)
+    return answer
+
+
+def decision_of(subcall: StoredSubcall, answer: Any) -> Decision:
+    """The answer to an interrupt as a decision: a word, or ``{"decision": …, "why": …, "by": …, "output": …}``.
+
+    Raises:
+        ConfigError, ValueError: it is none; says why.
+    """
+    told = {"decision": answer} if isinstance(answer, str) else answer
+    if not isinstance(told, dict) or told.get("decision") not in CHOICES:
+        raise ConfigError(f'resume with one of {", ".join(CHOICES)}, or {{"decision": …, "why": …}}; found {answer!r}')
+    if extra := sorted(set(told) - {"decision", "why", "by", "output"}):
+        raise ConfigError(f"a decision has decision, why, by and output; found {', '.join(map(str, extra))}")
+    return make_decision(
+        subcall, told["decision"], why=str(told.get("why") or VIA), by=told.get("by"), output=told.get("output")
+    )
+
+
+def _key(subcall: StoredSubcall) -> tuple[str, str]:
+    return subcall.call.run_id, subcall.call.span_id
