@@ -21,15 +21,14 @@ class AccountingCheck:
     def findings(self, record: Record) -> tuple[Finding, ...]:
         """One finding, or none."""
         reserved, used = record.call.reserved, record.observation.usage
-        if used.input_tokens <= reserved.input_tokens and used.output_tokens <= reserved.output_tokens:
-            return ()
+        is_bounded = record.call.max_output_tokens is not None or reserved.output_tokens > 0
+        names = ("input_tokens", "output_tokens") if is_bounded else ("input_tokens",)
+        broken = [name for name in names if getattr(used, name) > getattr(reserved, name)]
+        if not broken:
+            return ()  # a foreign call whose output nobody limited has none reserved: nothing is broken by it
         if reserved == Usage() or not record.observation.usage_reported:
             return ()  # nothing was reserved (a foreign record), or the reservation itself is what is charged
-        over = [
-            f"{name} {getattr(used, name)} reported, {getattr(reserved, name)} reserved"
-            for name in ("input_tokens", "output_tokens")
-            if getattr(used, name) > getattr(reserved, name)
-        ]
+        over = [f"{name} {getattr(used, name)} reported, {getattr(reserved, name)} reserved" for name in broken]
         return (
             Finding(
                 check="budget",
