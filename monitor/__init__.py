@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from monitor.adapters.decorator import subcall
+    from monitor.adapters.langchain import MonitorCallbackHandler, MonitorMiddleware
     from monitor.adapters.observing import carried, observed_run
     from monitor.adapters.openai_sdk.wrapping import wrap
     from monitor.orchestrate.context import Context
@@ -27,6 +28,8 @@ __all__ = [
     "Answer",
     "Context",
     "Limits",
+    "MonitorCallbackHandler",
+    "MonitorMiddleware",
     "RunResult",
     "__version__",
     "carried",
@@ -47,6 +50,8 @@ _HOMES = {
     "Answer": "monitor.orchestrate.conversation",
     "Context": "monitor.orchestrate.context",
     "Limits": "monitor.records",
+    "MonitorCallbackHandler": "monitor.adapters.langchain",
+    "MonitorMiddleware": "monitor.adapters.langchain",
     "RunResult": "monitor.orchestrate.ending",
     "carried": "monitor.adapters.observing",
     "decide": "monitor.orchestrate.deciding",

@@ -38,7 +38,7 @@ class Case:
 
     def __init__(self, db: str, packs: list[str], *answers: Any, budget: Limits | None = None) -> None:
         self.model = says(*answers)
-        self.door = lambda: MonitorMiddleware(policy=packs, db=db, budget=budget)
+        self.door: Any = lambda: MonitorMiddleware(policy=packs, db=db, budget=budget)
         self.saver = saver_of()
 
     def agent(self) -> Any:

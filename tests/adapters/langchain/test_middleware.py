@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.messages import AIMessage
 
 import monitor
 from monitor.adapters.langchain import MonitorMiddleware
@@ -242,3 +243,13 @@ def test_a_process_that_is_killed_in_a_call_leaves_its_start(db: str) -> None:
     assert ended.returncode == -signal.SIGKILL
     ((run, (subcall,)),) = stored(db)
     assert (run.state, subcall.state, subcall.call.task) == ("started", "started", "Will this be found?")
+
+
+def test_an_output_that_nobody_limited_breaks_no_bound(db: str, pack: Callable[..., list[str]]) -> None:
+    answer = AIMessage("fine", usage_metadata={"input_tokens": 3, "output_tokens": 700, "total_tokens": 703})
+    agent_of(says(answer), [], middleware=[MonitorMiddleware(policy=pack(), db=db)]).invoke(ASK)
+    ((run, (subcall,)),) = stored(db)
+    assert run.end is not None
+    assert (run.end.verdict.value, run.end.usage.output_tokens) == ("pass", 700)
+    assert subcall.observation is not None
+    assert subcall.observation.usage_reported
