@@ -170,10 +170,20 @@ class ObservedRun:
         context = self._context.result()
         return Place(self, context.budget)
 
-    def close(self, error: BaseException | None = None) -> RunResult:
-        """End the run: with ``answer``, or with the error that the foreign code raised. Raises StoreError."""
+    @property
+    def options(self) -> Options:
+        """How it is observed."""
+        return self._options
+
+    def close(self, error: BaseException | None = None, *, is_paused: bool = False) -> RunResult:
+        """End the run: with ``answer``, or with the error that the foreign code raised. Raises StoreError.
+
+        Where the foreign code ``is_paused``, to be gone on with later, the run is suspended.
+        """
         assert self._ended is not None, "a run is opened before it is closed"
         self.is_closed = True
+        if is_paused and self._context.done():
+            self._context.result().engine.people.is_paused = True
         answer, leave = self.answer, self._leave
         if leave is not None:
             leave.get_loop().call_soon_threadsafe(_settle, leave, answer, error)

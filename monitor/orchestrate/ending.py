@@ -88,7 +88,7 @@ async def execute(engine: Engine, recipe: Awaitable[Any], budget: Budget, clock:
     await engine.land()
     if engine.people.is_suspended and not engine.halted and not (this is not None and this.cancelling()):
         return RunSuspend(pending=engine.people.pending, verdict=_verdict_so_far(engine), usage=engine.spent())
-    if ended is None and engine.people.put_off:
+    if ended is None and (engine.people.put_off or engine.people.is_paused):
         return RunSuspend(pending=tuple(engine.people.put_off), verdict=_verdict_so_far(engine), usage=engine.spent())
     if not isinstance(ended, asyncio.CancelledError):
         await engine.finish_earlier()

@@ -81,6 +81,7 @@ class People:
         self.is_suspended = False
         self.pending: tuple[str, ...] = ()
         self.put_off: dict[str, None] = {}  # span ids of what waits, and nobody waits for here
+        self.is_paused = False  # the program itself waits for a person, and is gone on with later
         self.is_idle: Callable[[int], bool] = lambda _: True
         self.on_suspend: Callable[[], object] = lambda: None
         self._pipeline = pipeline

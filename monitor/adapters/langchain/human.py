@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CHOICES = tuple(choice.value for choice in Choice)
 VIA = "decided in LangGraph"
 
-_kept: dict[tuple[str, str], Exchange] = {}  # what was interrupted in this process: its value need not be made anew
+_kept: dict[str, tuple[Exchange, StoredSubcall]] = {}  # by scope: what was interrupted in this process, value and all
 _MOST_KEPT = 1_000
 
 
@@ -57,8 +57,8 @@ def resumable(exchange: Exchange, options: Options) -> None:
     exchange.asked = replace(exchange.asked, scope=f"{thread}/{place}", asks_later=True)
 
 
-def suspended(options: Options, name: str) -> tuple[StoredRun, dict[str, StoredSubcall]] | None:
-    """The run of this thread that waits for people, and what of it does, by scope. None if none does.
+def suspended(options: Options, name: str = "") -> tuple[StoredRun, dict[str, StoredSubcall]] | None:
+    """The suspended run of this thread, and those of its subcalls that were put before a person, by scope. None if none is.
 
     Raises:
         StoreError: the store cannot be read.
@@ -68,47 +68,77 @@ def suspended(options: Options, name: str) -> tuple[StoredRun, dict[str, StoredS
         return None
     settings = options.settings or Settings(db=options.db)
     with Store.open(options.db or settings.db, busy_seconds=settings.busy_seconds) as store:
-        asked = [item for item in store.asked(settled=True) if item.call.scope.startswith(f"{thread}/")]
-        for run_id in dict.fromkeys(item.call.run_id for item in reversed(asked)):
-            run = store.run(run_id)
-            if run.state == AWAITING_HUMAN and run.start.recipe == OBSERVED + name:
-                return run, {item.call.scope: item for item in asked if item.call.run_id == run_id}
+        for run in store.runs():
+            is_ours = run.start.recipe == OBSERVED + name or (not name and run.start.recipe.startswith(OBSERVED))
+            if not is_ours or run.state != AWAITING_HUMAN:
+                continue
+            subcalls = [item for item in store.subcalls(run.start.run_id) if item.call.scope.startswith(f"{thread}/")]
+            if subcalls:
+                asked = (item for item in subcalls if item.judgement and item.judgement.asks_human)
+                return run, {item.call.scope: item for item in asked}
     return None
 
 
 def waiting(exchange: Exchange, place: Place) -> StoredSubcall | None:
     """The subcall that this very call became before its graph was interrupted; None where it is to be made."""
+    scope = exchange.asked.scope
     if not exchange.asked.asks_later:
         return None
-    found = TREE.waiting(lies_in()).pop(exchange.asked.scope, None)
-    return found if found is not None and found.call.run_id == place.run.run_id else None
+    if scope in _kept:
+        return _kept[scope][1]
+    found = TREE.waiting(lies_in(), lambda: suspended(place.run.options))
+    return found.pop(scope, None)
 
 
-def kept(exchange: Exchange, subcall: StoredSubcall) -> Exchange:
+def kept(exchange: Exchange) -> Exchange:
     """The exchange of the call itself, where this process still has it."""
-    return _kept.pop(_key(subcall), exchange)
+    return _kept.pop(exchange.asked.scope, (exchange, None))[0]
 
 
 def settled(exchange: Exchange, subcall: StoredSubcall, place: Place) -> StoredSubcall:
     """The subcall as a person decided it; interrupts the graph until one has. Raises SubcallError, GraphInterrupt."""
-    answers = _answers(exchange, subcall, place.run)
-    settling = next(answers)
-    while True:
-        try:
-            return settling.result()
-        except AwaitingHuman:
-            settling = next(answers)
+    run = _run_of(subcall, place)
+    try:
+        answers = _answers(exchange, subcall, run)
+        settling = next(answers)
+        while True:
+            try:
+                return settling.result()
+            except AwaitingHuman:
+                settling = next(answers)
+    finally:
+        if run is not place.run:
+            run.close()
 
 
 async def settled_async(exchange: Exchange, subcall: StoredSubcall, place: Place) -> StoredSubcall:
     """As ``settled``."""
-    answers = _answers(exchange, subcall, place.run)
-    settling = next(answers)
-    while True:
-        try:
-            return await asyncio.wrap_future(settling)
-        except AwaitingHuman:
-            settling = next(answers)
+    run = await asyncio.to_thread(_run_of, subcall, place)
+    try:
+        answers = _answers(exchange, subcall, run)
+        settling = next(answers)
+        while True:
+            try:
+                return await asyncio.wrap_future(settling)
+            except AwaitingHuman:
+                settling = next(answers)
+    finally:
+        if run is not place.run:
+            await asyncio.to_thread(run.close)
+
+
+def _run_of(subcall: StoredSubcall, place: Place) -> ObservedRun:
+    """The run that the subcall is of: the one that is open, or an earlier one, opened again for its decision."""
+    run_id, options = subcall.call.run_id, place.run.options
+    if run_id == place.run.run_id:
+        return place.run
+    settings = options.settings or Settings(db=options.db)
+    with Store.open(options.db or settings.db, busy_seconds=settings.busy_seconds) as store:
+        earlier = store.run(run_id)
+    name = earlier.start.recipe.removeprefix(OBSERVED)
+    run = ObservedRun(earlier.start.task, name=name, options=options, earlier=earlier)
+    run.open()
+    return run
 
 
 def _answers(exchange: Exchange, subcall: StoredSubcall, run: ObservedRun) -> Iterator[Future[StoredSubcall]]:
@@ -127,13 +157,14 @@ def _answers(exchange: Exchange, subcall: StoredSubcall, run: ObservedRun) -> It
             escalated -= 1  # LangGraph gives all answers again, from the first one on
             continue
         yield run.settle(subcall, decision)
+        subcall = subcall.model_copy(update={"decisions": (*subcall.decisions, decision)})  # escalated: it still waits
 
 
 def _interrupted(exchange: Exchange, subcall: StoredSubcall, problem: str) -> Any:
     """LangGraph's interrupt. The withheld answer is no part of the question: ``monitor show`` has it."""
-    if len(_kept) < _MOST_KEPT:
-        _kept[_key(subcall)] = exchange
     call, judgement = subcall.call, subcall.judgement
+    if len(_kept) < _MOST_KEPT:
+        _kept[call.scope] = exchange, subcall
     assert judgement is not None
     question = {
         "monitor": "ask_human",
@@ -145,7 +176,7 @@ def _interrupted(exchange: Exchange, subcall: StoredSubcall, problem: str) -> An
         "choices": list(CHOICES),
     }
     answer = interrupt({**question, "problem": problem} if problem else question)
-    _kept.pop(_key(subcall), None)
+    _kept.pop(call.scope, None)
     return answer
 
 
@@ -163,7 +194,3 @@ def decision_of(subcall: StoredSubcall, answer: Any) -> Decision:
     return make_decision(
         subcall, told["decision"], why=str(told.get("why") or VIA), by=told.get("by"), output=told.get("output")
     )
-
-
-def _key(subcall: StoredSubcall) -> tuple[str, str]:
-    return subcall.call.run_id, subcall.call.span_id

@@ -140,7 +140,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
         human.resumable(exchange, self._options)
         with self._standing(exchange) as place:
             earlier = human.waiting(exchange, place)
-            said = human.kept(exchange, earlier) if earlier else exchange
+            said = human.kept(exchange)
             try:
                 subcall = earlier or place.run.through(exchange.asked, place, work)
                 if earlier or subcall.awaits_human:
@@ -153,7 +153,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
         human.resumable(exchange, self._options)
         async with self._standing_async(exchange) as place:
             earlier = human.waiting(exchange, place)
-            said = human.kept(exchange, earlier) if earlier else exchange
+            said = human.kept(exchange)
             try:
                 subcall = earlier or await place.run.through_async(exchange.asked, place, work)
                 if earlier or subcall.awaits_human:

@@ -11,12 +11,13 @@ import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
+from langgraph.errors import GraphInterrupt
 from langgraph.types import Command
 
 from monitor.adapters.langchain.translate import as_json
@@ -33,18 +34,22 @@ if TYPE_CHECKING:
     from monitor.records import Call, StoredRun, StoredSubcall
 
 
+Found: TypeAlias = "tuple[StoredRun, dict[str, StoredSubcall]] | None"
+
+
 @dataclass
 class _Root:
     """One outermost run of LangChain's, and the runs of ours in it: one for each way of observing.
 
     ``is_resumed`` where it goes on with a graph that was interrupted; ``waiting`` are then the subcalls of ours that
-    were put before a person, by scope.
+    were put before a person, by scope. ``is_paused`` where something in it was interrupted.
     """
 
     is_resumed: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
     runs: list[tuple[str, Options, ObservedRun, Place]] = field(default_factory=list)
-    waiting: dict[str, StoredSubcall] = field(default_factory=dict)
+    waiting: dict[str, StoredSubcall] | None = None
+    is_paused: bool = False
 
 
 class Tree(BaseCallbackHandler):
@@ -56,7 +61,7 @@ class Tree(BaseCallbackHandler):
     def __init__(self) -> None:
         self._parents: dict[UUID, UUID | None] = {}
         self._roots: dict[UUID, _Root] = {}
-        self.find_suspended: Callable[[Options, str], tuple[StoredRun, dict[str, StoredSubcall]] | None]
+        self.find_suspended: Callable[[Options, str], Found]
         self.find_suspended = lambda _options, _name: None  # see ``human``
 
     def above(self, run_id: UUID | None) -> Iterator[UUID]:
@@ -69,10 +74,16 @@ class Tree(BaseCallbackHandler):
         path = [above for above in self.above(run_id) if above in self._parents]
         return self._roots.get(path[-1]) if path else None
 
-    def waiting(self, run_id: UUID | None) -> dict[str, StoredSubcall]:
+    def waiting(self, run_id: UUID | None, find: Callable[[], Found]) -> dict[str, StoredSubcall]:
         """What was put before a person before the graph was resumed in which LangChain's run lies, by scope."""
         root = self._root(run_id)
-        return root.waiting if root else {}
+        if root is None:
+            return {}
+        with root.lock:
+            if root.is_resumed and root.waiting is None:
+                found = find()
+                root.waiting = found[1] if found else {}
+            return root.waiting or {}
 
     def place(self, run_id: UUID | None, name: str, options: Options, task: str) -> Place | None:
         """The place at the top of our run for what LangChain's run lies in; None where that is not known.
@@ -88,8 +99,8 @@ class Tree(BaseCallbackHandler):
                 if (known, given) == (name, options) and not run.is_closed:
                     return place
             earlier = self.find_suspended(options, name) if root.is_resumed else None
-            if earlier is not None:
-                root.waiting.update(earlier[1])
+            if root.is_resumed:
+                root.waiting = {**(root.waiting or {}), **(earlier[1] if earlier else {})}
             run = ObservedRun(task, name=name, options=options, earlier=earlier[0] if earlier else None)
             place = run.open()
             root.runs.append((name, options, run, place))
@@ -113,6 +124,8 @@ class Tree(BaseCallbackHandler):
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **told: Any) -> None:
         """As ``on_chain_end``."""
+        if isinstance(error, GraphInterrupt) and (root := self._root(run_id)):
+            root.is_paused = True
         self._ended(run_id, None, error)
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **told: Any) -> None:
@@ -122,14 +135,14 @@ class Tree(BaseCallbackHandler):
     def _began(self, run_id: UUID, parent_id: UUID | None, *, is_resumed: bool = False) -> None:
         self._parents[run_id] = parent_id if parent_id in self._parents else None
         if self._parents[run_id] is None:
-            self._roots[run_id] = _Root(is_resumed)
+            self._roots[run_id] = _Root(is_resumed=is_resumed)
 
     def _ended(self, run_id: UUID, outputs: Any, error: BaseException | None) -> None:
         self._parents.pop(run_id, None)
         root = self._roots.pop(run_id, None)
         for _, _, run, _ in root.runs if root else ():
             run.answer = answer_of(outputs)
-            run.close(error)
+            run.close(error, is_paused=root is not None and root.is_paused)
 
 
 TREE = Tree()

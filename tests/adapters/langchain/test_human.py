@@ -7,9 +7,11 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
+from langgraph.types import Command, interrupt
 
+import monitor
 from monitor.adapters.langchain import MonitorMiddleware, human
 from monitor.errors import AwaitingHuman, BudgetExceeded, Rejected, Terminated
 from monitor.records import Limits
@@ -192,3 +194,68 @@ def test_a_decider_is_asked_there_and_then(db: str, pack: Callable[..., list[str
     agent = agent_of(says("It is PLANTED"), [], middleware=[door], checkpointer=saver_of())
     assert run(agent, ASK)["messages"][-1].content == "It is PLANTED"
     assert next(counter) == 1
+
+
+@both
+def test_a_run_around_both_invocations_holds_the_decision_too(
+    db: str, pack: Callable[..., list[str]], mode: str
+) -> None:
+    packs = pack("output", "ask_human")
+    case = Case(db, packs, "It is PLANTED")
+    with monitor.observed_run("Both", policy=packs, db=db):
+        run(case.agent(), ASK, mode)
+        assert run(case.agent(), Command(resume="approve"), mode)["messages"][-1].content == "It is PLANTED"
+    ((held, (subcall,)),) = stored(db)
+    assert (held.state, subcall.state, len(case.model.asked)) == ("ok", "ok", 1)
+
+
+@both
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_a_run_around_the_first_invocation_alone_is_suspended_and_ended_by_the_decision(
+    db: str, pack: Callable[..., list[str]], is_forgotten: bool, mode: str
+) -> None:
+    packs = pack("output", "ask_human")
+    case = Case(db, packs, "It is PLANTED")
+    with monitor.observed_run("First", policy=packs, db=db) as first:
+        run(case.agent(), ASK, mode)
+    assert first.result is not None
+    assert first.result.pending
+    if is_forgotten:
+        human._kept.clear()
+    with monitor.observed_run("Second", policy=packs, db=db):
+        assert run(case.agent(), Command(resume="approve"), mode)["messages"][-1].content == "It is PLANTED"
+    assert [(held.start.task, held.state) for held, _ in stored(db)] == [("Second", "ok"), ("First", "ok")]
+    assert len(case.model.asked) == 1
+
+
+def test_a_tool_that_interrupts_by_itself_keeps_the_run_and_its_budget(db: str) -> None:
+    def confirm(what: str) -> str:
+        """Ask the user."""
+        return str(interrupt(what))
+
+    model = says(calls("confirm", what="sure?"), "done", "more")
+    door = MonitorMiddleware(policy=[], db=db, budget=Limits(calls=1))
+    agent = agent_of(model, [confirm], middleware=[door], checkpointer=saver_of())
+    assert run(agent, ASK)["__interrupt__"][0].value == "sure?"
+    ((held, _),) = stored(db)
+    assert held.state == "awaiting_human"
+    with pytest.raises(BudgetExceeded):
+        run(agent, Command(resume="yes"))
+    ((held, subcalls),) = stored(db)
+    assert held.state == "budget_exceeded"
+    assert [item.state for item in subcalls] == ["ok", "cancelled", "ok", "budget_exceeded"]
+
+
+def test_two_tools_that_wait_are_decided_one_after_the_other(db: str, pack: Callable[..., list[str]]) -> None:
+    both_calls = AIMessage(
+        "", tool_calls=[{"name": "note", "args": {"number": 13}, "id": str(number)} for number in (1, 2)]
+    )
+    case = Case(db, pack("result", "ask_human"), both_calls, "done")
+    first, second = run(case.agent(), ASK)["__interrupt__"]
+    one = {"decision": "modify", "output": "one"}
+    (left,) = run(case.agent(), Command(resume={first.id: one}))["__interrupt__"]
+    assert left.value["subcall"] == second.value["subcall"]
+    answer = run(case.agent(), Command(resume={left.id: {"decision": "modify", "output": "two"}}))
+    assert [message.content for message in answer["messages"][-3:]] == ["one", "two", "done"]
+    ((held, subcalls),) = stored(db)
+    assert (held.state, len(subcalls)) == ("ok", 4)
