@@ -29,11 +29,17 @@ if TYPE_CHECKING:
     from monitor.records import Finding, Observation, ProbeScore, StoredSubcall
 
 STRENGTH = (Action.LOG, Action.FLAG, Action.REDACT, Action.WITHHOLD, Action.ASK_HUMAN, Action.HALT)
+_ALWAYS_POSSIBLE = frozenset({Action.LOG, Action.FLAG})
 _WITHHELD_OUTCOMES = frozenset({Outcome.OK, Outcome.BUDGET_EXCEEDED})
 
 
 def judge(
-    observation: Observation, findings: Sequence[Finding], *, checked: bool = True, probes: tuple[ProbeScore, ...] = ()
+    observation: Observation,
+    findings: Sequence[Finding],
+    *,
+    checked: bool = True,
+    probes: tuple[ProbeScore, ...] = (),
+    is_late: bool = False,
 ) -> Judgement:
     """Judge one observation by its findings. Pure, but for the time stamp. ``checked`` is the call's,
     ``probes`` what the findings were made from besides the trace.
@@ -42,16 +48,23 @@ def judge(
     of one) and may not release it ends as ``blocked``. So does a malformed answer that is caught: nobody could use it, but
     a model must not be asked again because it broke the form of what it was caught by. One that failed otherwise or was
     cancelled stays what it was (and the message of its error is withheld: see ``release``).
+
+    ``is_late``: the subcall was over before it came here (a foreign trace), and whoever asked has its answer. Then nothing
+    but ``log`` and ``flag`` can still be done: a stronger action becomes ``flag``, the outcome stays what it was, and the
+    verdict, which is the same, says in its note what came too late.
     """
     spoke = [finding for finding in findings if finding.status is not Status.NO_MATCH]  # most say nothing
     asked = {action for finding in spoke if (action := verdict.effective_action(finding))}
     action = max(asked, key=STRENGTH.index, default=Action.LOG)
+    found = verdict.of_findings(findings, checked=checked)
+    if is_late and action not in _ALWAYS_POSSIBLE:
+        found, action = verdict.too_late(found, action), Action.FLAG
     blocked = action in verdict.BLOCKING and (
         observation.outcome in _WITHHELD_OUTCOMES or (_is_malformed(observation) and any(map(_catches, spoke)))
     )
     return Judgement.trusted(
         findings=tuple(findings),
-        verdict=verdict.of_findings(findings, checked=checked),
+        verdict=found,
         action=action,
         outcome=Outcome.BLOCKED if blocked else observation.outcome,
         probes=probes,

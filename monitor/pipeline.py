@@ -80,7 +80,8 @@ class Pipeline:
     """Takes records through the door.
 
     ``listener`` is told of each event after its commit; it cannot stop anything. ``on_judged`` is handed each subcall that
-    was judged, those too whose callers were cancelled and never saw the end.
+    was judged, those too whose callers were cancelled and never saw the end. ``is_late`` is for foreign traces, which were
+    over before they came here: see ``actions.judge``.
     """
 
     def __init__(
@@ -89,12 +90,15 @@ class Pipeline:
         loaded: LoadedChecks,
         listener: Callable[[Event], None] | None = None,
         on_judged: Callable[[StoredSubcall], None] = lambda _: None,
+        *,
+        is_late: bool = False,
     ) -> None:
         self._store = store
         self._checks = loaded.checks
         self._prober = loaded.prober
         self._listener = listener
         self._on_judged = on_judged
+        self._is_late = is_late
 
     async def observe(self, call: Call, work: Callable[[], Awaitable[Observation]]) -> StoredSubcall:
         """Take one call through the door; ``work`` makes the call and says what came back.
@@ -148,7 +152,7 @@ class Pipeline:
         heeded = [check for check in self._checks if call.checked or isinstance(check, checks.AccountingCheck)]
         scores = await self._scores(call, observation, cancellation) if call.probes and call.checked else ()
         findings = checks.run(heeded, Record.trusted(call=call, observation=observation, probes=scores))
-        judgement = actions.judge(observation, findings, checked=call.checked, probes=scores)
+        judgement = actions.judge(observation, findings, checked=call.checked, probes=scores, is_late=self._is_late)
         await self._commit(call.run_id, call.span_id, judgement, cancellation)
         subcall = StoredSubcall.trusted(call=call, observation=observation, judgement=judgement)
         self._on_judged(subcall)

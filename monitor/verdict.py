@@ -30,6 +30,8 @@ PRECEDENCE = (VerdictValue.PASS, VerdictValue.UNMEASURED, VerdictValue.FLAG, Ver
 NO_CHECKS = "no check was configured"
 NONE_APPLICABLE = "no check applied"
 NOT_CHECKED = "left unchecked by the recipe"
+TOO_LATE = "too late to "
+"""How the note of a verdict begins that asks for more than can be done of what is over."""
 SUSPICION = {
     Level.INFORMATIONAL: 0.0,
     Level.LOW: 1.0,
@@ -113,11 +115,22 @@ def _note(findings: Sequence[Finding], *, applicable: int, checked: bool) -> str
     return NONE_APPLICABLE if findings else NO_CHECKS
 
 
+def too_late(verdict: Verdict, action: Action) -> Verdict:
+    """The verdict on a subcall that was over before anybody checked it, and of which a check asks for ``action``."""
+    note = f"{TOO_LATE}{action.value.replace('_', ' ')}: it was over before it was checked"
+    return verdict.model_copy(update={"note": note})
+
+
+def is_too_late(verdict: Verdict) -> bool:
+    """Whether a check asked for more than could still be done."""
+    return verdict.note.startswith(TOO_LATE)
+
+
 def of_run(verdicts: Sequence[Verdict]) -> Verdict:
     """The verdict on a run: the worst of its subcalls' verdicts, their counts added up.
 
     Its note says how many subcalls nothing was measured of, and why: a run whose plans were checked and whose children
-    were not says so here.
+    were not says so here. It says as well of how many a check asked for more than could still be done.
     """
     value = _worst(verdict.value for verdict in verdicts)
     unmeasured = sum(verdict.value is VerdictValue.UNMEASURED for verdict in verdicts)
@@ -125,10 +138,12 @@ def of_run(verdicts: Sequence[Verdict]) -> Verdict:
         note = "the run has no judged subcall"
     elif unmeasured:
         note = f"{unmeasured} of {len(verdicts)} subcalls unmeasured"
-        causes = {verdict.note for verdict in verdicts if verdict.note}
+        causes = {verdict.note for verdict in verdicts if verdict.note and not is_too_late(verdict)}
         note += f" ({', '.join(sorted(causes))})" if causes else ""
     else:
         note = ""
+    if late := sum(map(is_too_late, verdicts)):
+        note += f"{'; ' if note else ''}{late} of {len(verdicts)} subcalls too late to stop"
     return Verdict(
         value=value,
         catches=_unique(name for verdict in verdicts for name in verdict.catches),

@@ -1,0 +1,242 @@
+"""Foreign traces through the door: each subcall is stored, checked and judged, and nothing of it is stopped any more.
+
+A trace that is in the store already adds nothing. One of which only a part is there, because the process was killed
+meanwhile or because more of it came later, is completed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import monitor
+from monitor import verdict
+from monitor.adapters.ingest.sources import read_file
+from monitor.adapters.ingest.traces import Problem, Step, Trace
+from monitor.canonical import canonical_text
+from monitor.errors import CatalogError, ConflictError
+from monitor.pipeline import Pipeline
+from monitor.records import Event, RunEnd, RunResume, RunStart, StoredSubcall, Usage, Verdict, now
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+
+    from monitor.pipeline import LoadedChecks
+    from monitor.records import StoredRun
+    from monitor.store import Store
+
+INGESTED = "ingested:"
+"""Before the name of the format in a run's ``recipe``: such a run was never executed here."""
+MAX_PROBLEMS = 200
+"""How many problems are listed; all are counted."""
+_AT_ONCE = 16  # subcalls of a trace that are committed together
+
+
+@dataclass(slots=True)
+class Counts:
+    """Traces and their subcalls of one format: those that were added, and those that were there before."""
+
+    traces_taken: int = 0
+    traces_present: int = 0
+    subcalls_taken: int = 0
+    subcalls_present: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of it. ``files`` counts all that were looked at; ``verdicts`` are those of the subcalls that were added.
+
+    ``too_late`` counts subcalls for which a rule asked for more than a flag. ``refused`` and ``skipped`` count what was not
+    taken: records and files that are broken, and files that are no traces; ``problems`` lists the first of them.
+    """
+
+    files: int = 0
+    formats: dict[str, Counts] = field(default_factory=dict)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    too_late: int = 0
+    refused: int = 0
+    skipped: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, problem: Problem) -> None:
+        """Count a problem, and list it if there is room; one that is refused goes before one that is passed over."""
+        self.refused += problem.is_refused
+        self.skipped += not problem.is_refused
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(problem)
+
+    def total(self, name: str) -> int:
+        """The sum of one of the counts over all formats."""
+        return sum(getattr(counts, name) for counts in self.formats.values())
+
+
+async def ingest(
+    files: Sequence[tuple[Path, bool]],
+    store: Store,
+    checks: LoadedChecks,
+    *,
+    told: Callable[[int], None] = lambda _: None,
+) -> Report:
+    """Take the traces of ``files`` through the door, one after the other.
+
+    ``files`` are paths, each with whether it was named (see ``sources.files_of``); ``told`` hears how many bytes of all
+    are behind. Raises StoreError: what was taken until then is stored, and to do it again completes it.
+    """
+    report, taker, behind = Report(), Taker(store, checks), 0
+    for path, is_named in files:
+        report.files += 1
+        before = behind
+
+        def within(done: int, before: int = before) -> None:
+            told(before + done)
+
+        for found in read_file(path, is_named=is_named, told=within):
+            if isinstance(found, Problem):
+                report.add(found)
+            else:
+                await taker.take(found, report)
+        behind += _size(path)
+        told(behind)
+    return report
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def size_of(files: Iterable[tuple[Path, bool]]) -> int:
+    """Bytes of all files together."""
+    return sum(_size(path) for path, _ in files)
+
+
+class Taker:
+    """Takes traces through the door of one store."""
+
+    def __init__(self, store: Store, checks: LoadedChecks) -> None:
+        self._store, self._checks = store, checks
+        self._pipeline = Pipeline(store, checks, is_late=True)
+
+    async def take(self, trace: Trace, report: Report) -> None:
+        """Add what is not in the store yet of a trace, and count it. Raises StoreError."""
+        counts = report.formats.setdefault(trace.tree.adapter, Counts())
+        stored = self._stored(trace.run_id)
+        if stored is not None and stored.is_stopped and not trace.may_grow:
+            counts.traces_present += 1
+            counts.subcalls_present += sum(1 for _ in trace.steps())
+            return
+        try:
+            await self._add(trace, stored, counts, report)
+        except ConflictError:
+            report.add(Problem(trace.file, trace.where, "another process takes the same trace now: try again"))
+
+    def _stored(self, run_id: str) -> StoredRun | None:
+        try:
+            return self._store.run(run_id)
+        except CatalogError:
+            return None
+
+    async def _add(self, trace: Trace, stored: StoredRun | None, counts: Counts, report: Report) -> None:
+        known = {} if stored is None else {one.call.span_id: one for one in self._store.subcalls(trace.run_id)}
+        if stored is None:
+            await self._store.append(Event.of(trace.run_id, trace.tree.root, self._start(trace)))
+        elif stored.is_stopped:
+            if all(_is_judged(known.get(step.call.span_id)) for step in trace.steps()):
+                counts.traces_present += 1
+                counts.subcalls_present += len(known)
+                return
+            await self._store.append(Event.of(trace.run_id, stored.start.span_id, self._again()))
+        root = stored.start.span_id if stored else trace.tree.root
+        tally = _Tally()
+        for before in known.values():
+            if before.judgement:
+                tally.add(before)
+                counts.subcalls_present += 1
+        for some in _batches(step for step in trace.steps() if not _is_judged(known.get(step.call.span_id))):
+            for judged in await asyncio.gather(*(self._one(step, known.get(step.call.span_id)) for step in some)):
+                tally.add(judged)
+                counts.subcalls_taken += 1
+                assert judged.judgement is not None
+                report.verdicts[judged.judgement.verdict.value.value] += 1
+                report.too_late += verdict.is_too_late(judged.judgement.verdict)
+        await self._store.append(Event.of(trace.run_id, root, tally.end(trace)))
+        counts.traces_taken += 1
+
+    def _one(self, step: Step, before: StoredSubcall | None) -> Awaitable[StoredSubcall]:
+        """Take one subcall through the door, or what was left of it when an earlier process was killed."""
+        if before is None:
+            return self._pipeline.observe(step.call, _given(step))
+        if before.observation is None:
+            return self._pipeline.conclude(before.call, step.observation)
+        return self._pipeline.judge(before.call, before.observation)
+
+    def _start(self, trace: Trace) -> RunStart:
+        source = {"file": Path(trace.file).name, "where": trace.where, "sha256": trace.content}
+        return RunStart(
+            run_id=trace.run_id,
+            span_id=trace.tree.root,
+            recipe=INGESTED + trace.tree.adapter,
+            task=trace.task,
+            model=trace.model,
+            policies=self._checks.packs,
+            rules=self._checks.rules,
+            filters=self._checks.filters,
+            options=canonical_text({"ingested": source}),
+            version=monitor.__version__,
+            at=trace.at or now(),
+        )
+
+    def _again(self) -> RunResume:
+        return RunResume(rules=self._checks.rules, filters=self._checks.filters, version=monitor.__version__, at=now())
+
+
+def _given(step: Step) -> Callable[[], Awaitable[Any]]:
+    async def work() -> Any:
+        return step.observation
+
+    return work
+
+
+def _is_judged(subcall: StoredSubcall | None) -> bool:
+    return subcall is not None and subcall.judgement is not None
+
+
+def _batches(steps: Iterator[Step]) -> Iterator[list[Step]]:
+    while some := list(islice(steps, _AT_ONCE)):
+        yield some
+
+
+class _Tally:
+    """What is kept of the judged subcalls of a run, for its end."""
+
+    def __init__(self) -> None:
+        self._verdicts: list[Verdict] = []
+        self._usage = Counter[str]()
+        self._cost: float | None = 0.0
+        self._seconds = 0.0
+
+    def add(self, subcall: StoredSubcall) -> None:
+        assert subcall.judgement is not None
+        self._verdicts.append(subcall.judgement.verdict)
+        used = subcall.charged
+        self._usage.update(used.model_dump(exclude={"cost"}))
+        self._cost = None if self._cost is None or used.cost is None else self._cost + used.cost
+        self._seconds += subcall.observation.seconds if subcall.observation and subcall.call.depth == 1 else 0.0
+
+    def end(self, trace: Trace) -> RunEnd:
+        """How the run ended, as the trace says; the verdict is ours."""
+        return RunEnd(
+            outcome=trace.outcome,
+            answer=trace.answer,
+            verdict=verdict.of_run(self._verdicts),
+            usage=trace.usage or Usage(**self._usage, cost=self._cost),
+            error=trace.error,
+            seconds=self._seconds,
+            at=now(),
+        )
