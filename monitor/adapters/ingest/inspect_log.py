@@ -8,13 +8,13 @@ read from their messages.
 from __future__ import annotations
 
 import zipfile
-import zlib
 from typing import IO, TYPE_CHECKING, Any
 
 from monitor.adapters.ingest.conversation import Conversation
 from monitor.adapters.ingest.inspect_events import Events
 from monitor.adapters.ingest.messages import kind_of, last_task, read_messages, tool_names
-from monitor.adapters.ingest.traces import MAX_RECORD, Broken, Problem, Trace, Tree, content_hash, digest, when
+from monitor.adapters.ingest.traces import Broken, Problem, Trace, Tree, content_hash, digest, when
+from monitor.adapters.ingest.zipped import UNREADABLE, read_entry
 from monitor.canonical import escape_text, parse_json
 from monitor.records import ErrorInfo, Outcome
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 ADAPTER = "inspect"
 _HEADERS = ("header.json", "_journal/start.json")
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
 
 
 def is_one(file: IO[bytes]) -> bool:
@@ -32,7 +31,7 @@ def is_one(file: IO[bytes]) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             return any(name in _HEADERS or name.startswith("samples/") for name in archive.namelist())
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         raise Broken(f"expected a zip file, found one that cannot be read ({type(exc).__name__}: {exc})") from exc
 
 
@@ -42,7 +41,7 @@ def read(path: Path) -> Iterator[Trace | Problem]:
         names = sorted(name for name in archive.namelist() if name.startswith("samples/") and name.endswith(".json"))
         try:
             evaluation = _evaluation(archive)
-        except (Broken, *_UNREADABLE) as exc:
+        except (Broken, *UNREADABLE) as exc:
             yield Problem(str(path), "header.json", _said(exc))
             evaluation = {}
         if not names:
@@ -50,7 +49,7 @@ def read(path: Path) -> Iterator[Trace | Problem]:
         for name in names:
             try:
                 yield _sample(_json(archive, name), evaluation, str(path), name)
-            except (Broken, *_UNREADABLE) as exc:
+            except (Broken, *UNREADABLE) as exc:
                 yield Problem(str(path), name, _said(exc))
 
 
@@ -59,14 +58,14 @@ def _said(exc: Exception) -> str:
 
 
 def _json(archive: zipfile.ZipFile, name: str) -> Any:
-    """One file of the zip. What it says of its own size is not believed. Raises Broken and the errors of zipfile."""
-    with archive.open(name) as entry:
-        data = entry.read(MAX_RECORD + 1)
-    if len(data) > MAX_RECORD:
-        raise Broken(f"longer than {MAX_RECORD // 2**20} MiB, which is the most that is read of one trace")
+    """One file of the zip. Raises Broken and what ``UNREADABLE`` lists."""
     try:
-        return parse_json(data.decode())
+        return parse_json(read_entry(archive, name).decode())
+    except UnicodeDecodeError:
+        raise Broken("expected UTF-8") from None
     except ValueError as exc:
+        if isinstance(exc, Broken):
+            raise
         raise Broken(f"expected JSON ({exc})") from None
 
 

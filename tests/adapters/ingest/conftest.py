@@ -26,6 +26,7 @@ STEPS = DATA / "swe-agent/dd5a-marshmallow-code__marshmallow-1867.traj"
 MAGENTIC = OTHERS / "agentrx/56137764-b4e0-45b8-9c52-1866420c3df5.json"
 CHAT = DATA / "openai-cookbook/toy_chat_fine_tuning.jsonl"
 DRONE = DATA / "openai-cookbook/drone_training.jsonl"
+NESTED = DATA / "inspect/nested-agents.eval"
 INSPECT = DATA / "inspect/websearch-addition.eval"
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor.adapters.ingest import sources
+from monitor.adapters.ingest import sources, zipped
 from monitor.adapters.ingest.sources import read_file
 from monitor.adapters.ingest.traces import Problem, Step, Trace
 from monitor.errors import ConfigError
@@ -212,9 +212,7 @@ def test_a_record_beyond_the_limit_is_named_and_read_over(tmp_path: Path, monkey
 def test_a_zip_file_that_unpacks_to_more_than_the_limit_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from monitor.adapters.ingest import inspect_log
-
-    monkeypatch.setattr(inspect_log, "MAX_RECORD", 100_000)
+    monkeypatch.setattr(zipped.read_entry, "__kwdefaults__", {"limit": 100_000})
     with zipfile.ZipFile(tmp_path / "x", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("samples/1.json", b" " * 10_000_000)
     assert problems(tmp_path / "x")[0].why.startswith("longer than")

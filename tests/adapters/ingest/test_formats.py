@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from monitor.records import Outcome, ReasoningState, StoredSubcall
-from tests.adapters.ingest.conftest import CHAT, DRONE, INSPECT, MAGENTIC, STEPS, TRAJECTORY
+from tests.adapters.ingest.conftest import CHAT, DRONE, INSPECT, MAGENTIC, NESTED, STEPS, TRAJECTORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -221,42 +222,38 @@ def inspect_log(path: Path, sample: dict[str, Any]) -> Path:
     return path
 
 
-def test_an_agent_in_a_tool_hangs_below_the_tool_whatever_the_order(take: Ingesting, tmp_path: Path) -> None:
-    """The shape of Inspect's events: a tool is recorded before what its agent does, with the agent's span."""
-
-    def model(uuid: str, span: str, content: Any, **more: Any) -> dict[str, Any]:
-        message = {"role": "assistant", "content": content, **more}
-        output = {"model": "x", "choices": [{"message": message, "stop_reason": "stop"}]}
-        return {"event": "model", "uuid": uuid, "span_id": span, "model": "m/x", "input": [], "output": output}
-
-    asked = [{"id": "call-1", "function": "helper", "arguments": {"task": "look"}, "type": "function"}]
-    events = [
-        {"event": "span_begin", "id": "s1", "type": "agent", "name": "boss"},
-        model("u1", "s1", "", tool_calls=asked),
-        {"event": "span_begin", "id": "s3", "parent_id": "s2", "type": "agent", "name": "helper-agent"},
-        {"event": "span_begin", "id": "s2", "parent_id": "s1", "type": "tool", "name": "helper"},
-        model("u3", "s3", [{"type": "reasoning", "reasoning": "I look."}, {"type": "text", "text": "seen"}]),
-        {
-            "event": "tool",
-            "uuid": "u2",
-            "span_id": "s2",
-            "id": "call-1",
-            "function": "helper",
-            "arguments": {"task": "look"},
-            "result": "seen",
-            "agent_span_id": "s3",
-        },
-        model("u4", "s1", "Done."),
-    ]
-    take(inspect_log(tmp_path / "log", {"uuid": "sample", "input": "Look.", "events": events, "messages": []}))
+def test_an_agent_that_is_another_ones_tool_hangs_below_it(take: Ingesting) -> None:
+    """A log as a present Inspect writes it: Zstandard, messages in a pool, tools before what their agents do."""
+    take(NESTED)
     (run,), subcalls = take.runs, take.subcalls()
     assert tree(subcalls, run.start.span_id) == [
         ("boss", "model", "run"),
-        ("helper-agent", "model", "helper"),
         ("helper", "tool", "boss"),
+        ("helper", "model", "helper"),
+        ("add", "tool", "helper"),
+        ("helper", "model", "helper"),
+        ("boss", "model", "run"),
+        ("fail", "tool", "boss"),
         ("boss", "model", "run"),
     ]
-    assert seen(subcalls[1]).reasoning.text == "I look."
+    spans = [one.call.span_id for one in subcalls]
+    assert [one.call.parent_id for one in subcalls[2:5]] == [spans[1], spans[2], spans[1]]
+    assert [one.call.depth for one in subcalls] == [1, 2, 3, 4, 3, 1, 2, 1]
+    assert json.loads(subcalls[1].call.task) == {"input": "What is 2 + 3?"}
+    assert seen(subcalls[4]).reasoning.text == "The helper thinks that it is five."
+    assert [message.role for message in subcalls[4].call.messages] == ["system", "user", "assistant", "tool"]
+    assert (seen(subcalls[6]).outcome, seen(subcalls[6]).error.message) == (Outcome.FAILED, "it is broken")
+    assert run.end is not None
+    assert run.end.answer == "The sum is five."
+
+
+def test_a_log_in_zstandard_without_the_package_is_refused_by_name(
+    take: Ingesting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    report = take(NESTED)
+    assert report.refused == 2
+    assert "pip install 'factored-monitor[ingest]'" in report.problems[0].why
 
 
 def test_a_sample_that_ended_in_an_error_is_a_run_that_failed(take: Ingesting, tmp_path: Path) -> None:
