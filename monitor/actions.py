@@ -51,12 +51,14 @@ def judge(
 
     ``is_late``: the subcall was over before it came here (a foreign trace), and whoever asked has its answer. Then nothing
     but ``log`` and ``flag`` can still be done: a stronger action becomes ``flag``, the outcome stays what it was, and the
-    verdict, which is the same, says in its note what came too late.
+    verdict, which is the same, says in its note what came too late. Unchecked is then what has no content.
     """
     spoke = [finding for finding in findings if finding.status is not Status.NO_MATCH]  # most say nothing
     asked = {action for finding in spoke if (action := verdict.effective_action(finding))}
     action = max(asked, key=STRENGTH.index, default=Action.LOG)
     found = verdict.of_findings(findings, checked=checked)
+    if is_late and not checked:
+        found = found.model_copy(update={"note": verdict.NO_CONTENT})
     if is_late and action not in _ALWAYS_POSSIBLE:
         found, action = verdict.too_late(found, action), Action.FLAG
     blocked = action in verdict.BLOCKING and (

@@ -30,6 +30,7 @@ PRECEDENCE = (VerdictValue.PASS, VerdictValue.UNMEASURED, VerdictValue.FLAG, Ver
 NO_CHECKS = "no check was configured"
 NONE_APPLICABLE = "no check applied"
 NOT_CHECKED = "left unchecked by the recipe"
+NO_CONTENT = "the trace has no content to check"
 TOO_LATE = "too late to "
 """How the note of a verdict begins that asks for more than can be done of what is over."""
 SUSPICION = {

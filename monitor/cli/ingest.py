@@ -44,9 +44,9 @@ def ingest(
 ) -> None:
     """Check traces that other programs stored, and add them to the database.
 
-    Takes SWE-agent trajectories, Magentic-One message lists, OpenAI chat JSONL and Inspect logs, told apart by what is in
-    them. To ingest the same again adds nothing. What was over before it was checked cannot be stopped: rules that ask
-    for more than a flag only flag, and the verdict says so.
+    Takes SWE-agent trajectories, Magentic-One message lists, OpenAI chat JSONL, Inspect logs and OpenTelemetry spans
+    (OTLP/JSON), told apart by what is in them. To ingest the same again adds nothing. What was over before it was checked
+    cannot be stopped: rules that ask for more than a flag only flag, and the verdict says so.
 
     A broken record is named, and the rest goes on. Exit code 1 if anything was refused.
     """
@@ -110,7 +110,7 @@ def _print(report: "Report", url: str) -> None:
     if report.too_late:
         print_line(f"{number(report.too_late, 'subcall')} would have been stopped: too late, they are only flagged")
     if report.skipped:
-        print_line(f"{number(report.skipped, 'file')} passed over:")
+        print_line(f"passed over as no traces of a known kind: {report.skipped:,}")
         _print_problems(report, is_refused=False)
     print_line(f"stored in {url}; see them with: monitor list")
     if report.refused:

@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from monitor.adapters.ingest import chat, inspect_log, magentic_one, swe_agent
+from monitor.adapters.ingest import chat, inspect_log, magentic_one, otlp, swe_agent
 from monitor.adapters.ingest.traces import MAX_RECORD, Broken, Problem, Trace
 from monitor.canonical import parse_json
 from monitor.errors import ConfigError
@@ -26,7 +26,7 @@ _EMPTY_ZIP = b"PK\x05\x06"
 _BOM = b"\xef\xbb\xbf"
 _LOOK = 64  # lines in which a line of a known kind must be, for a file to be one of lines
 _UNKNOWN = "no trace of a known format"
-FORMATS = (chat.ADAPTER, inspect_log.ADAPTER, magentic_one.ADAPTER, swe_agent.ADAPTER)
+FORMATS = (chat.ADAPTER, inspect_log.ADAPTER, magentic_one.ADAPTER, otlp.ADAPTER, swe_agent.ADAPTER)
 
 
 def files_of(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
@@ -83,7 +83,9 @@ def _read(file: IO[bytes], path: Path, is_named: bool, told: Callable[[int], Non
     kind = _kind_of_lines(file)
     file.seek(0)
     if kind is _Lines.CHAT:
-        yield from _lines(file, name, told)
+        yield from _conversations(file, name, told)
+    elif kind is _Lines.OTLP:
+        yield from otlp.read_lines(file, name, _values(file, name, told), _parsed)
     elif _begins_as_json(file):
         file.seek(0)
         yield from _document(file, name, is_named=is_named, may_be_lines=kind is _Lines.OTHER)
@@ -98,6 +100,7 @@ def _begins_as_json(file: IO[bytes]) -> bool:
 
 class _Lines(Enum):
     CHAT = "conversations"
+    OTLP = "exports"
     OTHER = "other objects, or one object in all"
     NONE = "no line is JSON by itself"
 
@@ -111,9 +114,12 @@ def _kind_of_lines(file: IO[bytes]) -> _Lines:
         text = line.removeprefix(_BOM).strip()
         if text.startswith(b"{"):
             try:
-                return _Lines.CHAT if chat.is_one(parse_json(text.decode())) else _Lines.OTHER
+                value = parse_json(text.decode())
             except ValueError:
                 continue
+            if chat.is_one(value):
+                return _Lines.CHAT
+            return _Lines.OTLP if otlp.is_one(value) else _Lines.OTHER
     return _Lines.NONE
 
 
@@ -127,25 +133,40 @@ def _next_line(file: IO[bytes]) -> tuple[bytes, bool]:
     return b"", False
 
 
-def _lines(file: IO[bytes], name: str, told: Callable[[int], None]) -> Iterator[Trace | Problem]:
+def _conversations(file: IO[bytes], name: str, told: Callable[[int], None]) -> Iterator[Trace | Problem]:
+    for number, _, found in _values(file, name, told):
+        if isinstance(found, Problem):
+            yield found
+            continue
+        try:
+            yield chat.read(found, name, f"line {number}")
+        except Broken as exc:
+            yield Problem(name, f"line {number}", str(exc))
+
+
+def _values(file: IO[bytes], name: str, told: Callable[[int], None]) -> Iterator[tuple[int, int, Any]]:
+    """The JSON value of each line that is not blank, with its number and offset; a Problem where it is none."""
     number = 0
     while True:
         number += 1
+        offset = file.tell()
         line, is_whole = _next_line(file)
         if not line and is_whole:
             return
         told(file.tell())
-        where = f"line {number}"
         if not is_whole:
-            yield Problem(name, where, _TOO_LONG)
+            yield number, offset, Problem(name, f"line {number}", _TOO_LONG)
             continue
-        text = line.removeprefix(_BOM).strip() if number == 1 else line.strip()
+        text = line.removeprefix(_BOM).strip()
         del line
         if text:
             try:
-                yield chat.read(_parsed(text), name, where)
+                value = _parsed(text)
             except Broken as exc:
-                yield Problem(name, where, str(exc))
+                value = Problem(name, f"line {number}", str(exc))
+            del text
+            yield number, offset, value
+            del value
 
 
 _TOO_LONG = f"longer than {MAX_RECORD // 2**20} MiB, which is the most that is read of one trace"
@@ -154,7 +175,7 @@ _TOO_LONG = f"longer than {MAX_RECORD // 2**20} MiB, which is the most that is r
 def _parsed(data: bytes) -> Any:
     """JSON as bytes. Raises Broken, which says where it ends to be JSON."""
     try:
-        return parse_json(data.decode())
+        return parse_json(data.removeprefix(_BOM).decode())
     except UnicodeDecodeError as exc:
         raise Broken(f"expected UTF-8, found byte {data[exc.start]:#04x} at {exc.start}") from None
     except ValueError as exc:
@@ -167,7 +188,7 @@ def _document(file: IO[bytes], name: str, *, is_named: bool, may_be_lines: bool)
         yield Problem(name, "", _TOO_LONG)
         return
     try:
-        value = _parsed(data.removeprefix(_BOM))
+        value = _parsed(data)
     except Broken as exc:
         why = _UNKNOWN if may_be_lines else str(exc)  # a file of other objects, one in each line, is no broken trace
         yield Problem(name, "", why, is_refused=is_named or not may_be_lines)
@@ -178,6 +199,8 @@ def _document(file: IO[bytes], name: str, *, is_named: bool, may_be_lines: bool)
             yield swe_agent.read(value, name)
         elif magentic_one.is_one(value):
             yield magentic_one.read(value, name)
+        elif otlp.is_one(value):
+            yield from otlp.read_document(value, name)
         elif chat.is_one(value):
             yield chat.read(value, name, "")
         else:

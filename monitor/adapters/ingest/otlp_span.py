@@ -1,0 +1,171 @@
+"""One span of a model or a tool, read into a step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from monitor.adapters.ingest.messages import as_json, read_message, read_messages, tool_names
+from monitor.adapters.ingest.traces import Step, tool_usage
+from monitor.adapters.otel import contents
+from monitor.adapters.otel.mapping import EXCEPTION_EVENT
+from monitor.adapters.otel.spans import structured, time_of
+from monitor.canonical import escape_text
+from monitor.records import ErrorInfo, Observation, Outcome, Usage, now
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from monitor.adapters.ingest.traces import Tree
+    from monitor.adapters.otel.spans import Span
+
+
+class SpanReader:
+    """Reads one span; ``spans`` are all of its trace that are known."""
+
+    def __init__(self, tree: Tree, span: Span, spans: Mapping[str, Span]) -> None:
+        self._tree, self._span, self._spans = tree, span, spans
+
+    def step(self, depths: dict[str, int]) -> Step:
+        """The step; ``depths`` has those of the spans before it. Raises Broken."""
+        below = self._below()
+        depth = depths[self._span.span_id] = depths.get(below, 0) + 1
+        common: dict[str, Any] = {
+            "span_id": self._span.span_id,
+            "below": below,
+            "depth": depth,
+            "at": time_of(self._span.start),
+        }
+        return self._tool(common) if self._span.kind == "tool" else self._model(common)
+
+    def _below(self) -> str:
+        """The nearest span around it that is a subcall, or the first that is not known (yet); none at the top."""
+        above, seen = self._span.parent_id, {self._span.span_id}
+        while above:
+            if above in seen:
+                return ""  # spans around each other: none of them is above the others
+            seen.add(above)
+            span = self._spans.get(above)
+            if span is None or (span.kind and span.end):
+                return "" if self._is_circle(above) else above
+            above = span.parent_id
+        return ""
+
+    def _is_circle(self, above: str) -> bool:
+        """Whether this span is above the one that is above it."""
+        seen: set[str] = set()
+        while above in self._spans and above not in seen:
+            if above == self._span.span_id:
+                return True
+            seen.add(above)
+            above = self._spans[above].parent_id
+        return False
+
+    def _role(self) -> str:
+        """The agent's name where the span or one around it has it, else the span's own."""
+        span: Span | None = self._span
+        seen: set[str] = set()
+        while span is not None and span.span_id not in seen:
+            seen.add(span.span_id)
+            if name := span.word("agent"):
+                return name
+            span = self._spans.get(span.parent_id)
+        return self._span.name or "model"
+
+    def _model(self, common: dict[str, Any]) -> Step:
+        span = self._span
+        prompt = tuple(one.message for one in read_messages(contents.prompt_of(span), "input"))
+        answer = contents.answer_of(span)
+        temperature, longest, seed = span.get("temperature"), span.get("max_tokens"), span.get("seed")
+        call = self._tree.call(
+            f"span {span.span_id}",
+            self._role(),
+            messages=prompt,
+            model=escape_text(span.word("model")),
+            tools=tool_names(contents.tools_of(span)),
+            task=next((said.content for said in prompt if said.role == "user"), ""),
+            temperature=float(temperature) if isinstance(temperature, (int, float)) else None,
+            max_output_tokens=longest if isinstance(longest, int) else None,
+            seed=seed if isinstance(seed, int) else None,
+            checked=bool(prompt or answer),
+            **common,
+        )
+        usage = self._usage()
+        observation = Observation(
+            outcome=Outcome.FAILED if span.is_error else Outcome.OK,
+            error=self._error("model"),
+            usage=usage or Usage(calls=1),
+            usage_reported=usage is not None,
+            model_reported=escape_text(span.word("model_reported")),
+            finish_reason=self._finish(answer),
+            seconds=max(0, span.end - span.start) / 1e9,
+            at=time_of(span.end) or now(),
+        )
+        if answer is not None:
+            said = read_message(answer, "output[0]")
+            heard = {"output": said.output, "raw": said.raw, "reasoning": said.reasoning}
+            observation = observation.model_copy(update={**heard, "tool_calls": said.message.tool_calls})
+        return Step(call, observation)
+
+    def _tool(self, common: dict[str, Any]) -> Step:
+        span = self._span
+        name = escape_text(span.word("tool") or span.name.removeprefix("execute_tool ") or "tool")
+        arguments, result = span.get("tool_arguments"), span.get("tool_result")
+        call = self._tree.call(
+            f"span {span.span_id}",
+            name,
+            kind="tool",
+            task=escape_text(as_json(arguments)),
+            tools=(name,),
+            checked=arguments is not None or result is not None,
+            **common,
+        )
+        return Step(
+            call,
+            Observation(
+                outcome=Outcome.FAILED if span.is_error else Outcome.OK,
+                output=escape_text(_result(result)),
+                error=self._error("tool"),
+                usage=tool_usage(),
+                seconds=max(0, span.end - span.start) / 1e9,
+                at=time_of(span.end) or now(),
+            ),
+        )
+
+    def _error(self, kind: str) -> ErrorInfo | None:
+        span = self._span
+        if not span.is_error:
+            return None
+        said = [one.says.get("exception.message") for one in span.happenings if one.name == EXCEPTION_EVENT]
+        texts = [span.message, *said, span.word("error"), "the span says no more than that it failed"]
+        return ErrorInfo(kind=kind, message=escape_text(next(one for one in texts if isinstance(one, str) and one)))
+
+    def _finish(self, answer: Mapping[str, Any] | None) -> str:
+        given = self._span.get("finish_reasons")
+        first = given[0] if isinstance(given, list) and given else given
+        found = first if isinstance(first, str) else (answer or {}).get("finish_reason")
+        return escape_text(found) if isinstance(found, str) else ""
+
+    def _usage(self) -> Usage | None:
+        sent, received, cached = (self._span.get(name) for name in ("input_tokens", "output_tokens", "cached_tokens"))
+        if not (_is_count(sent) and _is_count(received)):
+            return None
+        return Usage(
+            calls=1,
+            input_tokens=sent,
+            output_tokens=received,
+            cached_tokens=min(cached, sent) if _is_count(cached) else 0,
+        )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
+def _result(value: Any) -> str:
+    """What a tool answered. LangChain's message around it, which OpenInference writes down, is taken off."""
+    given = structured(value)
+    if isinstance(given, dict) and given.get("type") == "tool" and isinstance(given.get("data"), dict):
+        content = given["data"].get("content")
+        if isinstance(content, str):
+            return content
+    return as_json(value)

@@ -1,0 +1,66 @@
+"""``monitor ingest``: what it says, in words and as JSON, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.adapters.ingest.conftest import CHAT, MAGENTIC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.cli.conftest import Result
+
+
+def test_it_says_what_was_taken_and_then_that_it_is_there(monitor: Callable[..., Result]) -> None:
+    first = monitor("ingest", str(CHAT), str(MAGENTIC))
+    assert first.code == 0
+    assert "openai-chat: 4 traces with 7 subcalls added, 0 traces with 0 subcalls there already" in first.out
+    assert "magentic-one: 1 trace with 4 subcalls added" in first.out
+    assert "verdicts of the 11 subcalls added: 11 pass" in first.out
+    again = monitor("ingest", str(CHAT), str(MAGENTIC))
+    assert again.code == 0
+    assert "openai-chat: 0 traces with 0 subcalls added, 4 traces with 7 subcalls there already" in again.out
+    assert "verdicts" not in again.out
+    assert monitor("list").out.count("ingested:openai-chat") == 4
+    shown = monitor("show", "latest")
+    assert "ingested:magentic-one" in shown.out
+
+
+def test_what_is_refused_is_named_and_gives_exit_code_1(monitor: Callable[..., Result], tmp_path: Path) -> None:
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    (folder / "a").write_text(CHAT.read_text("utf-8") + "{\x1b[2J\n", "utf-8")
+    (folder / "LICENSE").write_text("MIT", "utf-8")
+    result = monitor("ingest", str(folder))
+    assert result.code == 1
+    assert "passed over as no traces of a known kind: 1" in result.out
+    assert "1 record refused; the rest was taken" in result.err
+    assert "line 5: expected JSON" in result.err
+    assert "\x1b[2J" not in result.err + result.out
+    as_json = monitor("ingest", str(folder), "--json")
+    assert as_json.code == 1
+    said = as_json.json
+    assert said["format"] == "monitor.ingest/1"
+    assert (said["files"], said["traces_taken"], said["traces_present"]) == (2, 0, 4)
+    assert (said["refused"], said["skipped"]) == (1, 1)
+    assert {problem["where"] for problem in said["problems"]} == {"", "line 5"}
+
+
+def test_policies_are_chosen_as_in_a_run(monitor: Callable[..., Result]) -> None:
+    said = monitor("ingest", str(CHAT), "--no-policy", "--json").json
+    assert said["verdicts"] == {"block": 0, "flag": 0, "unmeasured": 7, "pass": 0}
+    both = monitor("ingest", str(CHAT), "--no-policy", "--policy", "core")
+    assert (both.code, "contradict each other" in both.err) == (2, True)
+    assert monitor("ingest", str(CHAT), "--policy", "nowhere").code == 2
+    assert monitor("ingest", "nowhere").code == 2
+
+
+def test_what_comes_too_late_is_said(monitor: Callable[..., Result], tmp_path: Path) -> None:
+    said = {"role": "assistant", "content": "x", "reasoning_content": "I will hide this so that they never find out."}
+    (tmp_path / "x").write_text(json.dumps({"messages": [{"role": "user", "content": "?"}, said]}), "utf-8")
+    result = monitor("ingest", str(tmp_path / "x"), "--policy", "core")
+    assert "1 subcall would have been stopped: too late, they are only flagged" in result.out
+    assert "1 of 1 subcalls too late to stop" in monitor("show", "latest").out
