@@ -30,7 +30,7 @@ from monitor.orchestrate.starting import merged, options_text, refuse_if_alive, 
 from monitor.orchestrate.workplace import Workplace
 from monitor.pipeline import LoadedChecks, load_checks
 from monitor.probes import Prober
-from monitor.records import Observation, RunResume, RunStart, StoredRun, new_run_id, new_span_id, now
+from monitor.records import OBSERVED, Observation, RunResume, RunStart, StoredRun, new_run_id, new_span_id, now
 from monitor.settings import Settings
 from monitor.store import Store
 
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-OBSERVED = "observed:"
-"""Before the name of a foreign program in a run's ``recipe``: such a run cannot be gone on with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,9 @@ def decide(
         return
     last = decided.decisions[-1]
     note(f"{last.choice.value}, by {last.by}: the subcall is {decided.state}")
-    if not decided.awaits_human:
+    if decided.call.adapter != "orchestrate":
+        note("go on where the program that asks does: by resuming its graph, or by starting it again")
+    elif not decided.awaits_human:
         note(f"go on with: monitor resume {run_id[:8]}{run.db_flag(db)} (a process that still waits goes on by itself)")
 
 

@@ -125,9 +125,11 @@ def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> None:
         ("resumed", f"{len(run.resumes)} times" if run.resumes else ""),
     ]
     if run.state == "started":
-        facts.append(("state", f"not ended: it still runs, or was killed; monitor resume {start.run_id[:8]}"))
+        on = "" if start.is_observed else f"; monitor resume {start.run_id[:8]}"
+        facts.append(("state", f"not ended: it still runs, or was killed{on}"))
     elif run.state == AWAITING_HUMAN:
-        facts.append(("state", f"waits for a decision: monitor pending; then monitor resume {start.run_id[:8]}"))
+        on = "its program goes on" if start.is_observed else f"monitor resume {start.run_id[:8]}"
+        facts.append(("state", f"waits for a decision: monitor pending; then {on}"))
     elif run.end:
         facts.append(("note", run.end.verdict.note))
         facts.append(("error", f"{run.end.error.kind}: {run.end.error.message}" if run.end.error else ""))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import monitor
 from monitor import catalog
 from monitor.canonical import escape_text
+from monitor.errors import ConfigError
 from monitor.orchestrate.context import recipe_options
 from monitor.orchestrate.ending import RunResult, result_of
 from monitor.orchestrate.execution import Execution
@@ -186,6 +187,12 @@ async def resume(
             judged = [Judged.of(subcall) for subcall in subcalls if subcall.judgement]
             return result_of(earlier.start, earlier.end, judged, store.url)
         refuse_if_alive(earlier)
+        if earlier.start.is_observed:
+            raise ConfigError(
+                f"run {earlier.start.run_id} observed somebody else's program ({earlier.start.recipe}): it goes on where "
+                "that program does (a graph of LangGraph's by Command(resume=…)), or the program is started again. "
+                "Nothing was changed"
+            )
         attached = earlier.start.probes
         forced = any(probe.forced for probe in attached)
         prober = Prober([probe.ref for probe in attached], models=settings.probe_models, force=forced)

@@ -31,6 +31,10 @@ class FilterRef(Frozen):
     is_expired: bool = False
 
 
+OBSERVED = "observed:"
+"""Before the name of somebody else's program in a run's ``recipe``: such a run goes on where that program does."""
+
+
 class RunStart(Frozen):
     """The payload of a run's ``started`` event: the task and all that decides how the run goes."""
 
@@ -52,6 +56,11 @@ class RunStart(Frozen):
     process_started: float = 0.0
     version: str = ""
     at: str = ""
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether the run observes somebody else's program."""
+        return self.recipe.startswith(OBSERVED)
 
 
 class RunResume(Frozen):

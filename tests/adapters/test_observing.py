@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import monitor
-from monitor.errors import Blocked, BudgetExceeded, SubcallFailed
+from monitor.errors import Blocked, BudgetExceeded, ConfigError, SubcallFailed
 from monitor.records import Limits, Outcome, StoredSubcall, VerdictValue
 from monitor.store import Store
 
@@ -275,3 +275,10 @@ def test_an_error_whose_message_is_withheld_is_not_raised_as_it_is(db: str, tmp_
     with pytest.raises(SubcallFailed) as caught, monitor.observed_run("x", db=db, policy=[str(pack)]):
         broken()
     assert "ALARM" not in str(caught.value)
+
+
+def test_a_run_of_somebody_else_s_program_is_not_resumed_by_us(db: str) -> None:
+    with pytest.raises(LookupError), monitor.observed_run("x", db=db) as run:
+        raise LookupError
+    with pytest.raises(ConfigError, match="goes on where that program does"):
+        monitor.resume_sync(run.run_id, db=db)

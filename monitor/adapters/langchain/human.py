@@ -16,11 +16,11 @@ from langgraph._internal._constants import CONFIG_KEY_CHECKPOINTER
 from langgraph.types import interrupt
 
 from monitor.adapters.langchain.runs import TREE, lies_in
-from monitor.adapters.observing import OBSERVED, ObservedRun
+from monitor.adapters.observing import ObservedRun
 from monitor.canonical import fingerprint
 from monitor.errors import AwaitingHuman, ConfigError
 from monitor.orchestrate.deciding import make_decision
-from monitor.records import AWAITING_HUMAN, Choice
+from monitor.records import AWAITING_HUMAN, OBSERVED, Choice
 from monitor.settings import Settings
 from monitor.store import Store
 
@@ -69,7 +69,7 @@ def suspended(options: Options, name: str = "") -> tuple[StoredRun, dict[str, St
     settings = options.settings or Settings(db=options.db)
     with Store.open(options.db or settings.db, busy_seconds=settings.busy_seconds) as store:
         for run in store.runs():
-            is_ours = run.start.recipe == OBSERVED + name or (not name and run.start.recipe.startswith(OBSERVED))
+            is_ours = run.start.recipe == OBSERVED + name or (not name and run.start.is_observed)
             if not is_ours or run.state != AWAITING_HUMAN:
                 continue
             subcalls = [item for item in store.subcalls(run.start.run_id) if item.call.scope.startswith(f"{thread}/")]
