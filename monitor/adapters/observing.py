@@ -359,7 +359,7 @@ def _settle(leave: asyncio.Future[Any], answer: Any, error: BaseException | None
         return
     if error is None:
         leave.set_result(answer)
-    elif isinstance(error, KeyboardInterrupt | GeneratorExit | asyncio.CancelledError):
+    elif not isinstance(error, Exception):  # a cancellation, or an exit, which would end the door's loop
         leave.cancel()
     else:
         leave.set_exception(error)

@@ -42,7 +42,7 @@ Streams = Literal["refuse", "observe"]
 
 
 def _answer(opened: Opened, came: Any) -> Observation:
-    return observed(answer_in(came), opened.call, opened.asked)
+    return observed(answer_in(came), opened.call, opened.asked, is_bounded=False)
 
 
 def _result(_: Opened, came: Any) -> Observation:
@@ -106,6 +106,13 @@ class MonitorCallbackHandler(BaseCallbackHandler):
 
     def on_llm_new_token(self, token: str | list[Any], *, run_id: UUID, **_: Any) -> None:
         """Refuse a streamed answer, or remember that it was streamed."""
+        self._streamed(run_id)
+
+    def on_stream_event(self, event: Any, *, run_id: UUID, **_: Any) -> None:
+        """As ``on_llm_new_token``, where LangChain streams events."""
+        self._streamed(run_id)
+
+    def _streamed(self, run_id: UUID) -> None:
         opened = OPEN.get(run_id)
         if opened is None or opened.owner is not self:
             return

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import SecretStr
 
 from monitor.canonical import canonical_text, escape_json, escape_text
+from monitor.models import secrets
 from monitor.models.base import ModelReply, ReportedUsage, ToolSpec
 from monitor.models.langchain_format import content_text, from_langchain, reply_of
 from monitor.models.pricing import price_of
@@ -41,6 +43,13 @@ def output_limit(model: Any, settings: dict[str, Any]) -> int | None:
     asked = [settings.get(field) for field in LIMIT_FIELDS]
     asked.append(getattr(model, limit_field(model) or "max_tokens", None))
     return min((limit for limit in asked if isinstance(limit, int)), default=None)
+
+
+def keep_keys_out(model: Any) -> None:
+    """Have the keys of a chat model cleaned out of every message of an error."""
+    for value in getattr(model, "__dict__", {}).values():
+        if isinstance(value, SecretStr):
+            secrets.register(value.get_secret_value())
 
 
 def model_name(model: Any) -> str:
@@ -119,6 +128,7 @@ def asked_of_model(
 ) -> Asked:
     """A call of a chat model, for the record and the budget."""
     settings = settings or {}
+    keep_keys_out(model)
     ours = from_langchain(messages)
     name = model_name(model)
     temperature = settings.get("temperature", getattr(model, "temperature", None))
@@ -153,11 +163,15 @@ def as_json(value: Any) -> str:
         return escape_text(repr(value))
 
 
-def observed(message: BaseMessage, call: Call, asked: Asked) -> Observation:
-    """An answer as the record has it. What the caller's own limit cut short is an answer; what the budget did is none."""
+def observed(message: BaseMessage, call: Call, asked: Asked, *, is_bounded: bool = True) -> Observation:
+    """An answer as the record has it. What the caller's own limit cut short is an answer; what the budget did is none.
+
+    ``is_bounded`` says whether the budget's limit was the model's, too.
+    """
     reply = reply_of(message)
     usage = _usage(reply, call, asked.price)
-    is_ours = asked.max_output_tokens is None or (call.max_output_tokens or 0) < asked.max_output_tokens
+    limit, theirs = call.max_output_tokens, asked.max_output_tokens
+    is_ours = is_bounded and limit is not None and (theirs is None or limit < theirs)
     seen = observe_reply(call, reply, None, usage)
     if seen.outcome is Outcome.FAILED or (seen.outcome is Outcome.BUDGET_EXCEEDED and not is_ours):
         return seen.model_copy(update={"outcome": Outcome.OK, "error": None, "exceeded": ()})

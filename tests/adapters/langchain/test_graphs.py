@@ -14,10 +14,10 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from monitor.adapters.langchain import MonitorCallbackHandler, MonitorMiddleware
-from monitor.errors import Blocked, ConfigError, Halted
+from monitor.errors import Blocked, BudgetExceeded, ConfigError, Halted
 from monitor.records import Limits
 from tests.adapters.langchain.conftest import Scripted, agent_of, calls, says, stored
 
@@ -193,3 +193,49 @@ def test_what_is_asked_for_and_is_not_there_is_said_at_once(db: str) -> None:
         MonitorCallbackHandler(streams="yes")  # type: ignore[arg-type]  # as above
     with pytest.raises(ConfigError, match="max_tokens"):
         agent_of(says("x"), [], middleware=[door(db, budget=Limits(cost=1.0))]).invoke(ASK)
+
+
+def test_a_key_that_a_provider_repeats_is_not_in_the_record(db: str) -> None:
+    class Keyed(Scripted):
+        api_key: SecretStr = SecretStr("sk-very-secret-4711")
+
+    model = Keyed(answers=[LookupError("no access with sk-very-secret-4711")], asked=[])
+    with pytest.raises(LookupError):
+        agent_of(model, [], middleware=[door(db)]).invoke(ASK)
+    ((run, (subcall,)),) = stored(db)
+    assert subcall.observation is not None
+    assert "4711" not in f"{run}{subcall}"
+
+
+def test_what_the_user_s_own_limit_cut_short_is_an_answer(db: str) -> None:
+    cut = AIMessage("Once upon a", response_metadata={"finish_reason": "length"})
+    assert agent_of(says(cut), [], middleware=[door(db)]).invoke(ASK)["messages"][-1].content == "Once upon a"
+    bounded = door(db, budget=Limits(output_tokens=3))
+    with pytest.raises(BudgetExceeded):
+        agent_of(says(cut), [], middleware=[bounded]).invoke(ASK)
+
+
+def test_a_plain_tool_in_an_agent_that_is_awaited_has_its_place(db: str) -> None:
+    inner = agent_of(says("inner"), [])
+
+    def research(topic: str) -> str:
+        """Ask another agent, and wait for it."""
+        return str(inner.invoke({"messages": topic})["messages"][-1].content)
+
+    agent = agent_of(says(calls("research", topic="a"), "done"), [research], middleware=[door(db)])
+    asyncio.run(agent.ainvoke(ASK))
+    ((_, subcalls),) = stored(db)
+    nested = next(item.call for item in subcalls if item.call.task == "a")
+    assert nested.parent_id == next(item.call.span_id for item in subcalls if item.call.kind == "tool")
+
+
+def test_an_exit_ends_the_run_and_nothing_else(db: str) -> None:
+    def leave() -> str:
+        """Leave."""
+        raise SystemExit(3)
+
+    agent = agent_of(says(calls("leave"), "done"), [leave], middleware=[door(db)])
+    with pytest.raises(SystemExit):
+        agent.invoke(ASK)
+    assert agent_of(says("fine"), [], middleware=[door(db)]).invoke(ASK)["messages"][-1].content == "fine"
+    assert sorted(run.state for run, _ in stored(db)) == ["cancelled", "ok"]
