@@ -172,8 +172,10 @@ class MonitorCallbackHandler(BaseCallbackHandler):
         passage = Passage(place.run, asked, place)
         try:
             call = await passage.begin_async()
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as exc:
             passage.cancel()
+            if own is not None:
+                await asyncio.to_thread(own.close, exc)
             raise
         if call is None:
             await asyncio.to_thread(self._over, own, passage.result, run_id)
@@ -189,10 +191,15 @@ class MonitorCallbackHandler(BaseCallbackHandler):
         opened = self._mine(run_id)
         if opened is None:
             return
-        seen = see(opened, came)
-        opened.passage.finish(seen)
+        seen: Observation | None = None
+        try:
+            seen = see(opened, came)
+        except Exception as exc:  # noqa: BLE001 - what cannot be recorded is not handed on: the record and the caller are told
+            opened.passage.finish(exc)
+        else:
+            opened.passage.finish(seen)
         subcall = self._over(opened.own, opened.passage.result, run_id)
-        if subcall is not None and subcall.observation is not None:
+        if seen is not None and subcall is not None and subcall.observation is not None:
             self._hand_on(subcall, seen, opened, lambda: put(came, subcall.observation))
 
     @staticmethod

@@ -22,8 +22,10 @@ from monitor.adapters.langchain.translate import (
     tool_observed,
     tool_text,
 )
+from monitor.canonical import escape_text
 from monitor.errors import Blocked, Halted, Rejected, SubcallCancelled, SubcallError, SubcallFailed, Terminated
-from monitor.records import Outcome
+from monitor.models.secrets import clean
+from monitor.records import MALFORMED, ErrorInfo, Outcome
 
 if TYPE_CHECKING:
     from langchain.agents.middleware import ModelRequest
@@ -127,7 +129,14 @@ class ModelExchange(Exchange):
         return observed(_answer(value), call, self.asked)
 
     def _failed(self, error: Exception, call: Call) -> Observation:
-        return model_failed(error, call)
+        answer = getattr(
+            error, "ai_message", None
+        )  # one that came whole, and is not of the structure that was asked for
+        if not isinstance(answer, AIMessage):
+            return model_failed(error, call)
+        info = ErrorInfo(kind=MALFORMED, message=clean(escape_text(f"{type(error).__name__}: {error}")))
+        seen = observed(answer, call, self.asked)
+        return seen.model_copy(update={"outcome": Outcome.FAILED, "error": info, "exceeded": ()})
 
     def _changed(self, subcall: StoredSubcall) -> Any:
         seen = subcall.observation

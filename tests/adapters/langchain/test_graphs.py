@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain.agents.middleware import ModelRetryMiddleware
-from langchain.agents.structured_output import ToolStrategy
+from langchain.agents.structured_output import ProviderStrategy, StructuredOutputValidationError, ToolStrategy
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
 from langchain_core.retrievers import BaseRetriever
@@ -72,6 +72,20 @@ def test_a_structured_answer_is_handed_on_and_withheld_rather_than_covered(
     )
     with pytest.raises(Blocked):
         agent.invoke(ASK)
+
+
+def test_an_answer_of_another_structure_is_stored_and_the_error_is_langchain_s(
+    db: str, pack: Callable[..., list[str]]
+) -> None:
+    agent = agent_of(says("no JSON"), [], middleware=[door(db)], response_format=ProviderStrategy(City))
+    with pytest.raises(StructuredOutputValidationError):
+        agent.invoke(ASK)
+    ((run, (subcall,)),) = stored(db)
+    assert subcall.observation is not None
+    assert (run.state, subcall.observation.output) == ("failed", "no JSON")
+    caught = door(db, pack())
+    with pytest.raises(Blocked):
+        agent_of(says("PLANTED"), [], middleware=[caught], response_format=ProviderStrategy(City)).invoke(ASK)
 
 
 def test_a_retry_of_another_middleware_is_a_call_of_its_own(db: str) -> None:
