@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import monitor
 from monitor.adapters import door
 from monitor.canonical import escape_text
-from monitor.errors import ConfigError, SubcallCancelled
+from monitor.errors import AwaitingHuman, ConfigError, SubcallCancelled
 from monitor.orchestrate.execution import Execution
 from monitor.orchestrate.process import this_process
 from monitor.orchestrate.starting import merged, options_text, refuse_if_alive, toolbox
@@ -159,6 +159,12 @@ class ObservedRun:
     def run_id(self) -> str:
         """The run's id, by which ``monitor show`` finds it."""
         return self.start.run_id
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether it ended because it waits for a person; foreign code cannot be gone on with when they have decided."""
+        begun = self._context.done() and self._context.exception() is None
+        return begun and self._context.result().engine.people.is_suspended
 
     def open(self) -> Place:
         """Store the run's start; returns the place at its top. Raises StoreError."""
@@ -350,6 +356,8 @@ class Passage:
 def _translated(exc: BaseException, run: ObservedRun) -> BaseException:
     """The error as foreign code gets it: a call that the run cut off is no cancellation of the code that asked."""
     if isinstance(exc, asyncio.CancelledError | FutureCancelledError):
+        if run.is_suspended:
+            return AwaitingHuman("the answer waits for a person, and nobody decided in time", run_id=run.run_id)
         return SubcallCancelled("the run ended while the call was in flight", run_id=run.run_id)
     return exc
 
