@@ -216,7 +216,9 @@ def _schema(body: dict[str, Any]) -> str:
 
 
 def _thought(message: dict[str, Any]) -> str:
-    return next((text for name in REASONING if (text := text_of(message.get(name)))), "")
+    details = objects_in(message.get("reasoning_details"))
+    told = "".join(text_of(detail.get("text")) or text_of(detail.get("summary")) for detail in details)
+    return next((text for name in REASONING if (text := text_of(message.get(name)))), told)
 
 
 def _transcript(message: dict[str, Any]) -> str:

@@ -130,12 +130,16 @@ class Sending:
 
     def _heard(self) -> Heard:
         form = self._asking.format
-        if self._is_stream and b"data:" in self._content[:4096]:
+        kind = self._response.headers.get("content-type", "")
+        if self._is_stream and ("event-stream" in kind or self._content.lstrip().startswith((b"data:", b"event:"))):
             self._answer = form.merged(read_events(bytes(self._content)))
-        else:
-            self._is_stream = False
-            self._answer = _object(bytes(self._content))
-        return form.heard(self._answer)
+            return form.heard(self._answer)
+        self._is_stream = False
+        self._answer = _object(bytes(self._content))
+        heard = form.heard(self._answer)
+        if self._answer:
+            return heard
+        return replace(heard, text=self._content.decode("utf-8", "replace"))  # nobody can read it, rules look at it
 
     def _released(self, through: Callable[[], StoredSubcall]) -> Any:
         try:
