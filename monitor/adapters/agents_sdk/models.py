@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from monitor.adapters.agents_sdk.late import watched
 from monitor.adapters.agents_sdk.scopes import scope
 from monitor.adapters.agents_sdk.sdk import load
 from monitor.adapters.observing import Options, standing_async
@@ -167,7 +168,8 @@ class _Asking:
 
         async def work(call: Call) -> Observation:
             try:
-                kept.value, kept.answer = await make(call)
+                with watched():
+                    kept.value, kept.answer = await make(call)
             except Exception as exc:  # noqa: BLE001 - raised again, once the record says so
                 kept.error = exc
                 return said_nothing(call, translate(exc, model=self._model._name), None)

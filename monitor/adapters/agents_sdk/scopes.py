@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from monitor.errors import SubcallError
+    from monitor.errors import MonitorError
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class Scope:
     """
 
     below: str | None = None
-    error: SubcallError | None = None
+    error: MonitorError | None = None
 
 
 _scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("monitor_agents_scope", default=None)

@@ -9,7 +9,7 @@ from monitor.adapters.agents_sdk.scopes import opened, scope
 from monitor.adapters.decorator import as_text
 from monitor.adapters.observing import standing_async
 from monitor.canonical import escape_text
-from monitor.errors import SubcallError, SubcallFailed
+from monitor.errors import MonitorError, SubcallError, SubcallFailed
 from monitor.models.secrets import clean
 from monitor.orchestrate.foreign import Asked
 from monitor.records import ErrorInfo, Observation, Outcome, Usage, now
@@ -84,7 +84,7 @@ class _Kept:
     text: str = ""
     span_id: str | None = None
     error: Exception | None = None
-    inside: SubcallError | None = None
+    inside: MonitorError | None = None
 
 
 def _failed(error: Exception) -> Observation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from monitor.adapters.agents_sdk import late
 from monitor.adapters.agents_sdk.models import NameOf, Told, WatchedModel, WatchedProvider
 from monitor.adapters.agents_sdk.scopes import opened
 from monitor.adapters.agents_sdk.sdk import load
@@ -59,13 +60,16 @@ def run_sync(agent: Any, given: Any, **how: Any) -> Any:
 async def _run(runner: Any, agent: Any, given: Any, how: dict[str, Any]) -> Any:
     with opened() as scope:
         try:
-            return await runner.run(agent, given, **how)
+            result = await runner.run(agent, given, **how)
         except SubcallError:
             raise
         except Exception as exc:
             if scope.error is not None:  # the SDK puts errors of tools into one of its own
                 raise scope.error from exc
             raise
+        if scope.error is not None:  # of a call that was only seen when it had come back
+            raise scope.error
+        return result
 
 
 def watch(
@@ -82,6 +86,7 @@ def watch(
         ConfigError: a handoff does not say where to.
     """
     sdk = load()
+    late.register()
     told = Told(name, Options(**options), price)
     for found in _reachable(agent):
         _prepare(found, told)

@@ -186,6 +186,39 @@ def test_models_by_name_come_from_the_provider_and_streams_are_judged(desk: Desk
     assert [subcall.call.model for subcall in desk.subcalls()] == ["m"] * 4
 
 
+@pytest.mark.parametrize("use_responses", [True, False])
+def test_an_agent_that_a_tool_runs_by_itself_is_seen_when_it_comes_back(desk: Desk, *, use_responses: bool) -> None:
+    from monitor.adapters.agents_sdk import late
+
+    async def main(text: str) -> None:
+        async with AsyncOpenAI(base_url=desk.stub.base_url, api_key="k", max_retries=0) as client:
+            chat = agents.OpenAIChatCompletionsModel
+            hidden = Agent(name="hidden", model=(agents.OpenAIResponsesModel if use_responses else chat)("m", client))
+
+            @function_tool  # type: ignore[untyped-decorator]  # as above
+            async def ask_hidden() -> str:
+                """Ask."""
+                return str((await Runner.run(hidden, f"[[stub:reasoning]]{text}")).final_output)
+
+            boss = Agent(name="boss", model=Script(("ask_hidden", "{}"), "done"), tools=[ask_hidden])
+            await run(boss, "x", db=desk.db, policy=[desk.pack])
+
+    agents.set_trace_processors([late.register()])
+    agents.set_tracing_disabled(False)
+    asyncio.run(main("[[stub:say=fine]] x"))
+    at = by_role(desk)
+    hidden = at[late.UNWATCHED]
+    assert hidden.call.parent_id == at["ask_hidden"].call.span_id
+    assert hidden.observation is not None
+    assert (hidden.observation.output, hidden.call.model) == ("fine", "stub:m" if use_responses else "m")
+    assert hidden.observation.usage_reported
+    assert sorted(subcall.call.role for subcall in desk.subcalls()) == ["ask_hidden", "boss", "boss", late.UNWATCHED]
+    with pytest.raises(Blocked, match="planted_output"):
+        asyncio.run(main("[[stub:say=ALARM]] x"))
+    assert desk.run().state == "blocked"
+    assert sorted(subcall.state for subcall in desk.subcalls()) == ["blocked", "failed", "ok"]
+
+
 def test_errors_are_recorded_and_raised_as_they_are(desk: Desk) -> None:
     async def main() -> None:
         async with AsyncOpenAI(base_url=desk.stub.base_url, api_key="k", max_retries=0) as client:
