@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -12,7 +13,7 @@ from monitor.adapters.agents_sdk.scopes import scope
 from monitor.adapters.agents_sdk.sdk import load
 from monitor.adapters.observing import Options, standing_async
 from monitor.adapters.openai_sdk import responses_stream
-from monitor.adapters.openai_sdk.observed import observed, said_nothing
+from monitor.adapters.openai_sdk.observed import observed, out_of_time, said_nothing
 from monitor.adapters.openai_sdk.responses import Responses
 from monitor.adapters.openai_sdk.wire import Event, Heard
 from monitor.errors import SubcallError, SubcallFailed
@@ -167,10 +168,14 @@ class _Asking:
         kept, told, here = _Kept(), self._model._told, scope()
 
         async def work(call: Call) -> Observation:
+            budget = place.budget
             try:
                 with watched():
-                    kept.value, kept.answer = await make(call)
+                    async with asyncio.timeout(budget.seconds_left()):
+                        kept.value, kept.answer = await make(call)
             except Exception as exc:  # noqa: BLE001 - raised again, once the record says so
+                if isinstance(exc, TimeoutError) and (budget.seconds_left() or 1) <= 0:
+                    return out_of_time(call, budget.out_of_time(), None)
                 kept.error = exc
                 return said_nothing(call, translate(exc, model=self._model._name), None)
             kept.seen = observed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from monitor.adapters.agents_sdk.models import ADAPTER, Told
@@ -48,9 +49,14 @@ class Watched:
 
         async def work(call: Call) -> Observation:
             with opened() as inside:
+                budget, usage = place.budget, Usage(tool_calls=1, cost=0.0)
                 try:
-                    kept.value = await self._inner(context, arguments, *more)
+                    async with asyncio.timeout(budget.seconds_left()):
+                        kept.value = await self._inner(context, arguments, *more)
                 except Exception as exc:  # noqa: BLE001 - raised again, once the record says so
+                    if isinstance(exc, TimeoutError) and (budget.seconds_left() or 1) <= 0:
+                        over = budget.out_of_time()
+                        return Observation(outcome=Outcome.BUDGET_EXCEEDED, exceeded=over, usage=usage, at=now())
                     kept.error = exc
                 kept.inside = inside.error
             if kept.inside is not None:

@@ -49,6 +49,15 @@ def said_nothing(call: Call, error: ProviderError, heard: Heard | None) -> Obser
     return _told(heard, Outcome.FAILED, usage, info, ())
 
 
+def out_of_time(call: Call, exceeded: tuple[Exceeded, ...], heard: Heard | None) -> Observation:
+    """A call that was cut off when its budget's seconds were over; its reservation stays charged."""
+    if heard is None:
+        return Observation(
+            outcome=Outcome.BUDGET_EXCEEDED, exceeded=exceeded, usage=call.reserved, usage_reported=False, at=now()
+        )
+    return _told(heard, Outcome.BUDGET_EXCEEDED, call.reserved, None, exceeded)
+
+
 def _told(
     heard: Heard, outcome: Outcome, usage: Usage, error: ErrorInfo | None, exceeded: tuple[Exceeded, ...]
 ) -> Observation:

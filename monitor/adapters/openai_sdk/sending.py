@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from monitor.adapters.openai_sdk.observed import observed, said_nothing
+from monitor.adapters.openai_sdk.observed import observed, out_of_time, said_nothing
 from monitor.adapters.openai_sdk.wire import read_events, write_events
 from monitor.errors import SubcallError, SubcallFailed
 from monitor.models.translate import translate
@@ -62,10 +62,15 @@ class Sending:
         def work(call: Call) -> Observation:
             try:
                 self._response = send(self._prepared(call))
-                chunks: Iterator[bytes] = self._response.iter_bytes() if unread else iter([self._response.content])
-                for chunk in chunks:
-                    self._content += chunk
+                if unread:
+                    chunks: Iterator[bytes] = self._response.iter_bytes()
+                    for chunk in chunks:
+                        self._take(chunk)
+                else:
+                    self._content += self._response.content
             except Exception as exc:  # noqa: BLE001 - raised again, once the record says so
+                if self._response is not None:
+                    self._response.close()
                 return self._failed(call, exc)
             return self._came(call)
 
@@ -81,10 +86,12 @@ class Sending:
                 if unread:
                     chunks: AsyncIterator[bytes] = self._response.aiter_bytes()
                     async for chunk in chunks:
-                        self._content += chunk
+                        self._take(chunk)
                 else:
                     self._content += self._response.content
             except Exception as exc:  # noqa: BLE001 - as above
+                if self._response is not None:
+                    await self._response.aclose()
                 return self._failed(call, exc)
             return self._came(call)
 
@@ -99,9 +106,22 @@ class Sending:
         self._asking.attempts += 1
         return replace(self._asked, price=self._asking.price, first=self._asking.first, attempt=self._asking.attempts)
 
+    def _seconds_left(self) -> float | None:
+        return self._asking.place.budget.seconds_left()
+
+    def _take(self, chunk: bytes) -> None:
+        """Keep a chunk. Raises TimeoutError where it came too late for the budget."""
+        self._content += chunk
+        if (left := self._seconds_left()) is not None and left <= 0:
+            raise TimeoutError("the budget's seconds are over")
+
     def _prepared(self, call: Call) -> Any:
-        """The request as it is sent: the same, unless budgets bound its output or its usage has to be asked for."""
+        """The request as it is sent: the same, unless budgets bound it or its usage has to be asked for."""
         self._asking.first = self._asking.first or call
+        if (left := self._seconds_left()) is not None:
+            given = self._request.extensions.get("timeout") or dict.fromkeys(("connect", "read", "write", "pool"))
+            bounded = {name: left if limit is None else min(limit, left) for name, limit in given.items()}
+            self._request.extensions = {**self._request.extensions, "timeout": bounded}
         longest = call.max_output_tokens
         if longest == self._asked.max_output_tokens:
             longest = None
@@ -125,7 +145,12 @@ class Sending:
         """The call failed; what had arrived of a stream is kept in the record."""
         self._error = error if raise_it else None
         heard = self._heard() if self._content and raise_it else None
-        self._seen = said_nothing(call, translate(error, model=self._asked.model), heard)
+        failure = translate(error, model=self._asked.model)
+        left = self._seconds_left()
+        if failure.kind == "timeout" and left is not None and left <= 0:
+            self._seen = out_of_time(call, self._asking.place.budget.out_of_time(), heard)
+        else:
+            self._seen = said_nothing(call, failure, heard)
         return self._seen
 
     def _heard(self) -> Heard:

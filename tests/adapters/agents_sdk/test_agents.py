@@ -158,6 +158,24 @@ def test_the_longest_output_is_what_remains(desk: Desk) -> None:
     assert model.limits == [4]
 
 
+@pytest.mark.parametrize("where", ["model", "tool"])
+def test_the_seconds_of_a_budget_end_what_is_under_way(desk: Desk, where: str) -> None:
+    class Slow(Script):
+        async def get_response(self, *given: Any, **named: Any) -> Any:
+            await asyncio.sleep(30)
+
+    @function_tool  # type: ignore[untyped-decorator]  # as above
+    async def wait() -> str:
+        """Wait."""
+        await asyncio.sleep(30)
+        return "done"
+
+    model = Slow("x") if where == "model" else Script(("wait", "{}"), "done")
+    with pytest.raises(BudgetExceeded, match="seconds"):
+        ask(desk, Agent(name="a", model=model, tools=[wait]), budget=Limits(seconds=1))
+    assert desk.run().state == "budget_exceeded"
+
+
 def test_models_by_name_come_from_the_provider_and_streams_are_judged(desk: Desk) -> None:
     async def main() -> list[str]:
         async with AsyncOpenAI(base_url=desk.stub.base_url, api_key="k", max_retries=0) as client:

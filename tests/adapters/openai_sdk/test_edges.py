@@ -12,8 +12,8 @@ import pytest
 import monitor
 from monitor.adapters.openai_sdk.chat import Chat
 from monitor.adapters.openai_sdk.wire import Event, read_events, write_events
-from monitor.errors import AwaitingHuman, SubcallFailed
-from monitor.records import Choice, Decision, StoredSubcall, now
+from monitor.errors import AwaitingHuman, BudgetExceeded, SubcallFailed
+from monitor.records import Choice, Decision, Limits, StoredSubcall, now
 from tests.adapters.openai_sdk.test_chat import WAYS, asked, plain, said, user, wrapped, wrapped_async
 
 if TYPE_CHECKING:
@@ -75,6 +75,29 @@ def test_a_timeout_is_the_sdk_s_and_recorded(desk: Desk) -> None:
     assert subcall.observation is not None
     assert subcall.observation.error is not None
     assert subcall.observation.error.kind == "timeout"
+
+
+@pytest.mark.parametrize("mode", ["delay=5", "hang"])
+@pytest.mark.parametrize("way", ["create", "stream", "async"])
+def test_the_seconds_of_a_budget_end_a_call(desk: Desk, mode: str, way: str) -> None:
+    given: dict[str, Any] = {"model": "m", "messages": user(f"[[stub:{mode}]] x"), "stream": way != "create"}
+    with pytest.raises(BudgetExceeded, match="seconds"):
+        ask_late(desk, given, is_async=way == "async")
+    (subcall,) = desk.subcalls()
+    assert subcall.state == "budget_exceeded"
+    assert subcall.observation is not None
+    assert bool(subcall.observation.output) == (mode == "hang" and way != "create")
+
+
+def ask_late(desk: Desk, given: dict[str, Any], *, is_async: bool) -> None:
+    async def ask() -> None:
+        async with wrapped_async(desk, budget=Limits(seconds=1)) as client:
+            await client.chat.completions.create(**given)
+
+    if is_async:
+        asyncio.run(ask())
+    else:
+        wrapped(desk, budget=Limits(seconds=1)).chat.completions.create(**given)
 
 
 def test_a_cancelled_call_is_recorded_as_that(desk: Desk) -> None:
