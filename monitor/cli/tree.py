@@ -117,7 +117,11 @@ def subcall_label(subcall: StoredSubcall) -> Text:
         label.append("  ").append_text(verdict_text(subcall.judgement.verdict.value.value))
     if observation:
         about = "" if observation.usage_reported else "≤"
-        label.append(f"  {about}{tokens(observation.usage)}  {observation.seconds:.1f} s", style="dim")
+        used = observation.usage
+        told = (
+            f"{about}{tokens(used)}" if not about or used.input_tokens or used.output_tokens else "tokens not reported"
+        )
+        label.append(f"  {told}  {observation.seconds:.1f} s", style="dim")
     label.append(f"  {call.span_id[:8]}", style="dim cyan")
     label.append(f"  {one_line(call.task, TASK_WIDTH)}", style="dim")
     for decision in subcall.decisions:

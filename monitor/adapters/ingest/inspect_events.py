@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from monitor.adapters.ingest.messages import as_json, kind_of, read_message, read_messages, tool_names
-from monitor.adapters.ingest.traces import Broken, Step, between, tool_usage, when
+from monitor.adapters.ingest.traces import Broken, Step, between, count_of, number_of, tool_usage, when, whole_number
 from monitor.canonical import escape_text
 from monitor.records import ErrorInfo, Observation, Outcome, Usage, now
 
@@ -105,9 +105,9 @@ class Events:
             task=self._task,
             messages=self._input(where, event),
             tools=tool_names(event.get("tools")),
-            temperature=float(temperature) if isinstance(temperature, (int, float)) else None,
-            seed=seed if isinstance(seed, int) else None,
-            max_output_tokens=longest if isinstance(longest, int) else None,
+            temperature=number_of(temperature),
+            seed=whole_number(seed),
+            max_output_tokens=count_of(longest),
         )
         observation = self._answer(where, event, began, ended)
         self._asked.update({asked.id: own for asked in observation.tool_calls})
@@ -210,17 +210,13 @@ def _usage(usage: Any) -> Usage | None:
     """What a model's output reports. Inspect counts cached tokens of a prompt apart; here they are among the prompt's."""
     if not isinstance(usage, dict):
         return None
-    sent, received = _count(usage.get("input_tokens")), _count(usage.get("output_tokens"))
+    sent, received = count_of(usage.get("input_tokens")), count_of(usage.get("output_tokens"))
     if sent is None or received is None:
         return None
-    cached, written = (_count(usage.get(f"input_tokens_cache_{how}")) or 0 for how in ("read", "write"))
-    total = _count(usage.get("total_tokens"))
+    cached, written = (count_of(usage.get(f"input_tokens_cache_{how}")) or 0 for how in ("read", "write"))
+    total = count_of(usage.get("total_tokens"))
     whole = total - received if total is not None and total - received >= sent else sent + cached + written
     return Usage(calls=1, input_tokens=whole, cached_tokens=min(cached, whole), output_tokens=received)
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
 
 
 def _word(value: Mapping[str, Any], name: str) -> str:

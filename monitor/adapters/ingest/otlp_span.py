@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from monitor.adapters.ingest.messages import as_json, read_message, read_messages, tool_names
-from monitor.adapters.ingest.traces import Step, tool_usage
+from monitor.adapters.ingest.traces import Step, count_of, number_of, seconds_of, tool_usage, whole_number
 from monitor.adapters.otel import contents
 from monitor.adapters.otel.mapping import EXCEPTION_EVENT
 from monitor.adapters.otel.spans import structured, time_of
@@ -83,9 +83,9 @@ class SpanReader:
             model=escape_text(span.word("model")),
             tools=tool_names(contents.tools_of(span)),
             task=next((said.content for said in prompt if said.role == "user"), ""),
-            temperature=float(temperature) if isinstance(temperature, (int, float)) else None,
-            max_output_tokens=longest if isinstance(longest, int) else None,
-            seed=seed if isinstance(seed, int) else None,
+            temperature=number_of(temperature),
+            max_output_tokens=count_of(longest),
+            seed=whole_number(seed),
             checked=bool(prompt or answer),
             **common,
         )
@@ -97,7 +97,7 @@ class SpanReader:
             usage_reported=usage is not None,
             model_reported=escape_text(span.word("model_reported")),
             finish_reason=self._finish(answer),
-            seconds=max(0, span.end - span.start) / 1e9,
+            seconds=seconds_of((span.end - span.start) / 1e9),
             at=time_of(span.end) or now(),
         )
         if answer is not None:
@@ -126,7 +126,7 @@ class SpanReader:
                 output=escape_text(_result(result)),
                 error=self._error("tool"),
                 usage=tool_usage(),
-                seconds=max(0, span.end - span.start) / 1e9,
+                seconds=seconds_of((span.end - span.start) / 1e9),
                 at=time_of(span.end) or now(),
             ),
         )
@@ -146,19 +146,11 @@ class SpanReader:
         return escape_text(found) if isinstance(found, str) else ""
 
     def _usage(self) -> Usage | None:
-        sent, received, cached = (self._span.get(name) for name in ("input_tokens", "output_tokens", "cached_tokens"))
-        if not (_is_count(sent) and _is_count(received)):
+        names = ("input_tokens", "output_tokens", "cached_tokens")
+        sent, received, cached = (count_of(self._span.get(name)) for name in names)
+        if sent is None or received is None:
             return None
-        return Usage(
-            calls=1,
-            input_tokens=sent,
-            output_tokens=received,
-            cached_tokens=min(cached, sent) if _is_count(cached) else 0,
-        )
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+        return Usage(calls=1, input_tokens=sent, output_tokens=received, cached_tokens=min(cached or 0, sent))
 
 
 def _result(value: Any) -> str:

@@ -11,7 +11,17 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from monitor.adapters.ingest.messages import Said, kind_of, last_task, read_message
-from monitor.adapters.ingest.traces import Broken, Step, Trace, Tree, content_hash, tool_usage
+from monitor.adapters.ingest.traces import (
+    Broken,
+    Step,
+    Trace,
+    Tree,
+    content_hash,
+    count_of,
+    number_of,
+    seconds_of,
+    tool_usage,
+)
 from monitor.canonical import escape_text
 from monitor.records import Message, Observation, Outcome, ToolCall, Usage, now
 
@@ -116,7 +126,7 @@ def _turns_of_history(history: list[Any], said: tuple[Said, ...], steps: list[Ma
         seen = after.content if after and after.role in {"tool", "user"} else _text(step, "observation")
         agent = history[index].get("agent")
         role = agent if isinstance(agent, str) and agent else "agent"
-        yield _Turn(f"message {index}", role, said[index], index, seen, _seconds(step))
+        yield _Turn(f"message {index}", role, said[index], index, seen, seconds_of(step.get("execution_time")))
 
 
 def _turns_of_steps(steps: list[Mapping[str, Any]], messages: int) -> Iterator[_Turn]:
@@ -126,7 +136,9 @@ def _turns_of_steps(steps: list[Mapping[str, Any]], messages: int) -> Iterator[_
             {"role": "assistant", "content": step["response"], "thought": step.get("thought")}, f"trajectory[{index}]"
         )
         said = _with_action(said, step.get("action"))
-        yield _Turn(f"step {index}", "agent", said, messages, _text(step, "observation"), _seconds(step))
+        yield _Turn(
+            f"step {index}", "agent", said, messages, _text(step, "observation"), seconds_of(step.get("execution_time"))
+        )
 
 
 def _steps_of(tree: Tree, turn: _Turn, before: tuple[Message, ...], task: str) -> Iterator[Step]:
@@ -168,20 +180,16 @@ def _usage(stats: Any) -> Usage | None:
     """What the trajectory reports of the whole run. Zeros are what SWE-agent writes where it does not know."""
     if not isinstance(stats, dict):
         return None
-    sent, received, calls = (_count(stats.get(name)) for name in ("tokens_sent", "tokens_received", "api_calls"))
-    cost = stats.get("instance_cost")
+    sent, received, calls = (count_of(stats.get(name)) or 0 for name in ("tokens_sent", "tokens_received", "api_calls"))
+    cost = number_of(stats.get("instance_cost"))
     if not (sent or received):
         return None
     return Usage(
         calls=calls,
         input_tokens=sent,
         output_tokens=received,
-        cost=float(cost) if isinstance(cost, (int, float)) and cost > 0 else None,
+        cost=cost if cost is not None and cost > 0 else None,
     )
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
 
 
 def _text(step: Mapping[str, Any], name: str) -> str | None:
@@ -193,8 +201,3 @@ def _plain(content: Any) -> Any:
     if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict):
         return content[0].get("text")
     return content
-
-
-def _seconds(step: Mapping[str, Any]) -> float:
-    value = step.get("execution_time")
-    return float(value) if isinstance(value, (int, float)) and 0 <= value < 1e9 else 0.0

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 INGESTED = "ingested:"
 """Before the name of the format in a run's ``recipe``: such a run was never executed here."""
 MAX_PROBLEMS = 200
-"""How many problems are listed; all are counted."""
+"""How many refused records are listed, and how many that were passed over; all are counted."""
 _AT_ONCE = 16  # subcalls of a trace that are committed together
 
 
@@ -63,10 +63,10 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, problem: Problem) -> None:
-        """Count a problem, and list it if there is room; one that is refused goes before one that is passed over."""
+        """Count a problem, and list it if there is room for one of its kind."""
         self.refused += problem.is_refused
         self.skipped += not problem.is_refused
-        if len(self.problems) < MAX_PROBLEMS:
+        if (self.refused if problem.is_refused else self.skipped) <= MAX_PROBLEMS:
             self.problems.append(problem)
 
     def total(self, name: str) -> int:
@@ -127,6 +127,10 @@ class Taker:
         """Add what is not in the store yet of a trace, and count it. Raises StoreError."""
         counts = report.formats.setdefault(trace.tree.adapter, Counts())
         stored = self._stored(trace.run_id)
+        if stored is not None and stored.start.recipe != INGESTED + trace.tree.adapter:
+            why = f"run {trace.run_id} is in the store already, and is none that was ingested so: {stored.start.recipe}"
+            report.add(Problem(trace.file, trace.where, why))
+            return
         if stored is not None and stored.is_stopped and not trace.may_grow:
             counts.traces_present += 1
             counts.subcalls_present += sum(1 for _ in trace.steps())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from monitor.canonical import canonical_hash, escape_text
+from monitor.canonical import MAX_SAFE_INTEGER, canonical_hash, escape_text
 from monitor.records import Call, Observation, Outcome, Usage, now
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from monitor.records import ErrorInfo, Message
 
+_ORDINARY = 1e12
 MAX_RECORD = 64 * 1024 * 1024
 """Bytes of one trace as it is stored, at most: one at a time is in memory."""
 
@@ -131,6 +132,30 @@ def content_hash(value: Any) -> str:
         return canonical_hash(value)
     except RecursionError:
         raise Broken("nested too deeply to read") from None
+
+
+def whole_number(value: Any) -> int | None:
+    """``value`` where it is a whole number that JSON can write everywhere, else None."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_whole and abs(value) <= MAX_SAFE_INTEGER else None
+
+
+def count_of(value: Any) -> int | None:
+    """``value`` where it is a count, else None."""
+    found = whole_number(value)
+    return found if found is not None and found >= 0 else None
+
+
+def number_of(value: Any) -> float | None:
+    """``value`` where it is a number of an ordinary size, else None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if abs(value) < _ORDINARY else None
+
+
+def seconds_of(value: Any) -> float:
+    """``value`` where it can be seconds, else 0."""
+    return max(0.0, number_of(value) or 0.0)
 
 
 def tool_usage() -> Usage:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _HEX = frozenset("0123456789abcdef")
+_LAST = 2**63 - 1  # what a time in nanoseconds can be
 _ERROR = {2, "STATUS_CODE_ERROR"}
 
 
@@ -184,7 +185,7 @@ def time_of(nanoseconds: int) -> str:
 
 def _nanoseconds(value: Any) -> int:
     try:
-        return max(0, int(value))
+        return min(max(0, int(value)), _LAST)
     except (TypeError, ValueError, OverflowError):
         return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 from monitor.adapters.ingest.sources import read_file
 from monitor.adapters.ingest.traces import Trace
 from monitor.adapters.otel.mapping import NAMES, VERSION
-from monitor.records import Outcome, ReasoningState
+from monitor.records import Event, Outcome, ReasoningState, RunStart, now
 from tests.adapters.ingest.conftest import DATA
-from tests.adapters.ingest.test_broken import JSON, places, problems, traces
+from tests.adapters.ingest.test_broken import JSON, places, problems, read_all, traces
 from tests.adapters.ingest.test_formats import seen, tree
 
 if TYPE_CHECKING:
@@ -162,6 +163,36 @@ def test_late_spans_of_another_file_end_in_the_same_tree(take: Ingesting, tmp_pa
     assert (again.total("subcalls_taken"), len(take.runs), take.runs[0].state) == (0, 1, "ok")
 
 
+def test_a_run_of_our_own_is_not_added_to(take: Ingesting, tmp_path: Path) -> None:
+    """A file may name any trace id, that of a run which the monitor itself watched among them."""
+    start = RunStart(run_id=TRACE, span_id=ROOT, recipe="answer", task="x", model="m", at=now())
+    take.store.append_sync(Event.of(TRACE, ROOT, start))
+    (tmp_path / "x").write_text(export(span(1)), "utf-8")
+    report = take(tmp_path / "x")
+    assert (report.refused, take.events) == (1, 1)
+    assert report.problems[0].why.endswith("is none that was ingested so: answer")
+
+
+def test_a_long_file_of_exports_is_never_in_memory(tmp_path: Path) -> None:
+    """60 MB in 60 lines, the spans of each trace in two of them; the reader holds a few lines' worth."""
+    with (tmp_path / "x").open("w", encoding="utf-8") as file:
+        for number in range(60):
+            said = json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": "x" * 1_000_000}]}])
+            one = {**span(number + 1, gen_ai__output__messages=said), "traceId": f"{number // 2 + 1:032x}"}
+            file.write(export(one) + "\n")
+    count = 0
+    tracemalloc.start()
+    try:
+        for found in read_file(tmp_path / "x"):
+            assert isinstance(found, Trace)
+            count += sum(1 for _ in found.steps())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == 60
+    assert (tmp_path / "x").stat().st_size > 60_000_000 > 2 * peak
+
+
 def test_a_span_that_has_not_ended_waits(take: Ingesting, tmp_path: Path) -> None:
     partial = {**FAMILY[4], "endTimeUnixNano": "0"}
     (tmp_path / "x").write_text(export(*FAMILY[:4], partial), "utf-8")
@@ -277,12 +308,4 @@ def test_any_value_in_any_place_of_an_export_is_read_or_told(tmp_path: Path, whi
             inner = inner[key]
         inner[last] = data.draw(JSON)
     (tmp_path / "x").write_text(json.dumps(document), "utf-8")
-    read_all_exports(tmp_path / "x")
-
-
-def read_all_exports(path: Path) -> None:
-    """As ``read_all``, but that a span's parent need not be there."""
-    for found in read_file(path):
-        if isinstance(found, Trace):
-            ids = [step.call.span_id for step in found.steps()]
-            assert len(set(ids)) == len(ids)
+    read_all(tmp_path / "x")
