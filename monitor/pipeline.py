@@ -132,6 +132,21 @@ class Pipeline:
             raise cancelled or asyncio.CancelledError
         return judged
 
+    async def replay(self, call: Call, observation: Observation) -> StoredSubcall:
+        """Take a call through the door that was over before it came here, even if the caller is cancelled meanwhile.
+
+        Nothing happens between its start and its end, so both are committed at once. A cancellation of whoever replays is
+        none of the call: it is raised afterwards, and not recorded. Raises StoreError.
+        """
+        cancellation = _Cancellation()
+        both = [Event.of(call.run_id, call.span_id, payload) for payload in (call, observation)]
+        await cancellation.outlast(self._store.submit(*both))
+        for event in both:
+            tell(self._listener, event)
+        subcall = await self._judge(call, observation, cancellation)
+        cancellation.raise_late()
+        return subcall
+
     async def conclude(self, call: Call, observation: Observation) -> StoredSubcall:
         """Commit what came back, check it, commit the verdict; all of it even if the caller is cancelled meanwhile."""
         cancellation = _Cancellation()

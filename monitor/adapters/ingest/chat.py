@@ -40,4 +40,5 @@ def read(value: Any, file: str, where: str) -> Trace:
         task=task,
         tools=tool_names(value.get("tools") or value.get("functions")),
     )
-    return Trace(tree, file, where, content, talk.steps, task=task, model=talk.model, answer=talk.answer)
+    length = sum(len(one.message.content) + len(one.reasoning.text) for one in said)
+    return Trace(tree, file, where, content, talk.steps, task=task, model=talk.model, answer=talk.answer, length=length)

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import monitor
 from monitor import verdict
@@ -33,7 +33,8 @@ INGESTED = "ingested:"
 """Before the name of the format in a run's ``recipe``: such a run was never executed here."""
 MAX_PROBLEMS = 200
 """How many refused records are listed, and how many that were passed over; all are counted."""
-_AT_ONCE = 16  # subcalls of a trace that are committed together
+_AT_ONCE = 16  # subcalls of a trace that are committed together, and short traces
+_TOGETHER = 1_000_000  # characters of the traces that are taken at once
 
 
 @dataclass(slots=True)
@@ -81,27 +82,63 @@ async def ingest(
     *,
     told: Callable[[int], None] = lambda _: None,
 ) -> Report:
-    """Take the traces of ``files`` through the door, one after the other.
+    """Take the traces of ``files`` through the door; short ones several at once, so that they share a commit.
 
     ``files`` are paths, each with whether it was named (see ``sources.files_of``); ``told`` hears how many bytes of all
     are behind. Raises StoreError: what was taken until then is stored, and to do it again completes it.
     """
-    report, taker, behind = Report(), Taker(store, checks), 0
-    for path, is_named in files:
-        report.files += 1
-        before = behind
+    report, behind = Report(), 0
+    taker = _Several(Taker(store, checks), report)
+    try:
+        for path, is_named in files:
+            report.files += 1
+            before = behind
 
-        def within(done: int, before: int = before) -> None:
-            told(before + done)
+            def within(done: int, before: int = before) -> None:
+                told(before + done)
 
-        for found in read_file(path, is_named=is_named, told=within):
-            if isinstance(found, Problem):
-                report.add(found)
-            else:
-                await taker.take(found, report)
-        behind += _size(path)
-        told(behind)
+            for found in read_file(path, is_named=is_named, told=within):
+                if isinstance(found, Problem):
+                    report.add(found)
+                else:
+                    await taker.take(found)
+            behind += _size(path)
+            told(behind)
+    finally:
+        await taker.land()
     return report
+
+
+class _Several:
+    """Takes short traces several at once: at most so many, of so many characters together, and no run twice."""
+
+    def __init__(self, taker: Taker, report: Report) -> None:
+        self._taker, self._report = taker, report
+        self._flying: dict[str, tuple[asyncio.Task[None], int]] = {}
+
+    async def take(self, trace: Trace) -> None:
+        """Begin to take a trace, as soon as there is room for it. Raises what an earlier one ended in."""
+        while self._flying and not self._has_room(trace):
+            await asyncio.wait([task for task, _ in self._flying.values()], return_when=asyncio.FIRST_COMPLETED)
+            self._drop_landed()
+        task = asyncio.ensure_future(self._taker.take(trace, self._report))
+        self._flying[trace.run_id] = task, trace.length
+        await asyncio.sleep(0)
+
+    def _has_room(self, trace: Trace) -> bool:
+        length = sum(length for _, length in self._flying.values()) + trace.length
+        return trace.run_id not in self._flying and len(self._flying) < _AT_ONCE and length <= _TOGETHER
+
+    def _drop_landed(self) -> None:
+        landed = [run_id for run_id, (task, _) in self._flying.items() if task.done()]
+        for task in [self._flying.pop(run_id)[0] for run_id in landed]:
+            task.result()
+
+    async def land(self) -> None:
+        """Wait for all that was begun. Raises what one of them ended in."""
+        if self._flying:
+            await asyncio.wait([task for task, _ in self._flying.values()])
+        self._drop_landed()
 
 
 def _size(path: Path) -> int:
@@ -175,7 +212,7 @@ class Taker:
     def _one(self, step: Step, before: StoredSubcall | None) -> Awaitable[StoredSubcall]:
         """Take one subcall through the door, or what was left of it when an earlier process was killed."""
         if before is None:
-            return self._pipeline.observe(step.call, _given(step))
+            return self._pipeline.replay(step.call, step.observation)
         if before.observation is None:
             return self._pipeline.conclude(before.call, step.observation)
         return self._pipeline.judge(before.call, before.observation)
@@ -198,13 +235,6 @@ class Taker:
 
     def _again(self) -> RunResume:
         return RunResume(rules=self._checks.rules, filters=self._checks.filters, version=monitor.__version__, at=now())
-
-
-def _given(step: Step) -> Callable[[], Awaitable[Any]]:
-    async def work() -> Any:
-        return step.observation
-
-    return work
 
 
 def _is_judged(subcall: StoredSubcall | None) -> bool:

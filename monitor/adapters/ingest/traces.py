@@ -49,7 +49,8 @@ class Trace:
     """One foreign run. Its texts are escaped; ``steps`` gives the same steps whenever it is called, and cannot fail.
 
     ``file`` and ``where`` say where it was read. ``usage`` is what the trace itself reports of the whole run, if it does.
-    ``may_grow`` says that more of it may come, under the same id.
+    ``may_grow`` says that more of it may come, under the same id. ``length`` are the characters of its messages; one of
+    which that is not counted is taken as long.
     """
 
     tree: Tree
@@ -65,6 +66,7 @@ class Trace:
     usage: Usage | None = None
     at: str = ""
     may_grow: bool = False
+    length: int = MAX_RECORD
 
     @property
     def run_id(self) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monitor.adapters.ingest.sources import read_file
-from monitor.adapters.ingest.taking import Report, Taker
+from monitor.adapters.ingest.sources import files_of, read_file
+from monitor.adapters.ingest.taking import Report, Taker, ingest
 from monitor.adapters.ingest.traces import Problem, Trace
 from monitor.pipeline import load_checks
 from monitor.records import Action, Outcome, Status, VerdictValue
@@ -82,9 +86,9 @@ def test_what_was_cut_off_anywhere_is_completed(take: Ingesting, monkeypatch: py
 
     def limited(*events: Event) -> Any:
         nonlocal left
-        if left == 0:
+        if len(events) > left:
             raise CutError
-        left -= 1
+        left -= len(events)
         return submit(*events)
 
     async def limited_append(*events: Event) -> None:
@@ -95,13 +99,53 @@ def test_what_was_cut_off_anywhere_is_completed(take: Ingesting, monkeypatch: py
         patch.setattr(take.store, "append", limited_append)
         with pytest.raises(CutError):
             take(MAGENTIC)
-    assert take.events == stored
+    assert take.events == stored - left
     take(MAGENTIC)
     assert take.events == 2 + 4 * 3
     (run,) = take.runs
     assert run.state == "ok"
     assert run.end is not None
     assert all(one.judgement for one in take.subcalls())
+
+
+def test_who_stops_the_ingest_does_not_cancel_what_was_over(take: Ingesting) -> None:
+    """A cancellation at any moment: the record says what the trace says, and the next ingest completes it."""
+
+    async def stopped(turns: int) -> None:
+        task = asyncio.ensure_future(ingest(files_of([MAGENTIC, CHAT]), take.store, load_checks(())))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    for turns in range(1, 40, 3):
+        asyncio.run(stopped(turns))
+    take(MAGENTIC, CHAT)
+    assert len(take.runs) == 5
+    for run in take.runs:
+        assert run.state == "ok"
+        assert {one.outcome for one in take.subcalls(run)} == {Outcome.OK}
+
+
+def test_a_process_that_is_killed_leaves_what_the_next_one_completes(take: Ingesting, tmp_path: Path) -> None:
+    """SIGKILL while it stores, a few times over; then all is there, once."""
+    with (tmp_path / "x").open("w", encoding="utf-8") as file:
+        for number in range(150):
+            said = [{"role": "user", "content": f"{number}?"}, {"role": "assistant", "content": f"{number}."}]
+            file.write(json.dumps({"messages": said * 3}) + "\n")
+    command = [sys.executable, "-m", "monitor", "ingest", str(tmp_path / "x"), "--no-policy", "--db", take.store.url]
+    for _ in range(3):
+        before = take.events
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and take.events < before + 40:
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    report = take(tmp_path / "x")
+    assert totals(report) == {"openai-chat": (150, 450)}
+    assert take.events == 150 * (2 + 3 * 3)
+    assert {run.state for run in take.runs} == {"ok"}
 
 
 def test_what_came_later_is_added_and_the_run_ends_again(take: Ingesting) -> None:
