@@ -154,7 +154,7 @@ def _subject(
     found = read_config(recipe)
     loaded = load_model(model or found.written.model, device=device, dtype=found.written.dtype, quiet=quiet)
     where = found.output if (found.output / SIDECAR).is_file() else None
-    return of_recipe(found, loaded, question), where
+    return of_recipe(found, loaded, question, trained=read_sidecar(where) if where else None), where
 
 
 def _kept(folder: Path, report: "Report", keep_alarms: "Callable[[Path, Report], bool]") -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 Ints: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
+Names: TypeAlias = np.ndarray[Any, np.dtype[np.str_]]
 Told: TypeAlias = "Callable[[str, int, int], None]"
 """Told of progress: the stage, how much of it is done, and of how much."""
 

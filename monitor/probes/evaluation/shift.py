@@ -21,7 +21,7 @@ from monitor.probes.evaluation.resampling import DRAWS, draw_groups
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from monitor.probes.evaluation.base import Bools, Floats, Ints, Method, Task, Told
+    from monitor.probes.evaluation.base import Bools, Floats, Ints, Method, Names, Task, Told
 
 NEGATION, TEMPLATE, LENGTH, SET = "negation", "template", "length", "another data set"
 TAGS = {"polarity": NEGATION, "template": TEMPLATE, "set": SET}
@@ -102,8 +102,9 @@ class Side:
 def sides(tags: Sequence[Mapping[str, str]], lengths: Ints, task: Task) -> tuple[list[Side], list[str]]:
     """The shifts that the rows allow, and for each kind that they do not, why.
 
-    A set or a template that is left out stands for one that the probe will meet, unless with it the last rows of a polarity
-    are left out: that is no other set, but half of the training.
+    Sets with groups in common (a set and its negated twin) are left out together: with one of them in the training the
+    other is no new set. A set or a template that is left out stands for one that the probe will meet, unless with it
+    the last rows of a polarity are left out: that is half of the training.
 
     Args:
         tags: of each row.
@@ -118,10 +119,12 @@ def sides(tags: Sequence[Mapping[str, str]], lengths: Ints, task: Task) -> tuple
 
     for tag, kind in TAGS.items():
         values = np.array([one.get(tag, "") for one in tags])
+        if kind == SET:
+            values = _together(values, task)
         names = [str(name) for name in np.unique(values) if name]
         enough = [name for name in names if _has_enough(task, values == name)]
         if len(enough) < 2:
-            missing.append(f"{kind}: rows of {len(enough)} values of the tag `{tag}`, two would be needed")
+            missing.append(f"{kind}: rows of {len(enough)} values of the tag `{tag}`, two would be needed{_why(kind)}")
             continue
         for name in enough[:_MOST_VALUES]:
             others = np.isin(values, [one for one in enough if one != name])
@@ -137,6 +140,22 @@ def sides(tags: Sequence[Mapping[str, str]], lengths: Ints, task: Task) -> tuple
     else:
         missing.append(f"{LENGTH}: fewer than {_FEWEST} rows of a label on a side of {middle:g} characters")
     return found, missing
+
+
+def _why(kind: str) -> str:
+    return " (sets with groups in common count as one)" if kind == SET else ""
+
+
+def _together(values: Names, task: Task) -> Names:
+    """The same, with one name for sets that have groups in common."""
+    names = [str(name) for name in np.unique(values) if name]
+    groups = {name: set(task.groups[values == name].tolist()) for name in names}
+    joined: list[list[str]] = []
+    for name in names:
+        near = [one for one in joined if any(groups[name] & groups[other] for other in one)]
+        joined = [one for one in joined if one not in near] + [[*(other for one in near for other in one), name]]
+    known = {name: " + ".join(one) for one in joined for name in one}
+    return np.array([known.get(str(value), "") for value in values])
 
 
 def _has_enough(task: Task, rows: Bools) -> bool:
@@ -174,14 +193,14 @@ def shifted(
 def parts(
     task: Task, scored: Scored, tags: Sequence[Mapping[str, str]], *, trained: str, draws: int = DRAWS, seed: int = 0
 ) -> tuple[Shift, ...]:
-    """A finished probe on each kind of row by itself."""
+    """A finished probe on each kind of row by itself, where there are several."""
     weights = draw_groups(len(np.unique(task.groups)), draws, seed)
     found: list[Shift] = []
     for tag, kind in TAGS.items():
         values = np.array([one.get(tag, "") for one in tags])
         for name in [str(name) for name in np.unique(values) if name][:_MOST_VALUES]:
             rows = values == name
-            if _has_enough(task, rows):
+            if not rows.all() and _has_enough(task, rows):
                 figure = _figure(task, scored, np.where(rows, scored.fold, -1), weights)
                 found.append(Shift(kind, trained, name, int(rows.sum()), figure))
     return tuple(found)

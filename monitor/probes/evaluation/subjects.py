@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from monitor.errors import ProbeDataError
@@ -23,13 +24,19 @@ if TYPE_CHECKING:
     from monitor.probes.config import Training
     from monitor.probes.evaluation.report import Report
     from monitor.probes.local_model import LocalModel
+    from monitor.probes.sidecar import Sidecar
     from monitor.probes.words import Dataset
 
 ALARM = "inverted"
 
 
-def of_recipe(config: Training, model: LocalModel, question: str = QUESTION) -> Judged:
+def of_recipe(
+    config: Training, model: LocalModel, question: str = QUESTION, *, trained: Sidecar | None = None
+) -> Judged:
     """The recipe of a configuration, on all of its data: every choice is made again in each fit.
+
+    Where the probe was ``trained`` already, its kind, pooling and hyper-parameters come first among the candidates, and so
+    are those that a quick evaluation keeps to.
 
     Raises:
         ProbeDataError: a data file is wrong, or the configuration has kinds that learn without labels.
@@ -43,17 +50,27 @@ def of_recipe(config: Training, model: LocalModel, question: str = QUESTION) -> 
     parts = datasets_of(config)
     layers = dict.fromkeys(resolve_layer(layer, model.facts.layers) for layer in written.layers)
     grid = list(config.grid())
-    candidates = tuple(Candidate(layer, kind, pooling, hyper) for kind, pooling, hyper in grid for layer in layers)
+    candidates = [Candidate(layer, kind, pooling, hyper) for kind, pooling, hyper in grid for layer in layers]
+    if trained is not None:
+        wanted = (trained.kind, trained.pooling, trained.hyper)
+        candidates.sort(key=lambda one: (one.kind, str(one.pooling), one.all_hyper) != wanted)
     return Judged(
         name=written.probe,
         finds=written.finds,
         model=model,
-        dataset=data.join(parts, written.probe),
+        dataset=_with_sets(data.join(parts, written.probe), parts),
         reading=Reading(Surface(written.surface), written.format, written.max_tokens),
         parts=tuple(parts),
-        candidates=candidates,
+        candidates=tuple(candidates),
         question=question,
     )
+
+
+def _with_sets(whole: Dataset, parts: Sequence[Dataset]) -> Dataset:
+    """The rows with the tag ``set``: the file's name, where they have none."""
+    names = [part.name for part in parts for _ in part.rows]
+    rows = (replace(row, tags={"set": name, **row.tags}) for row, name in zip(whole.rows, names, strict=True))
+    return replace(whole, rows=tuple(rows))
 
 
 def of_probe(applied: Applied, parts: Sequence[Dataset], question: str = QUESTION) -> Judged:
@@ -75,7 +92,7 @@ def of_probe(applied: Applied, parts: Sequence[Dataset], question: str = QUESTIO
         name=sidecar.name,
         finds=sidecar.finds,
         model=applied.model,
-        dataset=data.join(parts) if len(parts) > 1 else parts[0],
+        dataset=_with_sets(data.join(parts) if len(parts) > 1 else parts[0], parts),
         reading=applied.reading,
         parts=tuple(parts),
         fixed=applied,

@@ -78,6 +78,22 @@ def test_each_data_set_is_left_out_in_turn() -> None:
     assert elsewhere(found[:2]) is None
 
 
+def test_a_set_is_left_out_with_its_negated_twin() -> None:
+    """They have their groups in common: with one in the training the other is no new set."""
+    groups = np.repeat(np.arange(60), 4)
+    task = Task(np.tile([True, False, True, False], 60), groups)
+    names = np.tile(["", "", "neg_", "neg_"], 60)
+    tags = [
+        {"set": f"{name}{'cities' if group < 30 else 'words'}", "polarity": name or "plain"}
+        for name, group in zip(names, groups, strict=True)
+    ]
+    tried = [side for side in sides(tags, np.full(240, 9), task)[0] if side.kind == SET]
+    assert [(side.trained, side.tested, side.fresh) for side in tried] == [
+        ("neg_words + words", "cities + neg_cities", True),
+        ("cities + neg_cities", "neg_words + words", True),
+    ]
+
+
 def test_the_interval_for_another_set_covers_one_more_set() -> None:
     """Sets whose AUROC is theirs alone: the interval from six of them covers a seventh about 95 times of 100."""
     dice, covered = np.random.default_rng(3), 0
