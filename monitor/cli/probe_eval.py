@@ -62,6 +62,10 @@ def evaluate(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer folds, draws and candidates; the report says so.")
     ] = False,
+    all_candidates: Annotated[
+        bool,
+        typer.Option("--all-candidates", help="Choose kind, pooling and hyper-parameters again in every fit: hours."),
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of every split and draw.")] = 0,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write the report there, as one page with plots.")
@@ -98,7 +102,9 @@ def evaluate(
     judged = replace(judged, negate=negate)
     rules = _evidence(packs or ["core"])
     with stages(quiet=json_output) as told:
-        report = judge(judged, evidence=rules, effort=QUICK if quick else FULL, seed=seed, told=told)
+        effort = QUICK if quick else FULL
+        effort = replace(effort, candidates=0) if all_candidates else effort
+        report = judge(judged, evidence=rules, effort=effort, seed=seed, told=told)
     written = _kept(folder, report, keep_alarms) if keep and folder is not None else False
     if html:
         from monitor.probes.evaluation.page import page

@@ -32,7 +32,7 @@ class Effort:
 
 
 QUICK = Effort("quick", 3, 3, 1000, 39, halves=False, asked=600, candidates=5, causal_texts=16, randoms=9)
-FULL = Effort("full", 5, 4, 2000, 199, halves=True, asked=0, candidates=0, causal_texts=64, randoms=39)
+FULL = Effort("full", 5, 4, 2000, 199, halves=True, asked=0, candidates=10, causal_texts=48, randoms=29)
 
 
 def shortlist(candidates: Sequence[Candidate], most: int) -> tuple[Candidate, ...]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from monitor.probes.evaluation.shift import SET
+
 if TYPE_CHECKING:
     from monitor.probes.evaluation.added import Added
     from monitor.probes.evaluation.base import Estimate
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 HOW = {
     "split": "grouped folds: rows of a group are held out together, and every row is scored once, by a fit that never saw "
-    "its group. Layer and whatever else is chosen is chosen inside of the training rows.",
+    "its group. What is chosen is chosen inside of the training rows.",
     "auroc": "the share of pairs (positive, negative) of the same fold in which the positive scores higher, ties half.",
     "interval": "95 %, by drawing groups again; for methods that learn it is stretched by √(1 + s), since the fits of "
     "cross-validation share their training rows (s = 1 unless measured to be less).",
@@ -136,6 +138,11 @@ def sentences(report: Report) -> list[str]:
         better = "no better than" if best.auroc.value >= probe.auroc.value else "above"
         found.append(f"That is {better} the best baseline, {best.name}: {best.auroc}.")
     found.append(f"Over the trace ({', '.join(added.columns)}) it {_says(added)}: {added.why}.")
+    found += [
+        f"Trained on {one.trained} and tried on {one.tested}: AUROC {one.auroc}."
+        for one in report.shifts
+        if one.kind == SET and one.fresh and one.within is not None
+    ]
     found.append(
         f"Permutation null: p = {report.null.p:.3g} from {len(report.null.permuted)} permutations "
         f"(no p below {report.null.least_p:.3g} could be seen)."

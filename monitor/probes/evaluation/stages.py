@@ -92,7 +92,7 @@ def probe(work: Work, surveyed: Survey) -> Refitted | Given:
     if len(chosen) < len(judged.candidates):
         work.notes.append(
             f"{len(chosen)} of the recipe's {len(judged.candidates)} candidates were compared: "
-            "one kind, pooling and set of hyper-parameters at each of these layers"
+            "one kind, pooling and set of hyper-parameters at each of these layers; only the layer is chosen in each fit"
         )
     found = surveyed.features
     single = sorted({one.layer for one in chosen if one.needs_tokens})
