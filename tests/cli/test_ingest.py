@@ -24,7 +24,8 @@ def test_it_says_what_was_taken_and_then_that_it_is_there(monitor: Callable[...,
     assert again.code == 0
     assert "openai-chat: 0 traces with 0 subcalls added, 4 traces with 7 subcalls there already" in again.out
     assert "verdicts" not in again.out
-    assert monitor("list").out.count("ingested:openai-chat") == 4
+    recipes = [run["recipe"] for run in monitor("list", "--json").json["runs"]]
+    assert sorted(recipes) == ["ingested:magentic-one", *["ingested:openai-chat"] * 4]
     shown = monitor("show", "latest")
     assert "ingested:magentic-one" in shown.out
 
