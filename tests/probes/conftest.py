@@ -1,4 +1,4 @@
-"""The embedded model as transformers has it, loaded once for all tests of capturing."""
+"""The embedded model as transformers has it, loaded once for all tests of probes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded model, loaded once, and short texts that it has read once."""
+"""Short texts that the embedded model has read once."""
 
 from __future__ import annotations
 
@@ -8,33 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from monitor.errors import WeightsError
-from tests.conftest import REAL_CACHE
 from tests.probes.evaluation.worlds import sentences
 
 if TYPE_CHECKING:
     from monitor.probes.evaluation.survey import Survey
     from monitor.probes.local_model import LocalModel
-
-
-@pytest.fixture(scope="session")
-def embedded() -> LocalModel:
-    import torch
-
-    from monitor.probes.local_model import LocalModel
-
-    torch.set_num_threads(1)
-    before = os.environ.get("MONITOR_CACHE")
-    os.environ["MONITOR_CACHE"] = REAL_CACHE
-    try:
-        return LocalModel.load(device="cpu")
-    except WeightsError as exc:
-        pytest.skip(str(exc))
-    finally:
-        if before is None:
-            del os.environ["MONITOR_CACHE"]
-        else:
-            os.environ["MONITOR_CACHE"] = before
 
 
 @pytest.fixture(scope="session")
