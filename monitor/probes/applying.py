@@ -51,25 +51,18 @@ class Applied:
     model: LocalModel
 
     @classmethod
-    def load(
-        cls, path: Path, model: LocalModel, *, allow: Collection[str] = (), force: bool = False, attach: bool = False
-    ) -> Applied:
+    def load(cls, path: Path, model: LocalModel, *, allow: Collection[str] = ()) -> Applied:
         """Load a probe for a model.
 
         Args:
             path: Its folder, or the sidecar in it.
             model: The model whose activations are scored.
             allow: What of the model may differ; see ``artefact.load``. No rate is known then.
-            force: With ``attach``: also where an evaluation found what should keep it from that.
-            attach: It is to be attached to runs, which an alarm of its evaluation may block.
 
         Raises:
-            ArtefactError: it is damaged, unsafe, of another model, or blocked.
+            ArtefactError: it is damaged, unsafe or of another model.
         """
-        loaded = artefact.load(path, model.facts, allow=allow)
-        if attach:
-            artefact.refuse_alarms(loaded.sidecar, force=force)
-        return cls(loaded, model)
+        return cls(artefact.load(path, model.facts, allow=allow), model)
 
     @property
     def reading(self) -> Reading:

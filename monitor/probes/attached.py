@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from monitor.probes.scoring import Scorer
-    from monitor.probes.sidecar import Sidecar
     from monitor.records import Call, Observation
 
 _LONGEST_CAUSE = 300
@@ -77,7 +76,7 @@ class Prober:
 
     def _attach(self, name: str, near: Path | None) -> str:
         installed.require()
-        from monitor.probes.sidecar_file import SIDECAR, read_sidecar  # noqa: PLC0415 - no run without probes needs it
+        from monitor.probes.sidecar_file import SIDECAR, read_sidecar, refuse_alarms  # noqa: PLC0415 - no run without probes needs it
 
         folder = catalog.find("probe", name, near=near).parent
         sidecar = read_sidecar(folder)
@@ -94,20 +93,10 @@ class Prober:
                 artefact=hashlib.sha256((folder / SIDECAR).read_bytes()).hexdigest(),
                 model=sidecar.model.name,
                 weights=sidecar.model.weights,
-                forced=self._alarms(sidecar),
+                forced=refuse_alarms(sidecar, force=self._force),
             )
             self._attached[sidecar.name] = ref, folder
         return sidecar.name
-
-    def _alarms(self, sidecar: Sidecar) -> tuple[str, ...]:
-        """The alarms in spite of which a probe is attached. Raises ProbeError where nobody forces it."""
-        blocking = tuple(f"{alarm.kind}: {alarm.message}" for alarm in sidecar.alarms if alarm.blocks)
-        if blocking and not self._force:
-            raise ProbeError(
-                f"the probe {sidecar.name!r} is not attached, for its evaluation raised an alarm: {'; '.join(blocking)}. "
-                "To attach it all the same, and have the record say so: --force-probes"
-            )
-        return blocking
 
     def _score(self, name: str, call: Call, observation: Observation) -> ProbeScore:
         artefact = ""

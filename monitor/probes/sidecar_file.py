@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monitor.errors import ArtefactError
+from monitor.errors import ArtefactError, ProbeError
 from monitor.probes import sidecar as sidecars
 
 if TYPE_CHECKING:
@@ -50,13 +50,15 @@ def read_sidecar(path: Path) -> Sidecar:
     return sidecars.parse(read_file(file, MAX_SIDECAR), str(file))
 
 
-def refuse_alarms(sidecar: Sidecar, *, force: bool = False) -> None:
-    """Raise ArtefactError if an evaluation found what keeps the probe from being attached, unless forced."""
-    blocking = [alarm.message for alarm in sidecar.alarms if alarm.blocks]
+def refuse_alarms(sidecar: Sidecar, *, force: bool = False) -> tuple[str, ...]:
+    """The alarms of an evaluation in spite of which a probe is attached. Raises ProbeError where nobody forces it."""
+    blocking = tuple(f"{alarm.kind}: {alarm.message}" for alarm in sidecar.alarms if alarm.blocks)
     if blocking and not force:
-        raise ArtefactError(
-            f"the probe {sidecar.name!r} is not attached: {'; '.join(blocking)}. Only force attaches it"
+        raise ProbeError(
+            f"the probe {sidecar.name!r} is not attached, for its evaluation raised an alarm: {'; '.join(blocking)}. "
+            "To attach it all the same, and have the record say so: --force-probes"
         )
+    return blocking
 
 
 def read_file(path: Path, most: int) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from monitor.cli.app import app
-from monitor.errors import ArtefactError
+from monitor.errors import ProbeError
 from monitor.probes.artefact import load, read_sidecar, refuse_alarms
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ def test_the_one_sided_probe_raises_the_alarm_and_is_not_attached(trained: Path,
     assert shown["alarms_written"] is True
     sidecar = read_sidecar(trained)
     assert [alarm.blocks for alarm in sidecar.alarms] == [True]
-    with pytest.raises(ArtefactError, match="inverted under another data set, trained on plain, tested on negated"):
+    with pytest.raises(ProbeError, match="inverted under another data set, trained on plain, tested on negated"):
         refuse_alarms(sidecar)
-    refuse_alarms(sidecar, force=True)
+    assert len(refuse_alarms(sidecar, force=True)) == 1
     load(trained)  # the tensors are as they were
     assert "Alarm." in html.read_text(encoding="utf-8")
     again = CliRunner().invoke(app, arguments, catch_exceptions=False)

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save as safetensors_bytes
 
-from monitor.errors import ArtefactError
+from monitor.errors import ArtefactError, ProbeError
 from monitor.probes import artefact, sidecar, sidecar_file
 from monitor.probes.artefact import SIDECAR, TENSORS, differences, load, read_sidecar, refuse_alarms, save
 from monitor.probes.kinds import LinearProbe
@@ -370,10 +370,10 @@ def test_a_file_that_is_larger_than_a_probe_is_not_read(folder: Path, name: str,
 
 def test_alarms_that_block_keep_a_probe_from_being_attached_unless_forced() -> None:
     alarmed = described(alarms=(Alarm(kind="inversion", message="AUROC 0.12 under negation"),))
-    with pytest.raises(ArtefactError, match=r"not attached: AUROC 0\.12 under negation\. Only force attaches it"):
+    with pytest.raises(ProbeError, match=r"not attached, .*inversion: AUROC 0\.12 under negation\. .*--force-probes"):
         refuse_alarms(alarmed)
-    refuse_alarms(alarmed, force=True)
-    refuse_alarms(described(alarms=(Alarm(kind="note", message="weak", blocks=False),)))
+    assert refuse_alarms(alarmed, force=True) == ("inversion: AUROC 0.12 under negation",)
+    assert refuse_alarms(described(alarms=(Alarm(kind="note", message="weak", blocks=False),))) == ()
 
 
 def test_a_sidecar_survives_its_own_text() -> None:
