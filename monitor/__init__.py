@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from monitor.adapters.decorator import subcall
     from monitor.adapters.langchain import MonitorCallbackHandler, MonitorMiddleware
-    from monitor.adapters.observing import carried, observed_run
+    from monitor.adapters.observing import observed_run
     from monitor.adapters.openai_sdk.wrapping import wrap
+    from monitor.adapters.places import carried
     from monitor.orchestrate.context import Context
     from monitor.orchestrate.conversation import Answer
     from monitor.orchestrate.deciding import decide, make_decision
@@ -53,7 +54,7 @@ _HOMES = {
     "MonitorCallbackHandler": "monitor.adapters.langchain",
     "MonitorMiddleware": "monitor.adapters.langchain",
     "RunResult": "monitor.orchestrate.ending",
-    "carried": "monitor.adapters.observing",
+    "carried": "monitor.adapters.places",
     "decide": "monitor.orchestrate.deciding",
     "make_decision": "monitor.orchestrate.deciding",
     "observed_run": "monitor.adapters.observing",

@@ -6,7 +6,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from monitor.adapters.observing import Options, standing, standing_async
+from monitor.adapters.observing import standing, standing_async
+from monitor.adapters.options import Options
 from monitor.canonical import canonical_text, escape_json, escape_text
 from monitor.errors import ConfigError, SubcallError, SubcallFailed
 from monitor.models.secrets import clean

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.adapters.agents_sdk.scopes import scope
 from monitor.adapters.agents_sdk.sdk import load
-from monitor.adapters.observing import current
 from monitor.adapters.openai_sdk.chat import Chat
 from monitor.adapters.openai_sdk.observed import observed
 from monitor.adapters.openai_sdk.responses import Responses
 from monitor.adapters.openai_sdk.wire import whole_number
+from monitor.adapters.places import current
 from monitor.errors import MonitorError, SubcallFailed
 from monitor.models.base import ReportedUsage
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from monitor.adapters.agents_sdk.late import watched
 from monitor.adapters.agents_sdk.scopes import scope
 from monitor.adapters.agents_sdk.sdk import load
-from monitor.adapters.observing import Options, standing_async
+from monitor.adapters.observing import standing_async
 from monitor.adapters.openai_sdk import responses_stream
 from monitor.adapters.openai_sdk.observed import observed, out_of_time, said_nothing
 from monitor.adapters.openai_sdk.responses import Responses
@@ -23,6 +23,7 @@ from monitor.models.translate import translate
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from monitor.adapters.options import Options
     from monitor.orchestrate.foreign import Asked
     from monitor.records import Call, Observation, StoredSubcall
 

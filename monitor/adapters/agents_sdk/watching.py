@@ -10,7 +10,9 @@ from monitor.adapters.agents_sdk.models import NameOf, Told, WatchedModel, Watch
 from monitor.adapters.agents_sdk.scopes import opened
 from monitor.adapters.agents_sdk.sdk import load
 from monitor.adapters.agents_sdk.tools import Watched
-from monitor.adapters.observing import Options, current, observed_run
+from monitor.adapters.observing import observed_run
+from monitor.adapters.options import Options
+from monitor.adapters.places import current
 from monitor.errors import ConfigError, SubcallError
 
 if TYPE_CHECKING:

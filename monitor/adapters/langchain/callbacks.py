@@ -27,7 +27,9 @@ from monitor.adapters.langchain.translate import (
     tool_observed,
     tool_text,
 )
-from monitor.adapters.observing import ObservedRun, Options, Passage
+from monitor.adapters.observed import ObservedRun
+from monitor.adapters.options import Options
+from monitor.adapters.passage import Passage
 from monitor.errors import Blocked, ConfigError, SubcallCancelled, SubcallFailed
 from monitor.records import Outcome
 

@@ -16,7 +16,7 @@ from langgraph._internal._constants import CONFIG_KEY_CHECKPOINTER
 from langgraph.types import interrupt
 
 from monitor.adapters.langchain.runs import TREE, lies_in
-from monitor.adapters.observing import ObservedRun
+from monitor.adapters.observed import ObservedRun
 from monitor.canonical import fingerprint
 from monitor.errors import AwaitingHuman, ConfigError
 from monitor.orchestrate.deciding import make_decision
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from monitor.adapters.langchain.exchange import Exchange
-    from monitor.adapters.observing import Options, Place
+    from monitor.adapters.options import Options
+    from monitor.adapters.places import Place
     from monitor.records import Decision, StoredRun, StoredSubcall
 
 CHOICES = tuple(choice.value for choice in Choice)

@@ -14,7 +14,8 @@ from monitor.adapters.langchain.callbacks import MonitorCallbackHandler
 from monitor.adapters.langchain.exchange import Exchange, ModelExchange, OnBlock, ToolExchange
 from monitor.adapters.langchain.quiet import quietly
 from monitor.adapters.langchain.runs import TREE, agent_name, install, place_here, seen_model, seen_tool, stands
-from monitor.adapters.observing import Options, Place, standing
+from monitor.adapters.observing import standing, standing_async
+from monitor.adapters.options import Options
 from monitor.errors import ConfigError, SubcallError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from langchain.agents.middleware import ModelRequest
     from langgraph.prebuilt.tool_node import ToolCallRequest
 
+    from monitor.adapters.places import Place
     from monitor.records import Call, Limits, Observation, Trust
 
 
@@ -179,7 +181,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
         if place is not None:
             yield place
             return
-        with standing(exchange.asked.task, self._program, self._options) as place:
+        async with standing_async(exchange.asked.task, self._program, self._options) as place:
             yield place
 
 

@@ -21,7 +21,8 @@ from langgraph.errors import GraphInterrupt
 from langgraph.types import Command
 
 from monitor.adapters.langchain.translate import as_json
-from monitor.adapters.observing import ObservedRun, Options, Place, current
+from monitor.adapters.observed import ObservedRun
+from monitor.adapters.places import Place, current
 from monitor.canonical import escape_text
 from monitor.models.langchain_format import content_text
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from uuid import UUID
 
-    from monitor.adapters.observing import Passage
+    from monitor.adapters.options import Options
+    from monitor.adapters.passage import Passage
     from monitor.orchestrate.foreign import Asked
     from monitor.records import Call, StoredRun, StoredSubcall
 

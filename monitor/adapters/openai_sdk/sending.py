@@ -17,8 +17,8 @@ from monitor.models.translate import translate
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from monitor.adapters.observing import Place
     from monitor.adapters.openai_sdk.wire import Format, Heard
+    from monitor.adapters.places import Place
     from monitor.models.base import Price
     from monitor.orchestrate.foreign import Asked
     from monitor.records import Call, Observation, StoredSubcall

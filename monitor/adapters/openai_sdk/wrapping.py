@@ -13,11 +13,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-from monitor.adapters.observing import Options, standing, standing_async
+from monitor.adapters.observing import standing, standing_async
 from monitor.adapters.openai_sdk.chat import Chat
 from monitor.adapters.openai_sdk.responses import Responses
 from monitor.adapters.openai_sdk.sending import Asking, Sending
 from monitor.adapters.openai_sdk.wire import object_of
+from monitor.adapters.options import Options
 from monitor.errors import ConfigError, MissingExtraError
 from monitor.models import secrets
 from monitor.models.pricing import price_of
@@ -25,8 +26,8 @@ from monitor.models.pricing import price_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from monitor.adapters.observing import Place
     from monitor.adapters.openai_sdk.wire import Format
+    from monitor.adapters.places import Place
     from monitor.models.base import Price
 
 Client = TypeVar("Client")
