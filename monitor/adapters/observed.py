@@ -13,6 +13,7 @@ from monitor.adapters.places import Place
 from monitor.canonical import escape_text
 from monitor.errors import ConfigError
 from monitor.orchestrate.execution import Execution
+from monitor.orchestrate.foreign_calls import ForeignCalls
 from monitor.orchestrate.process import this_process
 from monitor.orchestrate.starting import merged, options_text, refuse_if_alive, toolbox
 from monitor.orchestrate.workplace import Workplace
@@ -59,6 +60,7 @@ class ObservedRun:
         self.is_closed = False
         self._opened: Future[Place] = Future()
         self._context: Context | None = None
+        self._calls: ForeignCalls | None = None
         self._left: asyncio.Future[Any] | None = None
         self._ended: Future[RunResult] | None = None
 
@@ -120,15 +122,15 @@ class ObservedRun:
 
     def step(self, asked: Asked, budget: Budget, work: Callable[[Call], Awaitable[Observation]]) -> Any:
         """The coroutine of one call, for the door's loop."""
-        return self._opened_context().engine.foreign_step(asked, budget, work)
+        return self._foreign_calls().make(asked, budget, work)
 
     def settle(self, subcall: StoredSubcall, decision: Decision | None) -> Future[StoredSubcall]:
-        """Decide a subcall of this run that was put off (``Asked.asks_later``): see ``Engine.settle``."""
-        return door.submit(self._opened_context().engine.settle(subcall, decision))
+        """Decide a subcall of this run that was put off (``Asked.asks_later``): see ``ForeignCalls.settle``."""
+        return door.submit(self._foreign_calls().settle(subcall, decision))
 
-    def _opened_context(self) -> Context:
-        assert self._context is not None, "a run is opened before anything is called in it"
-        return self._context
+    def _foreign_calls(self) -> ForeignCalls:
+        assert self._calls is not None, "a run is opened before anything is called in it"
+        return self._calls
 
     # ---------------------------------------------------------------------------------------- in the door's loop
 
@@ -149,6 +151,7 @@ class ObservedRun:
     async def _hold(self, context: Context) -> Any:
         if self._earlier is not None:
             await context.engine.finish_earlier()
+        self._calls = ForeignCalls(context.engine)
         self._context, self._left = context, asyncio.get_running_loop().create_future()
         self._opened.set_result(Place(self, context.budget))
         return await self._left

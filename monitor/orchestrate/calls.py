@@ -1,6 +1,6 @@
 """One call itself: what it may spend, how it is made, and how each way in which it can end becomes an observation.
 
-Nothing here reserves, stores or judges: ``subcall`` does, around it.
+Nothing here reserves, stores or judges: ``engine`` does, around it.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from monitor.models.base import ModelClient
     from monitor.orchestrate.budget import Budget
+    from monitor.orchestrate.engine import Engine
     from monitor.orchestrate.roles import Role
-    from monitor.orchestrate.subcall import Engine
     from monitor.orchestrate.tools import Tool, ToolChoice
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from monitor.errors import RecipeError, SubcallError, SubcallFailed
 from monitor.orchestrate.replies import answer_data
+from monitor.orchestrate.subcall import RecipeCalls
 from monitor.records import Finding, Frozen, Message, Observation, Outcome, Reasoning, StoredSubcall, ToolCall, Verdict
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
     from monitor.models.base import ToolSpec
     from monitor.orchestrate.calls import Step
+    from monitor.orchestrate.engine import Engine
     from monitor.orchestrate.roles import Role
-    from monitor.orchestrate.subcall import Engine
 
 MAX_TOOL_ROUNDS = 16
 _REPLACED = Message(role="system")
@@ -77,6 +78,7 @@ class Conversation:
 
     def __init__(self, engine: Engine, step: Step) -> None:
         self._engine = engine
+        self._calls = RecipeCalls(engine)
         self._step = step
         self._tools = {tool.spec.name: tool for tool in step.tools}
         self._turns = 0
@@ -119,7 +121,7 @@ class Conversation:
             raise self.ended
         self._turns += 1
         try:
-            done = await self._engine.model_step(this, self._engine.name_step(this.key))
+            done = await self._calls.model_step(this, self._engine.name_step(this.key))
         except SubcallError as exc:
             self.ended = exc
             raise
@@ -141,7 +143,7 @@ class Conversation:
             text = f"refused: {tool_call.refused}"
         else:
             try:
-                ran = await self._engine.tool_step(self._step, self._tools[tool_call.name], tool_call, turn.subcall)
+                ran = await self._calls.tool_step(self._step, self._tools[tool_call.name], tool_call, turn.subcall)
                 text = ran.observation.output if ran.observation else ""
             except SubcallFailed as exc:
                 text = f"failed: {exc}"

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Sequence
 
     from monitor.orchestrate.budget import Budget
+    from monitor.orchestrate.engine import Engine
     from monitor.orchestrate.people import StoppableClock
-    from monitor.orchestrate.subcall import Engine
     from monitor.orchestrate.tally import Judged
     from monitor.records import RunStart
 

@@ -12,9 +12,9 @@ from monitor.orchestrate.budget import Budget
 from monitor.orchestrate.context import Context, recipe_options
 from monitor.orchestrate.deciding import OVER, close
 from monitor.orchestrate.ending import RunResult, execute, result_of
+from monitor.orchestrate.engine import Engine
 from monitor.orchestrate.people import Decider, People, StoppableClock
 from monitor.orchestrate.starting import ACTIVE, seconds_of
-from monitor.orchestrate.subcall import Engine
 from monitor.orchestrate.tally import Judged
 from monitor.pipeline import LoadedChecks, Pipeline, tell
 from monitor.records import Event, Outcome, RunEnd, RunResume, RunStart, RunSuspend, StoredRun, StoredSubcall, now
