@@ -29,6 +29,7 @@ __all__ = [
     "ToolIsolation",
     "find_config",
     "nearest",
+    "sources",
     "unknown_variables",
 ]
 
@@ -59,6 +60,23 @@ def find_config(start: Path) -> Path | None:
         if (folder / CONFIG_NAME).is_file():
             return folder / CONFIG_NAME
     return None
+
+
+def sources() -> tuple[Any, ...]:
+    """Where ``Settings()`` reads from, as it is now: where this is as it was, reading them again gives the same.
+
+    It takes a tenth of the time of reading them. A file that was changed and has the same size and the same time of change
+    to the nanosecond is taken for unchanged.
+    """
+    folder = Path.cwd()
+    variables = tuple(item for item in os.environ.items() if item[0].upper().startswith(_ENV_PREFIX))
+    named = [value for name, value in variables if name.upper() == f"{_ENV_PREFIX}CONFIG" and value]
+    path = Path(named[-1]) if named else find_config(folder)
+    try:
+        facts = path.stat() if path else None
+    except OSError:
+        facts = None
+    return str(folder), variables, path, facts and (facts.st_ino, facts.st_mtime_ns, facts.st_size)
 
 
 def _split_names(value: Any) -> Any:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import monitor
-from monitor.adapters import door, passage
+from monitor.adapters import door, passage, stores
+from monitor.adapters.options import prober_of
 from monitor.adapters.places import Place
-from monitor.canonical import escape_text
+from monitor.canonical import escape_text, parse_json
 from monitor.errors import ConfigError
+from monitor.orchestrate.confinement import Toolbox, stronger
 from monitor.orchestrate.execution import Execution
 from monitor.orchestrate.foreign_calls import ForeignCalls
 from monitor.orchestrate.process import this_process
-from monitor.orchestrate.starting import merged, options_text, refuse_if_alive, toolbox
+from monitor.orchestrate.starting import merged, options_text, refuse_if_alive
 from monitor.orchestrate.workplace import Workplace
 from monitor.records import OBSERVED, RunResume, RunStart, StoredRun, new_run_id, new_span_id, now
-from monitor.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,13 +49,14 @@ class ObservedRun:
         """
         self.options = options
         self._name, self._earlier = name, earlier
-        self._settings = options.all_settings()
-        self._checks = options.checks(self._settings, earlier.start if earlier else None)
+        self._loaded = loaded = options.load()
+        self._checks = loaded.checks
         self._again: RunResume | None = None
         if earlier is None:
             self.start = self._new_start(task)
         else:
             refuse_if_alive(earlier)
+            self._checks = replace(self._checks, prober=prober_of(earlier.start, loaded.settings))
             self.start, self._again = earlier.start, self._resume(earlier)
         self.answer: Any = ""
         self.result: RunResult | None = None
@@ -136,11 +139,12 @@ class ObservedRun:
 
     async def _follow(self) -> RunResult:
         """The run: begun, held open until it is closed, ended as any run is."""
-        settings, given = self._settings, self.options
-        db = given.db or settings.db
-        workplace = Workplace(settings, "", _NOWHERE, toolbox(settings, db, self.start), self._checks.prober)
+        loaded, given = self._loaded, self.options
+        recorded = parse_json(self.start.options)["tool_isolation"]
+        tools = Toolbox(stronger(loaded.settings.tool_isolation, recorded), loaded.hidden)
+        workplace = Workplace(loaded.settings, "", _NOWHERE, tools, self._checks.prober)
         try:
-            with Store.open(db, busy_seconds=settings.busy_seconds) as store:
+            with stores.opened(loaded.db, busy_seconds=loaded.settings.busy_seconds) as store:
                 execution = Execution(store, self._checks, workplace, given.listener, given.decider, given.patience)
                 earlier = self._earlier or StoredRun(start=self.start)
                 self.result = await execution.follow(earlier, self._again or self.start, self._name, self._hold)
@@ -164,7 +168,7 @@ class ObservedRun:
     # ------------------------------------------------------------------------------------------ what is recorded
 
     def _new_start(self, task: str) -> RunStart:
-        settings, checks, me = self._settings, self._checks, this_process()
+        settings, checks, me = self._loaded.settings, self._checks, this_process()
         return RunStart(
             run_id=new_run_id(),
             span_id=new_span_id(),

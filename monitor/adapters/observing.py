@@ -55,7 +55,7 @@ class Around:
         self._leave().close(error)
 
     async def __aenter__(self) -> ObservedRun:
-        run = await asyncio.to_thread(self._made)  # it may read packs and probes
+        run = self._made() if self._options.is_loaded else await asyncio.to_thread(self._made)  # reads packs and probes
         opening = run.begin()
         try:
             place = await asyncio.shield(asyncio.wrap_future(opening))

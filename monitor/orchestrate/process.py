@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,12 @@ class Process(Frozen):
 
 def this_process() -> Process:
     """The process that runs this code."""
-    return Process(host=socket.gethostname(), pid=os.getpid(), started=_started(os.getpid()) or 0.0)
+    return _own(socket.gethostname(), os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _own(host: str, pid: int) -> Process:
+    return Process(host=host, pid=pid, started=_started(pid) or 0.0)
 
 
 def owner_of(step: RunStart | RunResume) -> Process:

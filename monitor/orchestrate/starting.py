@@ -99,7 +99,12 @@ def toolbox(settings: Settings, db: str, start: RunStart) -> Toolbox:
     They have at least as much around them as the run's record says.
     """
     recorded = parse_json(start.options).get("tool_isolation", settings.tool_isolation)
+    return Toolbox(stronger(settings.tool_isolation, recorded), hidden_files(settings, db, start.policies))
+
+
+def hidden_files(settings: Settings, db: str, packs: Sequence[str]) -> frozenset[Path]:
+    """What tools of untrusted roles may not read: the store, any policy, the settings."""
     hidden = [path.resolve() for path in files_of(db)]
-    hidden += [catalog.shipped("policy").resolve(), *(catalog.find("policy", pack) for pack in start.policies)]
+    hidden += [catalog.shipped("policy").resolve(), *(catalog.find("policy", pack) for pack in packs)]
     hidden += [settings.config_file.resolve()] if settings.config_file else []
-    return Toolbox(stronger(settings.tool_isolation, recorded), frozenset(hidden))
+    return frozenset(hidden)

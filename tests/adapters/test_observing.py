@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import monitor
+from monitor.adapters.observed import ObservedRun
+from monitor.adapters.options import Options
 from monitor.errors import Blocked, BudgetExceeded, ConfigError, SubcallFailed
 from monitor.records import Limits, Outcome, StoredSubcall, VerdictValue
 from monitor.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -282,3 +287,42 @@ def test_a_run_of_somebody_else_s_program_is_not_resumed_by_us(db: str) -> None:
         raise LookupError
     with pytest.raises(ConfigError, match="goes on where that program does"):
         monitor.resume_sync(run.run_id, db=db)
+
+
+def test_a_run_that_goes_on_has_the_probes_of_its_start(db: str, tmp_path: Path) -> None:
+    probe = tmp_path / "mine"
+    shutil.copytree(next(path.parent for path in sorted(ROOT.glob("probes/*/probe.json"))), probe)
+    first = ObservedRun("t", name="x", options=Options(db=db, policy=[], probes=[str(probe)], force_probes=True))
+    first.open()
+    first.close(is_paused=True)
+    with Store.open(db) as store:
+        earlier = store.run(first.run_id)
+    assert earlier.start.probes
+    without = Options(db=db, policy=[])
+    again = ObservedRun("t", name="x", options=without, earlier=earlier)
+    again.open()
+    again.close(is_paused=True)
+    with Store.open(db) as store:
+        earlier = store.run(first.run_id)
+    assert earlier.resumes[-1].probes == earlier.start.probes
+    sidecar = probe / "probe.json"
+    sidecar.write_text(sidecar.read_text() + "\n")
+    with pytest.raises(ConfigError, match="another probe"):
+        ObservedRun("t", name="x", options=without, earlier=earlier)
+    shutil.rmtree(probe)
+    with pytest.raises(ConfigError, match=r"a probe that is gone.*Put it back"):
+        ObservedRun("t", name="x", options=without, earlier=earlier)
+
+
+def test_settings_that_change_between_two_calls_count_for_the_second(
+    new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @monitor.subcall(policy=[])
+    def shout(text: str) -> str:
+        return text.upper()
+
+    for name in ("one", "two"):
+        db = new_database()
+        monkeypatch.setenv("MONITOR_DB", db)
+        shout(name)
+        assert list(stored(db)[1]) == [f'{{"text":"{name}"}}']
