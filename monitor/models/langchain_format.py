@@ -161,9 +161,10 @@ def tool_calls(message: BaseMessage) -> tuple[ToolCall, ...]:
 
 
 def _usage(message: BaseMessage) -> ReportedUsage | None:
-    usage = message.usage_metadata if isinstance(message, AIMessage) else None
-    if usage is None:
-        return None
+    """What the provider says; LangChain's own cache writes a cost of 0 into an answer, and perhaps no more."""
+    usage: Any = message.usage_metadata if isinstance(message, AIMessage) else None
+    if not usage or not {"input_tokens", "output_tokens"} <= usage.keys():
+        return ReportedUsage(0, 0) if usage and usage.get("total_cost") == 0 else None
     cached = usage.get("input_token_details", {}).get("cache_read") or 0
     return ReportedUsage(usage["input_tokens"], usage["output_tokens"], min(cached, usage["input_tokens"]))
 

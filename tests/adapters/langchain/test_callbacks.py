@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
@@ -15,7 +16,7 @@ import monitor
 from monitor.adapters.langchain import MonitorCallbackHandler, MonitorMiddleware
 from monitor.errors import Blocked, BudgetExceeded, ConfigError
 from monitor.records import Limits
-from tests.adapters.langchain.conftest import PLANTED, agent_of, calls, says, stored, thinks
+from tests.adapters.langchain.conftest import PLANTED, Scripted, agent_of, calls, says, stored, thinks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,3 +181,17 @@ def test_50_chains_at_once_have_no_mixed_up_parents(db: str) -> None:
     assert len(runs) == 50
     for run, (subcall,) in runs:
         assert (run.state, run.start.task) == ("ok", subcall.call.task)
+
+
+@both
+def test_an_answer_out_of_langchain_s_cache_is_an_answer(db: str, mode: str) -> None:
+    """LangChain writes a cost of 0 into it, where the usage is that other messages have."""
+    model = Scripted(answers=["once"], asked=[], cache=InMemoryCache())
+    handler = MonitorCallbackHandler(policy=[], db=db, budget=Limits(calls=1))
+    assert [invoke(model, "x", handler, mode).content for _ in range(2)] == ["once", "once"]
+    agent = agent_of(model, [], middleware=[MonitorMiddleware(policy=[], db=db)])
+    assert agent.invoke({"messages": "x"})["messages"][-1].content == "once"
+    for (run, (subcall,)), used in zip(stored(db)[::-1], (None, 0, 0), strict=True):
+        assert subcall.observation is not None
+        assert run.state == "ok"
+        assert used is None or subcall.observation.usage.output_tokens == used
