@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from monitor.adapters.ingest.messages import as_json, kind_of, read_message, read_messages, tool_names
+from monitor.adapters.ingest.messages import as_json, kind_of, read_message, read_messages, together, tool_names
 from monitor.adapters.ingest.traces import Broken, Step, between, count_of, number_of, tool_usage, when, whole_number
 from monitor.canonical import escape_text
 from monitor.records import ErrorInfo, Observation, Outcome, Usage, now
@@ -138,12 +138,17 @@ class Events:
             "at": ended or began or now(),
         }
         choices = output.get("choices") or []
-        choice = _object(choices[0]) if isinstance(choices, list) and choices else {}
-        if not choice.get("message"):
+        given = [_object(choice) for choice in choices] if isinstance(choices, list) else []
+        answers = [
+            read_message(self._whole(choice["message"]), f"{where}.output.choices[{index}].message")
+            for index, choice in enumerate(given)
+            if choice.get("message")
+        ]
+        if not answers:
             message = str(error) if error else "the log has no answer to it"
             info = ErrorInfo(kind="model", message=escape_text(message))
             return Observation(outcome=Outcome.FAILED, error=info, **common)
-        said = read_message(self._whole(choice["message"]), f"{where}.output.choices[0].message")
+        said = together(answers)
         return Observation(
             outcome=Outcome.FAILED if error else Outcome.OK,
             error=ErrorInfo(kind="model", message=escape_text(str(error))) if error else None,
@@ -151,7 +156,7 @@ class Events:
             raw=said.raw,
             reasoning=said.reasoning,
             tool_calls=said.message.tool_calls,
-            finish_reason=_word(choice, "stop_reason"),
+            finish_reason=_word(given[0], "stop_reason"),
             **common,
         )
 

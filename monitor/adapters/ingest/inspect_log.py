@@ -1,4 +1,5 @@
-"""Inspect's ``.eval`` logs: a zip file with one JSON file for each sample, https://inspect.aisi.org.uk/eval-logs.html.
+"""Inspect's logs, https://inspect.aisi.org.uk/eval-logs.html: a zip file with one JSON file for each sample (``.eval``), or
+one JSON file with all of them (such as https://github.com/UKGovernmentBEIS/inspect_ai/tree/main/tests/log/test_eval_log).
 
 The zip is read directly, one sample at a time, so that nothing of Inspect has to be installed. Each sample is a run; its
 ``model`` and ``tool`` events are the subcalls, in the tree of the tools that asked for them. Samples without events are
@@ -51,6 +52,25 @@ def read(path: Path) -> Iterator[Trace | Problem]:
                 yield _sample(_json(archive, name), evaluation, str(path), name)
             except (Broken, *UNREADABLE) as exc:
                 yield Problem(str(path), name, _said(exc))
+
+
+def is_document(value: Any) -> bool:
+    """Whether a JSON value is a log with all its samples."""
+    return isinstance(value, dict) and isinstance(value.get("eval"), dict) and {"version", "status"} <= value.keys()
+
+
+def read_document(value: Mapping[str, Any], file: str) -> Iterator[Trace | Problem]:
+    """The samples of a log that is one JSON file; a broken one is named, and the rest goes on. Raises Broken."""
+    samples = value.get("samples")
+    if not isinstance(samples, list | None):
+        raise Broken(f"samples: expected a list, found {kind_of(samples)}")
+    if not samples:
+        yield Problem(file, "", "the log has no finished sample", is_refused=False)
+    for index, sample in enumerate(samples or ()):
+        try:
+            yield _sample(sample, value["eval"], file, f"samples[{index}]")
+        except Broken as exc:
+            yield Problem(file, f"samples[{index}]", str(exc))
 
 
 def _said(exc: Exception) -> str:

@@ -11,8 +11,10 @@ from monitor.orchestrate.replies import THINK_CLOSE, THINK_OPEN, split_think
 from monitor.records import Message, Reasoning, ReasoningState, ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+BETWEEN = "\n\n"
+"""Between the texts of several answers to one question."""
 _ROLES: dict[str, Literal["system", "user", "assistant", "tool"]] = {
     "system": "system",
     "developer": "system",
@@ -21,9 +23,15 @@ _ROLES: dict[str, Literal["system", "user", "assistant", "tool"]] = {
     "tool": "tool",
     "function": "tool",
 }
-_REASONING_FIELDS = ("reasoning_content", "reasoning", "thought")
+_REASONING_TEXTS = ("reasoning_content", "reasoning")
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text", "refusal"})
-_REASONING_PARTS = frozenset({"reasoning", "thinking"})
+_DATA_PARTS = frozenset(
+    {"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "input_file", "data", "blob", "uri"}
+)
+_CALL_PART = "tool_use"  # Anthropic's, and Inspect's of tools that the provider runs
+_REASONING_LISTS = ("thinking_blocks", "reasoning_details")
+"""Where a message has its thought in parts: as LiteLLM (and SWE-agent) writes it, and OpenRouter."""
+_REASONING_PARTS = frozenset({"reasoning", "thinking", "redacted_thinking"})
 
 
 class Said(NamedTuple):
@@ -76,15 +84,33 @@ def read_message(item: Any, where: str) -> Said:
     return Said(message, reasoning, output, escape_text(named) if isinstance(named, str) else "")
 
 
+def together(choices: Sequence[Said]) -> Said:
+    """Several answers to one question as one: all of them were given, and rules look at each."""
+    first, *more = choices
+    if not more:
+        return first
+    readable = [one.reasoning for one in choices if one.reasoning.text] or [first.reasoning]
+    reasoning = readable[0].model_copy(update={"text": BETWEEN.join(one.text for one in readable)})
+    content, output = (
+        BETWEEN.join(texts) for texts in zip(*((one.message.content, one.output) for one in choices), strict=True)
+    )
+    calls = tuple(call for one in choices for call in one.message.tool_calls)
+    message = first.message.model_copy(update={"content": content, "tool_calls": calls})
+    return Said(message, reasoning, output, first.name)
+
+
 def _reasoning(item: Mapping[str, Any], text: str, thoughts: list[Reasoning]) -> tuple[Reasoning, str]:
     """The reasoning of an assistant's message, where there is any, and its text without it."""
+    if not thoughts and not any(isinstance(item.get(name), str) and item[name].strip() for name in _REASONING_TEXTS):
+        parts = [part for name in _REASONING_LISTS for part in _items(item.get(name)) if isinstance(part, dict)]
+        thoughts = [_thought(part) for part in parts]
     if thoughts:
         states = {thought.state for thought in thoughts}
         readable = [thought for thought in thoughts if thought.text]
         state = readable[0].state if readable else next(iter(states))
         joined = "\n".join(thought.text for thought in readable)
         return Reasoning(state=state, text=joined, source="provider"), escape_text(text)
-    for name in _REASONING_FIELDS:
+    for name in (*_REASONING_TEXTS, "thought"):
         thought = item.get(name)
         if isinstance(thought, str) and thought.strip():
             source: Literal["schema", "provider"] = "schema" if name == "thought" else "provider"
@@ -100,7 +126,7 @@ def _reasoning(item: Mapping[str, Any], text: str, thoughts: list[Reasoning]) ->
 
 
 def _texts(content: Any, where: str) -> tuple[str, list[Reasoning]]:
-    """The text of a content, and its reasoning parts. What is no text is there as its kind."""
+    """The text of a content, and its reasoning parts. Data (an image, a file) is there as its kind."""
     if content is None:
         return "", []
     if isinstance(content, str):
@@ -121,8 +147,10 @@ def _texts(content: Any, where: str) -> tuple[str, list[Reasoning]]:
         elif kind in _TEXT_PARTS or (kind is None and isinstance(part.get("text"), str)):
             text = next((part[name] for name in ("text", "content", "refusal") if isinstance(part.get(name), str)), "")
             parts.append(text)
-        else:
-            parts.append(f"[{kind if isinstance(kind, str) else 'part without a type'}]")
+        elif kind in _DATA_PARTS:
+            parts.append(f"[{kind}]")
+        elif kind != _CALL_PART or "result" in part:
+            parts.append(as_json(part))  # of a kind that is not known: whatever it says, rules look at it
     return "\n".join(parts), thoughts
 
 
@@ -140,17 +168,20 @@ def _thought(part: Mapping[str, Any]) -> Reasoning:
         return Reasoning(state=ReasoningState.PLAIN, text=escape_text(text), source="provider")
     if isinstance(summary, str) and summary:
         return Reasoning(state=ReasoningState.SUMMARY, text=escape_text(summary), source="provider")
-    return Reasoning(state=ReasoningState.REDACTED, source="provider")
+    is_sealed = part.get("type") == "reasoning.encrypted"
+    return Reasoning(state=ReasoningState.ENCRYPTED if is_sealed else ReasoningState.REDACTED, source="provider")
 
 
 def _tool_calls(item: Mapping[str, Any], where: str) -> Iterator[ToolCall]:
-    """The tool calls of a message: OpenAI's form, its older one (``function_call``), or Inspect's."""
+    """The tool calls of a message: OpenAI's form, its older one (``function_call``), Inspect's, or parts of the content."""
     asked = item.get("tool_calls")
     if asked is not None and not isinstance(asked, list):
         raise Broken(f"{where}.tool_calls: expected a list, found {kind_of(asked)}")
     calls = list(asked or ())
     if isinstance(item.get("function_call"), dict):
         calls.append({"function": item["function_call"]})
+    parts = [part for part in _items(item.get("content")) if isinstance(part, dict) and part.get("type") == _CALL_PART]
+    calls += [{**part, "arguments": part.get("arguments", part.get("input"))} for part in parts]
     for index, call in enumerate(calls):
         place = f"{where}.tool_calls[{index}]"
         if not isinstance(call, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from monitor.adapters.ingest.messages import as_json, read_message, read_messages, tool_names
+from monitor.adapters.ingest.messages import as_json, read_message, read_messages, together, tool_names
 from monitor.adapters.ingest.traces import Step, count_of, number_of, seconds_of, tool_usage, whole_number
 from monitor.adapters.otel import contents
 from monitor.adapters.otel.mapping import EXCEPTION_EVENT
@@ -74,7 +74,7 @@ class SpanReader:
     def _model(self, common: dict[str, Any]) -> Step:
         span = self._span
         prompt = tuple(one.message for one in read_messages(contents.prompt_of(span), "input"))
-        answer = contents.answer_of(span)
+        answers = contents.answers_of(span)
         temperature, longest, seed = span.get("temperature"), span.get("max_tokens"), span.get("seed")
         call = self._tree.call(
             f"span {span.span_id}",
@@ -86,7 +86,7 @@ class SpanReader:
             temperature=number_of(temperature),
             max_output_tokens=count_of(longest),
             seed=whole_number(seed),
-            checked=bool(prompt or answer),
+            checked=bool(prompt or answers),
             **common,
         )
         usage = self._usage()
@@ -96,12 +96,12 @@ class SpanReader:
             usage=usage or Usage(calls=1),
             usage_reported=usage is not None,
             model_reported=escape_text(span.word("model_reported")),
-            finish_reason=self._finish(answer),
+            finish_reason=self._finish(answers[0] if answers else None),
             seconds=seconds_of((span.end - span.start) / 1e9),
             at=time_of(span.end) or now(),
         )
-        if answer is not None:
-            said = read_message(answer, "output[0]")
+        if answers:
+            said = together([read_message(answer, f"output[{index}]") for index, answer in enumerate(answers)])
             heard = {"output": said.output, "raw": said.raw, "reasoning": said.reasoning}
             observation = observation.model_copy(update={**heard, "tool_calls": said.message.tool_calls})
         return Step(call, observation)

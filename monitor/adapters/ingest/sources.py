@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _ZIP = b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"
 _BOM = b"\xef\xbb\xbf"
+_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "Zstandard", b"BZh": "bzip2", b"\xfd7zX": "xz"}
 _LOOK = 64  # lines in which a line of a known kind must be, for a file to be one of lines
 _UNKNOWN = "no trace of a known format"
 FORMATS = (chat.ADAPTER, inspect_log.ADAPTER, magentic_one.ADAPTER, otlp.ADAPTER, swe_agent.ADAPTER)
@@ -32,20 +33,32 @@ FORMATS = (chat.ADAPTER, inspect_log.ADAPTER, magentic_one.ADAPTER, otlp.ADAPTER
 def files_of(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
     """The files under ``paths``, in the order of their names, and whether each was named itself.
 
+    Folders that are not gone into, links and those that cannot be read, are there like files: ``read_file`` says why.
+
     Raises ConfigError: one of them is not there.
     """
     found: dict[Path, bool] = {}
     for path in paths:
         if path.is_dir():
-            for folder, folders, names in os.walk(path):
+            unread: list[OSError] = []
+            for folder, folders, names in os.walk(path, onerror=unread.append):
                 folders.sort()
-                for name in sorted(names):
+                links = [name for name in folders if _is_link(Path(folder) / name)]  # not gone into: it is said
+                for name in sorted([*names, *links]):
                     found.setdefault(Path(folder) / name, False)
+            found.update(dict.fromkeys((Path(os.fsdecode(error.filename)) for error in unread), False))
         elif path.exists():
             found[path] = True
         else:
             raise ConfigError(f"{path}: there is no such file or folder")
     return list(found.items())
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError:  # whoever reads it is told why
+        return False
 
 
 def read_file(
@@ -57,7 +70,12 @@ def read_file(
     """
     name = str(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            next(path.iterdir(), None)  # raises why it was not gone into
+            yield Problem(name, "", "a link to a folder, which is not followed: name it to have it read")
+            return
+        if not stat.S_ISREG(mode):
             yield Problem(name, "", "not a regular file", is_refused=is_named)
             return
         with path.open("rb") as file:
@@ -79,6 +97,12 @@ def _read(file: IO[bytes], path: Path, is_named: bool, told: Callable[[int], Non
             yield from inspect_log.read(path)
         else:
             yield Problem(name, "", _UNKNOWN, is_refused=is_named)
+        return
+    if packed := next((packer for start, packer in _PACKED.items() if head.startswith(start)), None):
+        yield Problem(name, "", f"compressed with {packed}, which is not unpacked here: unpack it first")
+        return
+    if head[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        yield Problem(name, "", "expected UTF-8, found UTF-16")
         return
     kind = _kind_of_lines(file)
     file.seek(0)
@@ -199,6 +223,8 @@ def _document(file: IO[bytes], name: str, *, is_named: bool, may_be_lines: bool)
             yield swe_agent.read(value, name)
         elif magentic_one.is_one(value):
             yield magentic_one.read(value, name)
+        elif inspect_log.is_document(value):
+            yield from inspect_log.read_document(value, name)
         elif otlp.is_one(value):
             yield from otlp.read_document(value, name)
         elif chat.is_one(value):

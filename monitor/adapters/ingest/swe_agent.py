@@ -8,6 +8,7 @@ to its action. An action of which no tool call is recorded is one of the tool ``
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from monitor.adapters.ingest.messages import Said, kind_of, last_task, read_message
@@ -58,7 +59,8 @@ def read(value: Mapping[str, Any], file: str) -> Trace:
     history = _list(value, "history")
     steps = [_step(step, index) for index, step in enumerate(_list(value, "trajectory"))]
     said = tuple(_message(item, index) for index, item in enumerate(history))
-    turns = tuple(_turns_of_history(history, said, steps)) or tuple(_turns_of_steps(steps, len(said)))
+    first = next((i for i, one in enumerate(history) if _is_own(one)), len(said))
+    turns = (*_turns_of_history(history, said, steps), *_turns_of_steps(_not_in(history, steps), first))
     if not turns:
         raise Broken("history: no message of an assistant and no step, so there is nothing to check")
     content = content_hash(value)
@@ -115,8 +117,8 @@ def _with_action(said: Said, action: Any) -> Said:
 
 
 def _turns_of_history(history: list[Any], said: tuple[Said, ...], steps: list[Mapping[str, Any]]) -> Iterator[_Turn]:
-    """The answers among the messages, but for those of a demonstration, which are only shown to the model."""
-    own = [i for i, one in enumerate(said) if one.message.role == "assistant" and not history[i].get("is_demo")]
+    """The answers among the messages."""
+    own = [i for i, one in enumerate(history) if _is_own(one)]
     fits = len(own) == len(steps) and all(
         step["response"] == _plain(history[i].get("content")) for i, step in zip(own, steps, strict=True)
     )
@@ -129,9 +131,27 @@ def _turns_of_history(history: list[Any], said: tuple[Said, ...], steps: list[Ma
         yield _Turn(f"message {index}", role, said[index], index, seen, seconds_of(step.get("execution_time")))
 
 
-def _turns_of_steps(steps: list[Mapping[str, Any]], messages: int) -> Iterator[_Turn]:
-    """The steps by themselves, where the history has no answers."""
+def _is_own(item: Mapping[str, Any]) -> bool:
+    """Whether a message is an answer, and not one of a demonstration, which is only shown to the model."""
+    return item.get("role") == "assistant" and not item.get("is_demo")
+
+
+def _not_in(history: list[Any], steps: list[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
+    """The steps whose answers are not among the messages: where the history has none, or was cut short, or begun anew."""
+    own = Counter(repr(_plain(one.get("content"))) for one in history if _is_own(one))
+    missing = []
     for index, step in enumerate(steps):
+        said = repr(step["response"])
+        if own[said]:
+            own[said] -= 1
+        else:
+            missing.append((index, step))
+    return missing if len(missing) > own.total() else []  # else they are there, written in another way
+
+
+def _turns_of_steps(steps: list[tuple[int, Mapping[str, Any]]], messages: int) -> Iterator[_Turn]:
+    """The steps by themselves, where the history does not have their answers."""
+    for index, step in steps:
         said = read_message(
             {"role": "assistant", "content": step["response"], "thought": step.get("thought")}, f"trajectory[{index}]"
         )

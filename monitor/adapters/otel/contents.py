@@ -32,11 +32,11 @@ def prompt_of(span: Span) -> list[dict[str, Any]]:
     return found or _flat(span, INPUT_PREFIXES) or _whole(span, "prompt", PROMPT_EVENT, "user")
 
 
-def answer_of(span: Span) -> dict[str, Any] | None:
-    """The model's first answer; None where the trace does not have it."""
+def answers_of(span: Span) -> list[dict[str, Any]]:
+    """The model's answers, one for each choice that was asked for; none where the trace does not have them."""
     found = _listed(span, "output") or _choices(span) or _flat(span, OUTPUT_PREFIXES)
     found = found or _whole(span, "completion", COMPLETION_EVENT, "assistant")
-    return {**found[0], "role": "assistant"} if found else None
+    return [{**answer, "role": "assistant"} for answer in found]
 
 
 def tools_of(span: Span) -> list[Any]:
@@ -118,13 +118,14 @@ def _events(span: Span) -> list[dict[str, Any]]:
 
 
 def _choices(span: Span) -> list[dict[str, Any]]:
+    found = []
     for happening in span.happenings:
         if happening.name == CHOICE_EVENT:
             body = happening.body if isinstance(happening.body, dict) else happening.says
             message = structured(body.get("message"))
             if isinstance(message, dict):
-                return [{**message, "finish_reason": body.get("finish_reason")}]
-    return []
+                found.append({**message, "finish_reason": body.get("finish_reason")})
+    return found
 
 
 def _whole(span: Span, name: str, event: str, role: str) -> list[dict[str, Any]]:

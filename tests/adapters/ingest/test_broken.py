@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import os
 import tracemalloc
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,8 +22,6 @@ from monitor.errors import ConfigError
 from tests.adapters.ingest.conftest import CHAT, DATA, DRONE, INSPECT, MAGENTIC, STEPS, TRAJECTORY
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.adapters.ingest.conftest import Ingesting
 
 GOOD = {"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hello."}]}
@@ -324,3 +325,44 @@ def test_whatever_is_read_can_be_stored(take: Ingesting, tmp_path: Path, which: 
     again = take(tmp_path / "x")
     assert again.total("subcalls_taken") == 0
     assert again.total("subcalls_present") == report.total("subcalls_taken") + report.total("subcalls_present")
+
+
+def test_a_folder_that_is_not_gone_into_is_said(take: Ingesting, tmp_path: Path) -> None:
+    (folder := tmp_path / "folder").mkdir()
+    (other := tmp_path / "other").mkdir()
+    lines(other / "x", GOOD)
+    (folder / "link").symlink_to(other)
+    (problem,) = take(folder).problems
+    assert (problem.file, problem.is_refused) == (str(folder / "link"), True)
+    assert problem.why == "a link to a folder, which is not followed: name it to have it read"
+    assert take(folder / "link").total("traces_taken") == 1
+
+
+def test_a_folder_that_cannot_be_read_is_said(take: Ingesting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = "d" * 200
+    monkeypatch.chdir(tmp_path)
+    for _ in range(25):  # a path that is longer than the system takes
+        Path(deep).mkdir()
+        os.chdir(deep)
+    (problem,) = (problem for problem in take(tmp_path).problems if problem.is_refused)
+    assert problem.why.startswith("cannot be read (")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (
+            gzip.compress(json.dumps(GOOD).encode())[:-8],
+            "compressed with gzip, which is not unpacked here: unpack it first",
+        ),
+        (json.dumps(GOOD).encode("utf-16"), "expected UTF-8, found UTF-16"),
+    ],
+)
+def test_what_may_have_traces_and_is_not_read_is_refused_by_name(
+    take: Ingesting, tmp_path: Path, content: bytes, why: str
+) -> None:
+    (tmp_path / "x").write_bytes(content)
+    report = take(tmp_path)
+    assert [(problem.why, problem.is_refused) for problem in report.problems if problem.file.endswith("x")] == [
+        (why, True)
+    ]

@@ -187,6 +187,14 @@ def test_the_result_of_a_tool_hangs_below_the_call_that_asked_for_it(take: Inges
             "4",
         ),
         ({"content": "4"}, "absent", "", "", "4"),
+        (
+            {"content": "4", "thinking_blocks": [{"type": "thinking", "thinking": "2 and 2", "signature": "s"}]},
+            *("plain", "provider", "2 and 2", "4"),
+        ),
+        (
+            {"content": "4", "reasoning_details": [{"type": "reasoning.encrypted", "data": "Zm9v"}]},
+            *("encrypted", "provider", "", "4"),
+        ),
         ({"content": [{"type": "image_url", "image_url": {"url": "x"}}]}, "absent", "", "", "[image_url]"),
     ],
 )
@@ -263,3 +271,54 @@ def test_a_sample_that_ended_in_an_error_is_a_run_that_failed(take: Ingesting, t
     assert run.end is not None
     assert (run.end.outcome, run.end.error and run.end.error.message) == (Outcome.FAILED, "gave up")
     assert (seen(subcall).outcome, seen(subcall).error.message) == (Outcome.FAILED, "no connection")
+
+
+def test_a_call_in_a_part_of_a_message_is_a_call_and_no_part_is_dropped(take: Ingesting, tmp_path: Path) -> None:
+    """Anthropic writes calls and results so; what rules are for must not hide behind the name of a part."""
+    asks = {"type": "tool_use", "id": "t1", "name": "bash", "input": {"command": "rm -rf /"}}
+    told = {"type": "tool_result", "tool_use_id": "t1", "content": "gone"}
+    thinks = {"type": "thinking", "thinking": "All of it.", "signature": "s"}
+    record = (
+        {"role": "assistant", "content": [thinks, {"type": "text", "text": "I clean up."}, asks]},
+        {"role": "user", "content": [told]},
+        {"role": "assistant", "content": "Done."},
+    )
+    take(chat_line(tmp_path / "x", *record))
+    first, second = take.subcalls()
+    (call,) = seen(first).tool_calls
+    assert (call.id, call.name, json.loads(call.arguments)) == ("t1", "bash", {"command": "rm -rf /"})
+    assert (seen(first).output, seen(first).reasoning.text) == ("I clean up.", "All of it.")
+    assert "gone" in second.call.messages[-1].content
+
+
+def test_a_log_of_inspect_in_one_json_file_is_the_same_run(take: Ingesting, tmp_path: Path) -> None:
+    with zipfile.ZipFile(INSPECT) as archive:
+        header = json.loads(archive.read("header.json"))
+        names = sorted(name for name in archive.namelist() if name.startswith("samples/"))
+        samples = [json.loads(archive.read(name)) for name in names]
+    (tmp_path / "log.json").write_text(json.dumps({**header, "samples": [*samples, {"input": 3}]}), "utf-8")
+    report = take(tmp_path / "log.json")
+    assert [(problem.where, problem.is_refused) for problem in report.problems] == [(f"samples[{len(samples)}]", True)]
+    assert take(INSPECT).total("traces_present") == len(samples) == 1
+    (subcall,) = take.subcalls()
+    assert seen(subcall).output.startswith("1 + 1 = 2")
+
+
+def test_each_of_several_answers_is_in_the_record(take: Ingesting, tmp_path: Path) -> None:
+    choices = [{"message": {"role": "assistant", "content": text}, "stop_reason": "stop"} for text in ("one", "two")]
+    event = {"event": "model", "uuid": "u", "model": "m/x", "input": [], "output": {"choices": choices}}
+    take(inspect_log(tmp_path / "log", {"uuid": "s", "input": "x", "events": [event]}))
+    assert seen(take.subcalls()[0]).output == "one\n\ntwo"
+
+
+def test_a_step_that_is_not_among_the_messages_is_a_subcall_too(take: Ingesting, tmp_path: Path) -> None:
+    """A history that was cut short, or begun anew."""
+    trajectory = json.loads(STEPS.read_text("utf-8"))
+    steps, history = trajectory["trajectory"], trajectory["history"]
+    own = [index for index, one in enumerate(history) if one["role"] == "assistant" and not one.get("is_demo")]
+    (tmp_path / "x").write_text(json.dumps({**trajectory, "history": history[: own[0] + 1]}), "utf-8")
+    take(tmp_path / "x")
+    models = [one for one in take.subcalls() if one.call.kind == "model"]
+    assert len(models) == len(steps)
+    assert sorted(seen(one).raw or seen(one).output for one in models) == sorted(step["response"] for step in steps)
+    assert len(models[-1].call.messages) == own[0]  # what each step was handed in any case; the rest is not known

@@ -309,3 +309,11 @@ def test_any_value_in_any_place_of_an_export_is_read_or_told(tmp_path: Path, whi
         inner[last] = data.draw(JSON)
     (tmp_path / "x").write_text(json.dumps(document), "utf-8")
     read_all(tmp_path / "x")
+
+
+def test_each_of_several_answers_is_in_the_record(take: Ingesting, tmp_path: Path) -> None:
+    says = [{"role": "assistant", "parts": [{"type": "text", "content": text}]} for text in ("one", "two")]
+    one = span(1, gen_ai__output__messages=json.dumps(says))
+    (tmp_path / "x").write_text(export(one), "utf-8")
+    take(tmp_path / "x")
+    assert seen(take.subcalls()[0]).output == "one\n\ntwo"
