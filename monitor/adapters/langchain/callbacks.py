@@ -8,6 +8,7 @@ back what is streamed: streamed calls are refused, unless ``streams`` says other
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -17,6 +18,7 @@ from langgraph.errors import GraphBubbleUp
 from monitor.adapters.langchain.either import ends, fails, starts
 from monitor.adapters.langchain.overwrite import answer_in, overwritten, overwritten_result
 from monitor.adapters.langchain.runs import OPEN, Opened, install, is_seen, place_here
+from monitor.adapters.langchain.threads import thread_here
 from monitor.adapters.langchain.translate import (
     asked_of_model,
     asked_of_tool,
@@ -54,6 +56,12 @@ def _result(_: Opened, came: Any) -> Observation:
 def _tool_failed(error: Exception, _: Call) -> Observation:
     is_paused = isinstance(error, GraphBubbleUp)
     return tool_failed(error, Outcome.CANCELLED if is_paused else Outcome.FAILED)
+
+
+def _in_thread(asked: Asked | None) -> Asked | None:
+    """A call named by the thread in which it lies, if it lies in one: so the run is found when its graph goes on."""
+    thread = thread_here()
+    return asked if asked is None or thread is None else replace(asked, scope=f"{thread.scope}/told")
 
 
 class MonitorCallbackHandler(BaseCallbackHandler):
@@ -154,7 +162,7 @@ class MonitorCallbackHandler(BaseCallbackHandler):
 
     def begin(self, make: Callable[..., Asked | None], *given: Any, run_id: UUID, **told: Any) -> None:
         """Store the start of what LangChain is about to call. Raises what keeps the call from being made."""
-        asked = None if run_id in OPEN else make(*given, **told)
+        asked = None if run_id in OPEN else _in_thread(make(*given, **told))
         if asked is None:
             return
         place, own = self._place(asked, told.get("parent_run_id"))
@@ -167,7 +175,7 @@ class MonitorCallbackHandler(BaseCallbackHandler):
 
     async def abegin(self, make: Callable[..., Asked | None], *given: Any, run_id: UUID, **told: Any) -> None:
         """As ``begin``."""
-        asked = None if run_id in OPEN else make(*given, **told)
+        asked = None if run_id in OPEN else _in_thread(make(*given, **told))
         if asked is None:
             return
         place, own = await asyncio.to_thread(self._place, asked, told.get("parent_run_id"))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from monitor.records import Observation
 
 
-class _Either:
+class Either:
     """A method in two forms: LangChain's asynchronous managers await the one, everybody else calls the other.
 
     A coroutine that a synchronous manager is given runs later, and what it raises is lost: it could block nothing. So the
@@ -42,7 +42,7 @@ def starts(make: str) -> Any:
     async def awaited(self: Any, *given: Any, run_id: UUID, **told: Any) -> None:
         await self.abegin(getattr(self, make), *given, run_id=run_id, **told)
 
-    return _Either(plain, awaited)
+    return Either(plain, awaited)
 
 
 def ends(see: Callable[[Opened, Any], Observation], put: Callable[..., bool]) -> Any:
@@ -54,7 +54,7 @@ def ends(see: Callable[[Opened, Any], Observation], put: Callable[..., bool]) ->
     async def awaited(self: Any, came: Any, *, run_id: UUID, **_: Any) -> None:
         await asyncio.shield(asyncio.to_thread(self.end, see, put, came, run_id))
 
-    return _Either(plain, awaited)
+    return Either(plain, awaited)
 
 
 def fails(see: Callable[[Exception, Any], Observation]) -> Any:
@@ -66,4 +66,4 @@ def fails(see: Callable[[Exception, Any], Observation]) -> Any:
     async def awaited(self: Any, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         await asyncio.shield(asyncio.to_thread(self.fail, see, error, run_id))
 
-    return _Either(plain, awaited)
+    return Either(plain, awaited)

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables.config import var_child_runnable_config
-from langgraph._internal._constants import CONFIG_KEY_CHECKPOINTER
 from langgraph.types import interrupt
 
 from monitor.adapters.langchain.runs import TREE, lies_in
+from monitor.adapters.langchain.threads import thread_here
 from monitor.adapters.observed import ObservedRun
 from monitor.canonical import fingerprint
 from monitor.errors import AwaitingHuman, ConfigError
@@ -40,22 +40,14 @@ _kept: dict[str, tuple[Exchange, StoredSubcall]] = {}  # by scope: what was inte
 _MOST_KEPT = 1_000
 
 
-def thread_scope() -> str:
-    """The scope of the thread in which this code runs; empty where nothing keeps a thread: then nothing can be resumed."""
-    conf = (var_child_runnable_config.get() or {}).get("configurable") or {}
-    if not conf.get(CONFIG_KEY_CHECKPOINTER) or conf.get("thread_id") is None:
-        return ""
-    return f"/{fingerprint('langgraph', str(conf['thread_id']))[:16]}"
-
-
 def resumable(exchange: Exchange, options: Options) -> None:
-    """Let the call be put off where its graph can be interrupted, and name it by its place there."""
-    thread = thread_scope()
-    if not thread or options.decider is not None:
+    """Name the call by its place in its thread, and let it be put off where a person is to be asked by an interrupt."""
+    thread = thread_here()
+    if thread is None:
         return
     conf = (var_child_runnable_config.get() or {}).get("configurable") or {}
     place = fingerprint(str(conf.get("checkpoint_ns")), exchange.asked.kind, exchange.call_id)[:16]
-    exchange.asked = replace(exchange.asked, scope=f"{thread}/{place}", asks_later=True)
+    exchange.asked = replace(exchange.asked, scope=f"{thread.scope}/{place}", asks_later=options.decider is None)
 
 
 def suspended(options: Options, name: str = "") -> tuple[StoredRun, dict[str, StoredSubcall]] | None:
@@ -64,8 +56,8 @@ def suspended(options: Options, name: str = "") -> tuple[StoredRun, dict[str, St
     Raises:
         StoreError: the store cannot be read.
     """
-    thread = thread_scope()
-    if not thread:
+    thread = thread_here()
+    if thread is None:
         return None
     settings = options.settings or Settings(db=options.db)
     with Store.open(options.db or settings.db, busy_seconds=settings.busy_seconds) as store:
@@ -73,7 +65,9 @@ def suspended(options: Options, name: str = "") -> tuple[StoredRun, dict[str, St
             is_ours = run.start.recipe == OBSERVED + name or (not name and run.start.is_observed)
             if not is_ours or run.state != AWAITING_HUMAN:
                 continue
-            subcalls = [item for item in store.subcalls(run.start.run_id) if item.call.scope.startswith(f"{thread}/")]
+            subcalls = [
+                item for item in store.subcalls(run.start.run_id) if item.call.scope.startswith(f"{thread.scope}/")
+            ]
             if subcalls:
                 asked = (item for item in subcalls if item.judgement and item.judgement.asks_human)
                 return run, {item.call.scope: item for item in asked}

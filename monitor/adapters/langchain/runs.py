@@ -20,6 +20,8 @@ from langchain_core.tracers.context import register_configure_hook
 from langgraph.errors import GraphInterrupt
 from langgraph.types import Command
 
+from monitor.adapters.langchain.either import Either
+from monitor.adapters.langchain.threads import thread_here
 from monitor.adapters.langchain.translate import as_json
 from monitor.adapters.observed import ObservedRun
 from monitor.adapters.places import Place, current
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from uuid import UUID
 
+    from monitor.adapters.langchain.threads import Thread
     from monitor.adapters.options import Options
     from monitor.adapters.passage import Passage
     from monitor.orchestrate.foreign import Asked
@@ -44,7 +47,8 @@ class _Root:
     """One outermost run of LangChain's, and the runs of ours in it: one for each way of observing.
 
     ``is_resumed`` where it goes on with a graph that was interrupted; ``waiting`` are then the subcalls of ours that
-    were put before a person, by scope. ``is_paused`` where something in it was interrupted.
+    were put before a person, by scope. ``is_paused`` where something in it was interrupted. ``thread`` is the one of
+    LangGraph's in which its first observed call lies.
     """
 
     is_resumed: bool = False
@@ -52,6 +56,7 @@ class _Root:
     runs: list[tuple[str, Options, ObservedRun, Place]] = field(default_factory=list)
     waiting: dict[str, StoredSubcall] | None = None
     is_paused: bool = False
+    thread: Thread | None = None
 
 
 class Tree(BaseCallbackHandler):
@@ -106,6 +111,7 @@ class Tree(BaseCallbackHandler):
             run = ObservedRun(task, name=name, options=options, earlier=earlier[0] if earlier else None)
             place = run.open()
             root.runs.append((name, options, run, place))
+            root.thread = root.thread or thread_here()
             return place
 
     def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: UUID, **told: Any) -> None:
@@ -116,13 +122,21 @@ class Tree(BaseCallbackHandler):
         """As ``on_chain_start``."""
         self._began(run_id, told.get("parent_run_id"))
 
-    def on_chain_end(self, outputs: Any, *, run_id: UUID, **told: Any) -> None:
+    def _end(self, outputs: Any, *, run_id: UUID, **told: Any) -> None:
         """Close our runs where the outermost one has ended."""
-        self._ended(run_id, outputs, None)
+        thread = self._thread(run_id)
+        self._ended(run_id, outputs, None, is_paused=thread is not None and thread.is_paused())
 
-    def on_tool_end(self, output: Any, *, run_id: UUID, **told: Any) -> None:
-        """As ``on_chain_end``."""
-        self._ended(run_id, output, None)
+    async def _end_awaited(self, outputs: Any, *, run_id: UUID, **told: Any) -> None:
+        """As ``_end``."""
+        thread = self._thread(run_id)
+        self._ended(run_id, outputs, None, is_paused=thread is not None and await thread.is_paused_async())
+
+    on_chain_end: Any = Either(_end, _end_awaited)
+
+    def _thread(self, run_id: UUID) -> Thread | None:
+        root = self._roots.get(run_id)
+        return root.thread if root else None
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **told: Any) -> None:
         """As ``on_chain_end``."""
@@ -139,12 +153,12 @@ class Tree(BaseCallbackHandler):
         if self._parents[run_id] is None:
             self._roots[run_id] = _Root(is_resumed=is_resumed)
 
-    def _ended(self, run_id: UUID, outputs: Any, error: BaseException | None) -> None:
+    def _ended(self, run_id: UUID, outputs: Any, error: BaseException | None, *, is_paused: bool = False) -> None:
         self._parents.pop(run_id, None)
         root = self._roots.pop(run_id, None)
         for _, _, run, _ in root.runs if root else ():
             run.answer = answer_of(outputs)
-            run.close(error, is_paused=root is not None and root.is_paused)
+            run.close(error, is_paused=is_paused or (root is not None and root.is_paused))
 
 
 TREE = Tree()

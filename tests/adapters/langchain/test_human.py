@@ -12,7 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
 
 import monitor
-from monitor.adapters.langchain import MonitorMiddleware, human
+from monitor.adapters.langchain import MonitorCallbackHandler, MonitorMiddleware, human
 from monitor.errors import AwaitingHuman, BudgetExceeded, Rejected, Terminated
 from monitor.records import Limits
 from tests.adapters.langchain.conftest import agent_of, calls, says, stored
@@ -245,6 +245,33 @@ def test_a_tool_that_interrupts_by_itself_keeps_the_run_and_its_budget(db: str) 
     ((held, subcalls),) = stored(db)
     assert held.state == "budget_exceeded"
     assert [item.state for item in subcalls] == ["ok", "cancelled", "ok", "budget_exceeded"]
+
+
+@both
+@pytest.mark.parametrize("stops", [{"interrupt_before": ["tools"]}, {"interrupt_after": ["model"]}], ids=str)
+@pytest.mark.parametrize("observer", ["middleware", "callbacks"])
+def test_a_graph_that_stops_where_it_was_told_to_keeps_the_run_and_its_budget(
+    db: str, mode: str, stops: Any, observer: str
+) -> None:
+    """A static interrupt: no callback tells of it, and the graph is gone on with by ``None``."""
+    model, saver = says(calls("note", number=1), "done", "more"), saver_of()
+    how: Any = {"policy": [], "db": db, "budget": Limits(calls=2)}
+
+    def go(given: Any) -> Any:
+        doors = [MonitorMiddleware(**how)] if observer == "middleware" else []
+        agent = agent_of(model, [note], middleware=doors, checkpointer=saver, **stops)
+        config = CONFIG if doors else {**CONFIG, "callbacks": [MonitorCallbackHandler(**how)]}
+        return agent.invoke(given, config) if mode == "sync" else asyncio.run(agent.ainvoke(given, config))
+
+    go(ASK)
+    assert [held.state for held, _ in stored(db)] == ["awaiting_human"]
+    assert go(None)["messages"][-1].content == "done"
+    ((held, subcalls),) = stored(db)
+    assert (held.state, [item.call.role for item in subcalls]) == ("ok", ["langchain", "note", "langchain"])
+    assert held.end is not None
+    assert held.end.usage.calls == 2
+    go(ASK)  # another run, of the same thread
+    assert [len(subcalls) for _, subcalls in stored(db)] == [1, 3]
 
 
 def test_two_tools_that_wait_are_decided_one_after_the_other(db: str, pack: Callable[..., list[str]]) -> None:
