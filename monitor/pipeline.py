@@ -2,6 +2,9 @@
 
     event started ─ the call itself ─ event observed (─ probes) ─ checks ─ verdict ─ event judged ─ action (─ event decided)
 
+The one exception is asked for, and on the record: parts of a stream that no acting rule can match any more may be released
+between ``started`` and ``observed``, each once its event ``released`` is committed (see ``policy/windows.py``).
+
 Nothing else happens here. Each event is committed before the next step begins, so a result that anybody holds has its
 trace and its verdict on disk. Once the call has come back (or was cut off), the rest runs to its end even if the caller
 is cancelled meanwhile; the cancellation is raised afterwards.
@@ -14,11 +17,23 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from monitor import actions, catalog, checks, policy, probes
+from monitor import actions, catalog, checks, policy, probes, verdict
 from monitor.canonical import escape_text
-from monitor.errors import StoreError
+from monitor.errors import ConfigError, StoreError
 from monitor.models.secrets import clean
-from monitor.records import ErrorInfo, Event, Judgement, Observation, Outcome, Record, StoredSubcall, Usage, now
+from monitor.records import (
+    ErrorInfo,
+    Event,
+    Judgement,
+    Observation,
+    Outcome,
+    Record,
+    Released,
+    Status,
+    StoredSubcall,
+    Usage,
+    now,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -42,6 +57,28 @@ class LoadedChecks:
     prober: probes.Prober = field(default_factory=probes.Prober)
     rules: tuple[RuleRef, ...] = ()
     filters: tuple[FilterRef, ...] = ()
+
+    def windows(self, adapter: str) -> policy.Windows:
+        """What streams that come in through ``adapter`` are released by before their end.
+
+        Raises:
+            ConfigError: a rule that acts does not allow it; each such rule is named, and why.
+        """
+        rules = [check.policy_set for check in self.checks if isinstance(check, checks.PolicyCheck)]
+        found = policy.windows_of(rules[0] if rules else None, adapter)
+        if found.refused:
+            named = "".join(f"\n  {one.pack}: {one}" for one in found.refused)
+            raise ConfigError(
+                "streams cannot be released before their end under this policy, for these rules act on answers and could "
+                f"still match what was released. Leave out stream='window', or change the rules:{named}"
+            )
+        return found
+
+    def stop(self, call: Call, observation: Observation) -> bool:
+        """Whether a rule withholds what came of a stream so far, so that the rest need not be waited for."""
+        rules = [check for check in self.checks if isinstance(check, checks.PolicyCheck)]
+        found = checks.run(rules, Record.trusted(call=call, observation=observation))
+        return any(one.status is Status.MATCH and verdict.effective_action(one) in verdict.BLOCKING for one in found)
 
 
 def load_checks(packs: Sequence[str], prober: probes.Prober | None = None) -> LoadedChecks:
@@ -131,6 +168,12 @@ class Pipeline:
         if cancelled or observation.outcome is Outcome.CANCELLED:
             raise cancelled or asyncio.CancelledError
         return judged
+
+    async def hand_on(self, call: Call, part: Released, before: int) -> None:
+        """Commit that a part of a stream is released, after ``before`` others; only then may it be. Raises StoreError."""
+        event = Event.of(call.run_id, call.span_id, part, after=before)
+        await self._store.submit(event)
+        tell(self._listener, event)
 
     async def replay(self, call: Call, observation: Observation) -> StoredSubcall:
         """Take a call through the door that was over before it came here, even if the caller is cancelled meanwhile.

@@ -93,9 +93,20 @@ def _print_facts(printer: _Printer, subcall: StoredSubcall) -> None:
         printer.fact(
             "used", _usage(seen.usage) + ("" if seen.usage_reported else " (the reservation: nothing was reported)")
         )
+    if subcall.released_before_final:
+        printer.fact("stream", _released(subcall))
     printer.fact("budget", _limits(call.budget_left))
     if call.tools:
         printer.fact("tools", ", ".join(call.tools))
+
+
+def _released(subcall: StoredSubcall) -> str:
+    """How much was handed on before the answer was whole and judged."""
+    lengths = {name: sum(len(getattr(part, name)) for part in subcall.released) for name in ("reasoning", "output")}
+    said = " and ".join(f"{length:,} codepoints of the {name}" for name, length in lengths.items() if length)
+    return (
+        f"released before final: {said}, in {len(subcall.released):,} part{'' if len(subcall.released) == 1 else 's'}"
+    )
 
 
 def _print_handed(printer: _Printer, subcall: StoredSubcall) -> None:

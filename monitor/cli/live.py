@@ -20,6 +20,7 @@ from monitor.records import (
     Judgement,
     Observation,
     QueuedReview,
+    Released,
     Review,
     RunEnd,
     RunResume,
@@ -88,6 +89,9 @@ class RunState:
             elif isinstance(payload, (Observation, Judgement)) and span_id in self._subcalls:
                 part = "observation" if isinstance(payload, Observation) else "judgement"
                 self._subcalls[span_id] = self._subcalls[span_id].model_copy(update={part: payload})
+            elif isinstance(payload, Released) and span_id in self._subcalls:
+                released = (*self._subcalls[span_id].released, payload)
+                self._subcalls[span_id] = self._subcalls[span_id].model_copy(update={"released": released})
             elif isinstance(payload, Decision) and span_id in self._subcalls:
                 decisions = (*self._subcalls[span_id].decisions, payload)
                 self._subcalls[span_id] = self._subcalls[span_id].model_copy(update={"decisions": decisions})
@@ -178,6 +182,8 @@ def _line(event: Event, subcall: StoredSubcall | None) -> str:
     if isinstance(payload, Call):
         again = f" (attempt {payload.attempt})" if payload.attempt > 1 else ""
         return f"{name}{again} started: {one_line(payload.task, 60)}"
+    if isinstance(payload, Released):
+        return f"{name} released {len(payload.reasoning) + len(payload.output)} codepoints before the end"
     if isinstance(payload, Observation):
         return f"{name} answered ({payload.outcome.value}), {tokens(payload.usage)}, {payload.seconds:.1f} s"
     if isinstance(payload, Decision):

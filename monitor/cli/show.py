@@ -52,7 +52,8 @@ def show(
     if subcall is not None:
         chosen = _pick(subcalls, subcall)
         if json_output:
-            emit_json("monitor.subcall/1", {"state": chosen.state, **dict(chosen)})
+            early = chosen.released_before_final
+            emit_json("monitor.subcall/1", {"state": chosen.state, "released_before_final": early, **dict(chosen)})
         else:
             print_subcall(stdout(), chosen, full=full)
     elif json_output:
@@ -90,6 +91,7 @@ def run_json(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> dict[str, Any
                 "role": item.call.role,
                 "depth": item.call.depth,
                 "state": item.state,
+                "released_before_final": item.released_before_final,
                 "decisions": list(item.decisions),
                 "verdict": item.judgement.verdict.value if item.judgement else None,
                 "usage": item.charged,

@@ -10,6 +10,7 @@ from monitor.policy.logic import truth_table
 from monitor.policy.readings import Field, FieldType
 from monitor.policy.rules import PolicySet, Rule, RuleTestResult
 from monitor.policy.tools.lint import LintNote, lint
+from monitor.policy.windows import RuleWindow, Watch, Windows, windows_of
 
 __all__ = [
     "FIELDS",
@@ -19,9 +20,13 @@ __all__ = [
     "PolicySet",
     "Rule",
     "RuleTestResult",
+    "RuleWindow",
+    "Watch",
+    "Windows",
     "field_named",
     "fields_table",
     "lint",
     "load",
     "truth_table",
+    "windows_of",
 ]

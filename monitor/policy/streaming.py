@@ -114,16 +114,18 @@ def window(detection: Detection) -> int | None:
     return max(known, default=0) if len(known) == len(lengths) else None
 
 
-def undone_by(detection: Detection) -> tuple[str, ...]:
+def undone_by(detection: Detection, fields: Collection[str] | None = None) -> tuple[str, ...]:
     """Why more text can undo a match of the detection, a sentence for each reason; none: a match stands whatever follows.
 
-    Facts (outcome, tokens, the role) are taken as they will be in the end.
+    ``fields`` are the names of those whose texts still arrive, None all. Other texts and facts (outcome, tokens, the role)
+    are taken as they will be in the end.
     """
-    causes = [f"`{clause.label}` {cause}" for clause in _clauses(detection) if (cause := _undone(clause))]
+    arriving = [clause for clause in clauses_of(detection) if _arrives(clause, fields)]
+    causes = [f"`{clause.label}` {cause}" for clause in arriving if (cause := _undone(clause))]
     causes += [
         f"`{name}` stands behind a `not`, and its text may still come."
         for name in conditions.asserted(detection.condition, positive=False)
-        if any(_reads_text(clause) for clause in detection.selections[name].clauses)
+        if any(_reads_text(clause) and _arrives(clause, fields) for clause in detection.selections[name].clauses)
     ]
     return tuple(dict.fromkeys(causes))
 
@@ -140,11 +142,17 @@ def _undone(clause: Clause) -> str:
     return ""
 
 
+def _arrives(clause: Clause, fields: Collection[str] | None) -> bool:
+    names = {clause.field.name} | ({clause.other.name} if isinstance(clause, ReferenceClause) else set())
+    return fields is None or not names.isdisjoint(fields)
+
+
 def _reads_text(clause: Clause) -> bool:
     return clause.field.type is FieldType.TEXT
 
 
-def _clauses(detection: Detection) -> Iterator[Clause]:
+def clauses_of(detection: Detection) -> Iterator[Clause]:
+    """Every clause that the condition reads."""
     read = conditions.references(detection.condition)
     for name, selection in detection.selections.items():
         if name in read:
@@ -152,4 +160,4 @@ def _clauses(detection: Detection) -> Iterator[Clause]:
 
 
 def _texts(detection: Detection) -> Iterator[TextClause]:
-    yield from (clause for clause in _clauses(detection) if isinstance(clause, TextClause))
+    yield from (clause for clause in clauses_of(detection) if isinstance(clause, TextClause))

@@ -6,11 +6,12 @@ from typing import Any, Literal, TypeAlias
 
 from monitor.records.judging import Decision, Judgement, Review
 from monitor.records.runs import QueuedReview, RunEnd, RunResume, RunStart, RunSuspend
-from monitor.records.trace import Call, Observation, Usage
+from monitor.records.trace import Call, Observation, Released, Usage
 from monitor.records.words import AWAITING_HUMAN, Choice, Frozen, Outcome
 
 EventKind: TypeAlias = Literal[
     "started",
+    "released",
     "observed",
     "judged",
     "decided",
@@ -22,7 +23,17 @@ EventKind: TypeAlias = Literal[
     "run_ended",
 ]
 Payload: TypeAlias = (
-    Call | Observation | Judgement | Decision | Review | RunStart | RunResume | QueuedReview | RunSuspend | RunEnd
+    Call
+    | Released
+    | Observation
+    | Judgement
+    | Decision
+    | Review
+    | RunStart
+    | RunResume
+    | QueuedReview
+    | RunSuspend
+    | RunEnd
 )
 
 
@@ -30,7 +41,8 @@ class Event(Frozen):
     """One immutable step. ``kind`` and the payload's type go together: see ``Event.of``.
 
     ``after`` is not stored: an event of a run that has it is only stored right after that place in the run's own events,
-    and a decision right after that place in its subcall's (where it has none: right after the judgement).
+    and a decision right after that place in its subcall's (where it has none: right after the judgement). For a part of a
+    stream it is how many were released before.
 
     A review is neither a step of its subcall nor one of its run: its ``span_id`` is its own, and the payload names the
     subcall. So it can be stored at any time after the judgement, and is in nobody's way.
@@ -50,6 +62,7 @@ class Event(Frozen):
 
 _KINDS: dict[type[Any], EventKind] = {
     Call: "started",
+    Released: "released",
     Observation: "observed",
     Judgement: "judged",
     Decision: "decided",
@@ -63,12 +76,18 @@ _KINDS: dict[type[Any], EventKind] = {
 
 
 class StoredSubcall(Frozen):
-    """The state of a subcall as its events tell it."""
+    """The state of a subcall as its events tell it. ``released`` is what was handed on of a stream before its end."""
 
     call: Call
+    released: tuple[Released, ...] = ()
     observation: Observation | None = None
     judgement: Judgement | None = None
     decisions: tuple[Decision, ...] = ()
+
+    @property
+    def released_before_final(self) -> bool:
+        """Whether part of the answer was handed on before it was whole and judged."""
+        return bool(self.released)
 
     @property
     def decision(self) -> Decision | None:

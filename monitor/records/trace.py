@@ -152,6 +152,20 @@ class Call(Frozen):
     at: str = ""
 
 
+class Released(Frozen):
+    """What whoever asked was handed of a stream before its end: the payload of a ``released`` event.
+
+    ``reasoning`` and ``output`` are the codepoints from ``reasoning_start`` and ``output_start`` on, of the reply as it
+    came. Several events of a subcall continue each other.
+    """
+
+    reasoning: Text = ""
+    output: Text = ""
+    reasoning_start: int = Field(default=0, ge=0)
+    output_start: int = Field(default=0, ge=0)
+    at: str = ""
+
+
 class Observation(Frozen):
     """What came back: the payload of the ``observed`` event. ``outcome`` is the caller's, before any check.
 

@@ -45,6 +45,7 @@ ENVELOPE = frozenset({"run_id", "span_id", "at"})
 
 PAYLOADS: dict[str, type[records.Payload]] = {
     "started": records.Call,
+    "released": records.Released,
     "observed": records.Observation,
     "judged": records.Judgement,
     "decided": records.Decision,

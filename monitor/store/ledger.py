@@ -117,6 +117,8 @@ class Ledger(ABC):
             elif event.kind == "started":
                 if not self._insert(self._sql.if_run, event, 0, event.run_id):
                     raise StoreError(f"run {event.run_id} is not in the store: its run_started event must come first")
+            elif event.kind == "released":
+                self._append_released(event)
             elif event.kind == "decided":
                 self._append_decision(event)
             elif isinstance(event.payload, records.Review):
@@ -133,6 +135,16 @@ class Ledger(ABC):
         seq = _SEQ[event.kind]
         if not self._insert(self._sql.if_step, event, seq, event.run_id, event.span_id, seq - 1, before):
             raise StoreError(f"subcall {event.run_id}/{event.span_id} cannot be {event.kind}: it is not {before} yet")
+
+    def _append_released(self, event: records.Event) -> None:
+        """Append ``released`` right after the part before it, while nothing is observed; its places count down from -1."""
+        before = 0 if event.after is None else event.after
+        place = (event.run_id, event.span_id)
+        if not self._insert(self._sql.if_open, event, -1 - before, *place, -before, *place):
+            raise StoreError(
+                f"subcall {event.run_id}/{event.span_id} cannot release part {before + 1} of a stream: it is not started, "
+                "it was observed already, or the part before is missing"
+            )
 
     def _append_decision(self, event: records.Event) -> None:
         """Append ``decided`` right after the step that the decider saw; of two deciders, the second finds it taken."""
@@ -164,7 +176,7 @@ class Ledger(ABC):
         try:
             return self._add(statement, row, condition)
         except self._integrity_error as exc:
-            taken = "was decided" if event.kind == "decided" else f"is {event.kind}"
+            taken = f"was {event.kind}" if event.kind in {"decided", "released"} else f"is {event.kind}"
             raise ConflictError(
                 f"subcall {event.run_id}/{event.span_id} {taken} already: another process took the same step first"
             ) from exc

@@ -10,6 +10,7 @@ from monitor.records import (
     Judgement,
     Observation,
     QueuedReview,
+    Released,
     RunEnd,
     RunResume,
     RunStart,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
     from sqlmodel import Session
 
-STEP_KINDS = frozenset({"started", "observed", "judged", "decided"})
+STEP_KINDS = frozenset({"started", "released", "observed", "judged", "decided"})
 """The kinds of a subcall's own events."""
 
 
@@ -52,6 +53,7 @@ def subcall_of(steps: Sequence[Any]) -> StoredSubcall:
         by_type.setdefault(type(step), []).append(step)
     return StoredSubcall(
         call=by_type[Call][0],
+        released=tuple(by_type.get(Released, ())),
         observation=by_type.get(Observation, [None])[0],
         judgement=by_type.get(Judgement, [None])[0],
         decisions=tuple(by_type.get(Decision, ())),

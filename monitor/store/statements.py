@@ -40,6 +40,7 @@ class Statements:
     if_run: str
     if_step: str
     if_waiting: str
+    if_open: str
     next_run_seq: str
     adopt_event: str
     find_event: str
@@ -61,6 +62,8 @@ class Statements:
             if_run=f"{there} AND {is_run})",
             if_step=f"{there} AND span_id = {mark} AND seq = {mark} AND kind = {mark})",
             if_waiting=f"{there} AND span_id = {mark} AND seq = {mark} AND kind IN ('judged', 'decided'))",
+            if_open=f"{there} AND span_id = {mark} AND seq = {mark} AND kind IN ('started', 'released')) AND NOT EXISTS ("
+            f"SELECT 1 FROM events WHERE run_id = {mark} AND span_id = {mark} AND seq = 1)",
             next_run_seq=f"SELECT max(seq) + 1 FROM events WHERE run_id = {mark} AND span_id = {mark} AND EXISTS ("
             f"SELECT 1 FROM events WHERE run_id = {mark} AND span_id = {mark} AND {is_run})",
             adopt_event=f"{insert_event} 1 = 1",

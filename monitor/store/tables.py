@@ -23,7 +23,8 @@ class EventRow(SQLModel, table=True):
 
     ``leaf_index`` counts from 0 without gaps. ``canonical`` is the RFC 8785 text of the event; ``leaf_hash`` is
     SHA-256(0x00 || canonical), as RFC 9162 hashes a leaf, in hex. ``seq`` is the step's place in its subcall (started 0,
-    observed 1, judged 2, decided 3 and up) or in its run (counting from 0); a review is 0 under a span of its own.
+    observed 1, judged 2, decided 3 and up; parts of a stream that were released before it was observed, of which there can
+    be any number, -1 and down) or in its run (counting from 0); a review is 0 under a span of its own.
     """
 
     __tablename__ = "events"

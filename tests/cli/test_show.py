@@ -112,7 +112,16 @@ def test_json_of_a_run(monitor: Monitor) -> None:
 
 def test_json_of_a_subcall_has_the_whole_record(monitor: Monitor) -> None:
     shape = monitor("show", RUN, "--subcall", PLAN, "--json").json
-    assert set(shape) == {"format", "state", "call", "observation", "judgement", "decisions"}
+    assert set(shape) == {
+        "format",
+        "state",
+        "released_before_final",
+        "call",
+        "released",
+        "observation",
+        "judgement",
+        "decisions",
+    }
     assert shape["call"]["messages"][1]["content"] == HOSTILE
     assert len(shape["judgement"]["findings"]) == 3
 

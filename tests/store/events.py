@@ -14,6 +14,7 @@ from monitor.records import (
     Label,
     Observation,
     Outcome,
+    Released,
     Review,
     RunEnd,
     RunResume,
@@ -112,3 +113,8 @@ def run_suspended(start: Event, *pending: Event) -> Event:
 def trio(run_id: str, text: str = "42") -> tuple[Event, Event, Event]:
     call = started(run_id, task=text)
     return call, observed(call, output=text), judged(call)
+
+
+def released(call: Event, *, after: int = 0, **fields: Any) -> Event:
+    """A part of a stream that was handed on before its end, ``after`` so many others."""
+    return Event.of(call.run_id, call.span_id, Released(**{"output": "42", "at": now(), **fields}), after=after)

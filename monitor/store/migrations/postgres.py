@@ -147,7 +147,7 @@ WHERE j.kind = 'judged'
 EVENT_LOG = (*_TABLES, *_FUNCTIONS, *_TRIGGERS, _FINDINGS)
 """Version 0001. Its views of runs and subcalls came with version 0002 on PostgreSQL."""
 
-_SUBCALLS = f"""
+SUBCALLS = f"""
 CREATE VIEW subcalls AS
 SELECT
   s.run_id,
@@ -295,7 +295,7 @@ WHERE q.kind = 'run_queued'
 DECISIONS = (
     "DROP INDEX events_of_runs",
     f"CREATE INDEX events_of_runs ON events (run_id, position) WHERE {_RUN_KINDS}",
-    _SUBCALLS,
+    SUBCALLS,
     _RUNS,
     _VIEW_OF_DECISIONS,
     _REVIEW_QUEUE,

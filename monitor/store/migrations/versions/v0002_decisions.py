@@ -14,7 +14,7 @@ depends_on: str | Sequence[str] | None = None
 
 _RUN_KINDS = "kind IN ('run_started', 'run_resumed', 'run_queued', 'run_suspended', 'run_ended')"
 
-_SUBCALLS = """
+SUBCALLS = """
 CREATE VIEW subcalls AS
 SELECT
   s.run_id,
@@ -153,6 +153,6 @@ def upgrade() -> None:
     op.create_index("events_of_runs", "events", ["run_id", "leaf_index"], sqlite_where=sa.text(_RUN_KINDS))
     for view in ("subcalls", "runs"):
         op.execute(sa.text(f"DROP VIEW {view}"))
-    for statement in (_SUBCALLS, _RUNS, _DECISIONS, _REVIEW_QUEUE):
+    for statement in (SUBCALLS, _RUNS, _DECISIONS, _REVIEW_QUEUE):
         op.execute(sa.text(statement.replace(":", r"\:")))
     op.execute("PRAGMA user_version = 2")
