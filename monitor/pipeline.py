@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from monitor.records import Call, Decision, FilterRef, ProbeScore, QueuedReview, RuleRef
 
+Windows = policy.Windows
+Watch = policy.Watch
 _JUDGED_SEQ = 2  # the place of ``judged`` among a subcall's events
 logger = logging.getLogger(__name__)
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from monitor.orchestrate.context import Context
     from monitor.orchestrate.ending import RunResult
     from monitor.orchestrate.foreign import Asked
-    from monitor.records import Call, Decision, Observation, StoredSubcall
+    from monitor.pipeline import Windows
+    from monitor.records import Call, Decision, Observation, Released, StoredSubcall
 
 _NOWHERE = Path("/nonexistent")  # no recipe's folder: foreign code names no roles
 
@@ -126,6 +127,19 @@ class ObservedRun:
     def step(self, asked: Asked, budget: Budget, work: Callable[[Call], Awaitable[Observation]]) -> Any:
         """The coroutine of one call, for the door's loop."""
         return self._foreign_calls().make(asked, budget, work)
+
+    def windows(self, adapter: str) -> Windows:
+        """What streams of this run are released by before their end. Raises ConfigError where its policy forbids it."""
+        return self._checks.windows(adapter)
+
+    def stops(self, call: Call, observation: Observation) -> bool:
+        """Whether a rule withholds what came of a stream so far."""
+        return self._checks.stop(call, observation)
+
+    def hand_on(self, call: Call, part: Released, before: int) -> Future[None]:
+        """Commit a part of a stream, after ``before`` others: see ``Pipeline.hand_on``."""
+        assert self._context is not None, "a run is opened before anything is called in it"
+        return door.submit(self._context.engine.pipeline.hand_on(call, part, before))
 
     def settle(self, subcall: StoredSubcall, decision: Decision | None) -> Future[StoredSubcall]:
         """Decide a subcall of this run that was put off (``Asked.asks_later``): see ``ForeignCalls.settle``."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from monitor.orchestrate.people import Decider
+    from monitor.pipeline import Windows
     from monitor.records import Event, Limits, RunStart
 
 
@@ -77,6 +78,10 @@ class Options:
         loaded = Loaded(settings, db, checks, hidden_files(settings, db, checks.packs))
         self._last[:] = [(now, loaded)]
         return loaded
+
+    def windows(self, adapter: str) -> Windows:
+        """What streams of a run of one's own are released by before their end. Raises ConfigError, PolicyError."""
+        return self.load().checks.windows(adapter)
 
 
 def prober_of(earlier: RunStart, settings: Settings) -> Prober:

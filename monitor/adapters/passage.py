@@ -122,6 +122,11 @@ class Passage:
                 self._came.cancel()
                 self.cancel()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended already, as where its run was: what comes now is nobody's."""
+        return self._step.done()
+
     def cancel(self) -> None:
         """Cut the call off; its record says so."""
         self._step.cancel()

@@ -28,7 +28,7 @@ from monitor.policy.logic import Truth
 from monitor.policy.matching import PatternEngine
 from monitor.policy.regex_syntax import shape
 from monitor.policy.streaming import MAX_WINDOW, TextStream, clauses_of, undone_by
-from monitor.records import Action
+from monitor.records import Action, Observation, Outcome, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from monitor.policy.clauses import Clause
     from monitor.policy.detection import Detection
     from monitor.policy.rules import PolicySet, Rule
-    from monitor.records import Record
+    from monitor.records import Call
 
 SURFACES = ("reasoning", "output")
 """The texts that are streamed. Whatever else an answer has (tool calls, an error) is only released when it is judged."""
@@ -118,11 +118,12 @@ class Windows:
         """How many codepoints are held back."""
         return max((one.longest or 0 for one in self.rules), default=0)
 
-    def is_decided(self, record: Record) -> bool:
-        """Whether a rule can act whatever the answer says, by what the call was handed: ``record`` has an empty answer."""
+    def is_decided_for(self, call: Call) -> bool:
+        """Whether a rule can act whatever the answer says, by what the call was handed."""
         if self._set is None:
             return False
-        readings = self._set.readings(record)
+        nothing = Observation.trusted(outcome=Outcome.OK)
+        readings = self._set.readings(Record.trusted(call=call, observation=nothing))
         return any(_can_act(rule, lambda clause: clause.truth(readings)) for rule in self._acting)
 
     def watch(self, *, margin: int = 0) -> Watch:
@@ -146,6 +147,7 @@ class Watch:
         self._streams = {surface: TextStream(engine, engine.patterns) for surface in SURFACES}
         self._length = dict.fromkeys(SURFACES, 0)
         self._safe = dict.fromkeys(SURFACES, 0)
+        self._over: set[str] = set()
         self.is_held = False
 
     def feed(self, surface: str, text: str) -> bool:
@@ -155,16 +157,36 @@ class Watch:
         """
         if text[:1].isspace() and not self._length[surface] and self._looks_at_beginning:
             self.is_held = True  # the beginning of the text as rules read it may be another: see ``Windows.watch``
+        found = self._turn_to(surface)
         self._length[surface] += len(text)
         if not self._engine.patterns:
-            settled, found = self._length[surface], False
+            settled = self._length[surface] + self._margin  # there is nothing to hold back for
         else:
             stream = self._streams[surface]
-            found = bool(stream.feed(text))
+            found = bool(stream.feed(text)) or found
             settled = stream.settled
         self.is_held = self.is_held or found
         if not self.is_held:
             self._safe[surface] = max(self._safe[surface], settled - self._margin)
+        return found
+
+    def _turn_to(self, surface: str) -> bool:
+        """The text of another surface is over where this one goes on: what is not in it now, no rule can find in it.
+
+        Should it go on after all, nothing more is released. (Of a match that goes over such a gap, then, the first part
+        can have been.)
+        """
+        found = False
+        for other in SURFACES:
+            if other == surface:
+                self.is_held = self.is_held or other in self._over
+            elif self._length[other] and other not in self._over:
+                self._over.add(other)
+                stream = self._streams[other]
+                found = bool(stream.finish()) if self._engine.patterns else False
+                self.is_held = self.is_held or found or self._length[other] > self._engine.cap
+                if not self.is_held:
+                    self._safe[other] = self._length[other]
         return found
 
     def hold(self) -> None:

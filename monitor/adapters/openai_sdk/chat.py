@@ -6,7 +6,9 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
+from monitor.adapters.openai_sdk.chat_stream import ChatFollower
 from monitor.adapters.openai_sdk.wire import (
+    ADAPTER,
     BETWEEN,
     Event,
     Heard,
@@ -51,7 +53,7 @@ class Chat:
         longest = _longest(body)
         return Asked(
             role=role,
-            adapter="openai",
+            adapter=ADAPTER,
             model=escape_text(text_of(body.get("model"))),
             task=tasks[-1] if tasks else "",
             messages=messages,
@@ -146,6 +148,10 @@ class Chat:
         if answer.get("usage"):
             chunks.append(head | {"choices": [], "usage": answer["usage"]})
         return [*(Event(json.dumps(chunk)) for chunk in chunks), Event("[DONE]")]
+
+    def follower(self) -> ChatFollower:
+        """See ``wire.Format``."""
+        return ChatFollower(REASONING)
 
     def without_usage(self, events: list[Event]) -> list[Event]:
         """See ``wire.Format``: the chunk that has usage and no choice."""

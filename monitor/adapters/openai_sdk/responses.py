@@ -11,7 +11,9 @@ import json
 from typing import Any
 
 from monitor.adapters.openai_sdk import responses_stream
+from monitor.adapters.openai_sdk.responses_follower import ResponsesFollower
 from monitor.adapters.openai_sdk.wire import (
+    ADAPTER,
     BETWEEN,
     Event,
     Heard,
@@ -56,7 +58,7 @@ class Responses:
         schema = object_of(object_of(body.get("text")).get("format")).get("schema")
         return Asked(
             role=role,
-            adapter="openai",
+            adapter=ADAPTER,
             model=escape_text(text_of(body.get("model"))),
             task=tasks[-1] if tasks else "",
             messages=messages,
@@ -118,6 +120,10 @@ class Responses:
     def streamed(self, answer: dict[str, Any]) -> list[Event]:
         """See ``wire.Format``."""
         return responses_stream.streamed(answer)
+
+    def follower(self) -> ResponsesFollower:
+        """See ``wire.Format``."""
+        return ResponsesFollower()
 
     def without_usage(self, events: list[Event]) -> list[Event]:
         """See ``wire.Format``: the usage of a stream is in its last event, whoever asks."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from monitor.adapters.places import Place
     from monitor.models.base import Price
     from monitor.orchestrate.foreign import Asked
+    from monitor.pipeline import Windows
     from monitor.records import Call, Observation, StoredSubcall
 
 _OF_THE_BODY = {"content-length", "content-encoding", "transfer-encoding"}
@@ -29,7 +30,11 @@ _OF_THE_BODY = {"content-length", "content-encoding", "transfer-encoding"}
 
 @dataclass(slots=True)
 class Asking:
-    """One call of the SDK, with all its attempts: where it stands, its format, what the client was wrapped with."""
+    """One call of the SDK, with all its attempts: where it stands, its format, what the client was wrapped with.
+
+    ``windows`` are there where its stream is to be released before its end; ``run_open`` is the exit stack that closes the
+    run which the call made for itself, which whoever reads the stream takes over.
+    """
 
     place: Place
     format: Format
@@ -38,6 +43,8 @@ class Asking:
     is_official: bool
     stream_usage: bool
     error_of: Callable[[Any], Exception]
+    windows: Windows | None = None
+    run_open: Any = None
     first: Call | None = None
     attempts: int = 0
 
@@ -155,8 +162,7 @@ class Sending:
 
     def _heard(self) -> Heard:
         form = self._asking.format
-        kind = self._response.headers.get("content-type", "")
-        if self._is_stream and ("event-stream" in kind or self._content.lstrip().startswith((b"data:", b"event:"))):
+        if self._is_stream and (self._is_event_stream() or self._content.lstrip().startswith((b"data:", b"event:"))):
             self._answer = form.merged(read_events(bytes(self._content)))
             return form.heard(self._answer)
         self._is_stream = False
@@ -165,6 +171,9 @@ class Sending:
         if self._answer:
             return heard
         return replace(heard, text=self._content.decode("utf-8", "replace"))  # nobody can read it, rules look at it
+
+    def _is_event_stream(self) -> bool:
+        return "event-stream" in self._response.headers.get("content-type", "")
 
     def _released(self, through: Callable[[], StoredSubcall]) -> Any:
         try:
@@ -183,12 +192,9 @@ class Sending:
 
     def _handed_on(self, subcall: StoredSubcall) -> Any:
         """The response, with other texts in it where a rule redacted them or a person changed them."""
-        seen, released = self._seen, subcall.observation
-        assert seen is not None
-        assert released is not None
-        form, is_changed = self._asking.format, _texts(seen) != _texts(released)
-        hides_usage = self._is_stream and self._asking.stream_usage and self._body.get("stream_options") is None
-        answer = form.replaced(self._answer, seen, released) if is_changed else self._answer
+        form = self._asking.format
+        answer, is_changed = self._replaced(subcall)
+        hides_usage = self._hides_usage()
         if self._is_stream and (is_changed or hides_usage):
             events = form.streamed(answer) if is_changed else read_events(bytes(self._content))
             shown = form.without_usage(events) if hides_usage else events
@@ -198,22 +204,38 @@ class Sending:
             self._content = bytearray(json.dumps(answer).encode())
         return self._whole_response()
 
+    def _replaced(self, subcall: StoredSubcall) -> tuple[dict[str, Any], bool]:
+        """The answer as it may be handed on, and whether it is another than the one that came."""
+        seen, released = self._seen, subcall.observation
+        assert seen is not None
+        assert released is not None
+        is_changed = _texts(seen) != _texts(released)
+        return (self._asking.format.replaced(self._answer, seen, released) if is_changed else self._answer), is_changed
+
+    def _hides_usage(self) -> bool:
+        return self._is_stream and self._asking.stream_usage and self._body.get("stream_options") is None
+
     def _whole_response(self) -> Any:
         """The response with a body that is all there."""
         came = self._response
         if bytes(self._content) == getattr(came, "_content", None):
             return came
+        whole = self._response_with(content=bytes(self._content))
+        whole.elapsed = came.elapsed
+        return whole
+
+    def _response_with(self, **body: Any) -> Any:
+        """The response as it came, with another body."""
+        came = self._response
         headers = [(name, value) for name, value in came.headers.multi_items() if name.lower() not in _OF_THE_BODY]
-        whole = type(came)(
+        return type(came)(
             came.status_code,
             headers=headers,
-            content=bytes(self._content),
             request=came.request,
             extensions=came.extensions,
             history=came.history,
+            **body,
         )
-        whole.elapsed = came.elapsed
-        return whole
 
 
 def _texts(observation: Observation) -> Any:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from monitor.orchestrate.foreign import Asked
     from monitor.records import Observation, ToolCall
 
+ADAPTER = "openai"
+"""What the record says these calls came in through."""
 BETWEEN = "\n\n"
 """Between the texts of one answer that has several: choices, parts, summaries."""
 
@@ -114,6 +116,30 @@ def read_events(body: bytes) -> list[Event]:
     return found
 
 
+class EventReader:
+    """A stream's bytes in blocks of one event each, as they came; of one that has not come whole nothing is said yet."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._line = self._searched = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Add bytes; return the blocks that are whole now, their empty line included."""
+        self._data += chunk
+        found: list[bytes] = []
+        begin = 0
+        while (end := self._data.find(b"\n", self._searched)) >= 0:
+            is_empty = not self._data[self._line : end].rstrip(b"\r")
+            self._line = self._searched = end + 1
+            if is_empty:
+                found.append(bytes(self._data[begin : self._line]))
+                begin = self._line
+        del self._data[:begin]
+        self._line -= begin
+        self._searched = len(self._data)
+        return found
+
+
 def write_events(events: Iterable[Event]) -> bytes:
     """Events as a stream."""
     return "".join(
@@ -166,9 +192,40 @@ class Format(Protocol):
         """An answer in one piece as a stream."""
         ...
 
+    def follower(self) -> Follower:
+        """What follows one stream in this format."""
+        ...
+
     def without_usage(self, events: list[Event]) -> list[Event]:
         """A stream without the usage that the caller had not asked for."""
         ...
+
+
+class Follower(Protocol):
+    """What follows a stream event by event, to say what each adds to the answer."""
+
+    def take(self, event: Event) -> list[tuple[str, str]] | None:
+        """What the next event adds: ``reasoning`` or ``output``, and the text. None where it says anything else, or
+        nothing is known of what it says.
+        """
+        ...
+
+    def note(self, said: dict[str, Any]) -> None:
+        """The event that says this is handed on; they are noted in their order."""
+        ...
+
+    def continued(self, events: list[Event], reasoning: int, output: int) -> list[Event]:
+        """Of an answer as a stream, what is left to say after what was noted, which has so many characters."""
+        ...
+
+
+SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {})
+"""Values of fields that are sent empty."""
+
+
+def says_more(value: dict[str, Any], known: set[str]) -> bool:
+    """Whether anything stands in an object besides what is known."""
+    return any(value[name] not in SAYS_NOTHING for name in value.keys() - known)
 
 
 def spread(text: str, parts: list[str]) -> list[str]:

@@ -8,17 +8,19 @@ It shares the connections of the client that it is made from, which itself stays
 from __future__ import annotations
 
 import contextvars
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
 from monitor.adapters.observing import standing, standing_async
 from monitor.adapters.openai_sdk.chat import Chat
+from monitor.adapters.openai_sdk.releasing import Releasing
 from monitor.adapters.openai_sdk.responses import Responses
 from monitor.adapters.openai_sdk.sending import Asking, Sending
-from monitor.adapters.openai_sdk.wire import object_of
+from monitor.adapters.openai_sdk.wire import ADAPTER, object_of
 from monitor.adapters.options import Options
+from monitor.adapters.places import current
 from monitor.errors import ConfigError, MissingExtraError
 from monitor.models import secrets
 from monitor.models.pricing import price_of
@@ -44,6 +46,7 @@ def wrap(
     role: str = "assistant",
     price: Price | None = None,
     stream_usage: bool = True,
+    stream: Literal["judged", "window"] = "judged",
     **options: Any,
 ) -> Client:
     """Take the model calls of an OpenAI SDK client through the door: Chat Completions and Responses, sync and async.
@@ -58,6 +61,9 @@ def wrap(
         price: The model's prices; default: OpenAI's list prices for OpenAI's and Azure's endpoints, else unknown.
         stream_usage: Ask for the usage of a stream where the caller does not (and keep that from the caller); a server
             that refuses ``stream_options`` needs False, and then streams are charged by their bytes.
+        stream: When a stream is handed on: ``judged``, all of it at once when it is judged; or ``window``, as it comes, but
+            for as many codepoints as a rule that acts can still match. Each part is stored before it is handed on, and the
+            record says ``released_before_final``. Every rule that acts must allow it: ``monitor policy lint --windows``.
         options: ``policy``, ``budget``, ``probes``, ``db`` and the others of ``observed_run``.
 
     Returns:
@@ -65,7 +71,8 @@ def wrap(
         SubcallError: the answer is withheld (Blocked, Rejected), or the run has no budget left (BudgetExceeded).
 
     Raises:
-        ConfigError: it is no client of the OpenAI SDK, or of a version whose requests cannot be observed.
+        ConfigError: it is no client of the OpenAI SDK, or of a version whose requests cannot be observed; or ``stream`` is
+            ``window``, and a rule of ``policy`` does not allow that.
         MissingExtraError: the SDK is not installed.
     """
     try:
@@ -79,9 +86,13 @@ def wrap(
         raise ConfigError("this client is wrapped already: wrap the one that it was made from")
     if not callable(getattr(kind, "_send_request", None)):
         raise ConfigError("this version of the OpenAI SDK sends its requests another way: install openai 3.54 to 3.x")
+    if stream not in {"judged", "window"}:
+        raise ConfigError(f"stream= is when streams are handed on, 'judged' or 'window'; found {stream!r}")
     secrets.register(client.api_key)
     secrets.guard_logs()
-    told = _Told(name, role, price, stream_usage, Options(**options))
+    told = _Told(name, role, price, stream_usage, Options(**options), is_window=stream == "window")
+    if stream == "window" and options.get("policy") is not None:
+        told.options.windows(ADAPTER)
     methods = _sync(kind, told) if isinstance(client, OpenAI) else _async(kind, told)
     own = {"_monitor": told, "__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
     made = client.with_options()
@@ -92,8 +103,10 @@ def wrap(
 class _Told:
     """What a client was wrapped with."""
 
-    def __init__(self, name: str, role: str, price: Price | None, stream_usage: bool, options: Options) -> None:
-        self.name, self.options = name, options
+    def __init__(
+        self, name: str, role: str, price: Price | None, stream_usage: bool, options: Options, *, is_window: bool
+    ) -> None:
+        self.name, self.options, self._is_window = name, options, is_window
         self._role, self._price, self._stream_usage = role, price, stream_usage
 
     @staticmethod
@@ -107,8 +120,16 @@ class _Told:
         """What is asked, for the record of a run of its own."""
         return form.asked(object_of(options.json_data), self._role).task
 
-    def asking(self, client: Any, form: Format, options: Any, place: Place) -> Asking:
-        """One call of the SDK."""
+    def refuse(self, options: Any) -> None:
+        """Refuse to release streams before their end, before anything is stored, where the policy does not allow it."""
+        if self._is_window and object_of(options.json_data).get("stream") and current() is None:
+            self.options.windows(ADAPTER)
+
+    def asking(self, client: Any, form: Format, options: Any, place: Place, run_open: Any) -> Asking:
+        """One call of the SDK. Raises ConfigError where its stream may not be released before its end."""
+        windows = None
+        if self._is_window and object_of(options.json_data).get("stream"):
+            windows = place.run.windows(ADAPTER)
         host = client.base_url.host
         model = str(object_of(options.json_data).get("model") or "")
         return Asking(
@@ -119,6 +140,8 @@ class _Told:
             is_official=host == OFFICIAL_HOST,
             stream_usage=self._stream_usage,
             error_of=client._make_status_error_from_response,
+            windows=windows,
+            run_open=run_open,
         )
 
 
@@ -139,6 +162,10 @@ def _set(asking: Asking | None) -> Iterator[None]:
         _asking.reset(token)
 
 
+def _sending(asking: Asking, request: Any) -> Sending:
+    return Sending(asking, request) if asking.windows is None else Releasing(asking, request, asking.windows)
+
+
 def _sync(kind: Any, told: _Told) -> dict[str, Any]:
     """What a wrapped ``OpenAI`` does otherwise: a call of the SDK, and one request of it."""
 
@@ -147,16 +174,18 @@ def _sync(kind: Any, told: _Told) -> dict[str, Any]:
         if form is None:
             with _set(None):
                 return kind.request(self, cast_to, options, **how)
-        task = told.task_of(form, options)
-        with standing(task, told.name, told.options) as place, _set(told.asking(self, form, options, place)):
-            return kind.request(self, cast_to, options, **how)
+        told.refuse(options)
+        with ExitStack() as run_open:
+            place = run_open.enter_context(standing(told.task_of(form, options), told.name, told.options))
+            with _set(told.asking(self, form, options, place, run_open)):
+                return kind.request(self, cast_to, options, **how)
 
     def _send_request(self: Any, request: Any, *, stream: bool, **how: Any) -> Any:
         def send(ready: Any) -> Any:
             return kind._send_request(self, ready, stream=stream, **how)
 
         asking = _asking.get()
-        return send(request) if asking is None else Sending(asking, request).sync(send, unread=stream)
+        return send(request) if asking is None else _sending(asking, request).sync(send, unread=stream)
 
     return {"request": request, "_send_request": _send_request}
 
@@ -169,8 +198,11 @@ def _async(kind: Any, told: _Told) -> dict[str, Any]:
         if form is None:
             with _set(None):
                 return await kind.request(self, cast_to, options, **how)
-        async with standing_async(told.task_of(form, options), told.name, told.options) as place:
-            with _set(told.asking(self, form, options, place)):
+        told.refuse(options)
+        async with AsyncExitStack() as run_open:
+            standing_here = standing_async(told.task_of(form, options), told.name, told.options)
+            place = await run_open.enter_async_context(standing_here)
+            with _set(told.asking(self, form, options, place, run_open)):
                 return await kind.request(self, cast_to, options, **how)
 
     async def _send_request(self: Any, request: Any, *, stream: bool, **how: Any) -> Any:
@@ -180,6 +212,6 @@ def _async(kind: Any, told: _Told) -> dict[str, Any]:
         asking = _asking.get()
         if asking is None:
             return await send(request)
-        return await Sending(asking, request).asynchronous(send, unread=stream)
+        return await _sending(asking, request).asynchronous(send, unread=stream)
 
     return {"request": request, "_send_request": _send_request}
