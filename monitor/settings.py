@@ -165,6 +165,7 @@ class Settings(BaseSettings):
     )
     cache: Path | None = Field(default=None, description="folder of the embedded model's weights")
     busy_seconds: float = Field(default=30.0, gt=0, le=3600, description="how long to wait for a lock or a lost server")
+    serve_token: SecretStr | None = Field(default=None, description="what whoever sends to `monitor serve` must name")
     models: dict[str, Annotated[dict[str, Any], BeforeValidator(_hide_keys)]] = Field(
         default_factory=dict, description="aliases: a table of settings for each name"
     )

@@ -4,7 +4,7 @@ import importlib.metadata
 import importlib.util
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -23,6 +23,7 @@ __all__ = ["Part", "doctor", "examine", "register"]
 State = Literal["ok", "off", "broken"]
 _STYLES: dict[State, str] = {"ok": "green", "off": "yellow", "broken": "bold red"}
 _BASE = ("pydantic", "sqlmodel", "alembic", "google-re2", "rfc8785", "ruamel.yaml", "genai-prices", "typer", "rich")
+_SERVE = ("starlette", "uvicorn", "opentelemetry-proto", "protobuf", "googleapis-common-protos")
 _REINSTALL = "pip install --force-reinstall factored-monitor"
 
 
@@ -83,6 +84,7 @@ def examine(**flags: object) -> Iterator[Part]:
     yield _extra("embedded", "xllamacpp", "the embedded model", needed=embedded)
     yield _extra("models", "openai", "the embedded model and OpenAI-compatible endpoints", needed=embedded)
     yield _extra("models", "langchain", "other providers, by init_chat_model")
+    yield _serve()
     yield from _guarded("psycopg", lambda: _psycopg(settings))
     yield _torch()
 
@@ -102,15 +104,21 @@ def _python() -> Part:
 
 def _packages() -> Part:
     """The base packages and their versions; what is missing is named."""
+    versions, missing = _versions(_BASE)
+    if missing:
+        return Part("packages", "broken", f"missing: {', '.join(missing)}", _REINSTALL, needed=True)
+    return Part("packages", "ok", ", ".join(versions), needed=True)
+
+
+def _versions(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The packages that are installed, with their versions; and those that are not."""
     versions, missing = [], []
-    for name in _BASE:
+    for name in names:
         try:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
-    if missing:
-        return Part("packages", "broken", f"missing: {', '.join(missing)}", _REINSTALL, needed=True)
-    return Part("packages", "ok", ", ".join(versions), needed=True)
+    return versions, missing
 
 
 def _settings_part(settings: Settings) -> Part:
@@ -203,6 +211,17 @@ def _extra(extra: str, package: str, what: str, *, needed: bool = False) -> Part
     if importlib.util.find_spec(package) is None:
         return Part(package, "off", f"not installed; needed for {what}", mend, needed)
     return Part(package, "ok", importlib.metadata.version(package), needed=needed)
+
+
+def _serve() -> Part:
+    """What ``monitor serve`` stands on."""
+    versions, missing = _versions(_SERVE)
+    if missing:
+        detail = (
+            f"not installed: {', '.join(missing)}; needed for `monitor serve`, which receives OpenTelemetry's spans"
+        )
+        return Part("serve", "off", detail, 'pip install "factored-monitor[serve]"')
+    return Part("serve", "ok", ", ".join(versions))
 
 
 def _psycopg(settings: Settings | None) -> Part:

@@ -11,14 +11,16 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from monitor.cli.console import emit_json, error_line, note, stderr
 from monitor.cli.exit_codes import ExitCode
-from monitor.cli.options import Config, Db, Json, load_settings
+from monitor.cli.options import Config, Db, ForceProbes, Json, Probes, load_settings
 from monitor.cli.scans import number, print_line
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
     from monitor.adapters.ingest.taking import Report
+    from monitor.pipeline import LoadedChecks
+    from monitor.settings import Settings
 
-__all__ = ["ingest", "register"]
+__all__ = ["checks_of", "ingest", "register"]
 
 _VERDICTS = ("block", "flag", "unmeasured", "pass")
 _SHOWN = 10  # problems in full; --json lists more
@@ -38,6 +40,8 @@ def ingest(
     no_policy: Annotated[
         bool, typer.Option("--no-policy", help="Check nothing: no verdict can then be `pass`.")
     ] = False,
+    probe: Probes = None,
+    force_probes: ForceProbes = False,
     db: Db = None,
     config: Config = None,
     json_output: Json = False,
@@ -52,15 +56,14 @@ def ingest(
     """
     if policy and no_policy:
         raise ConfigError("--policy and --no-policy contradict each other: give one of them")
-    settings = load_settings(config=config, db=db, policies=() if no_policy else policy)
+    settings = load_settings(config=config, db=db, policies=() if no_policy else policy, probes=probe)
 
     from monitor.adapters.ingest.sources import files_of
     from monitor.adapters.ingest.taking import ingest as ingest_files
     from monitor.adapters.ingest.taking import size_of
-    from monitor.pipeline import load_checks
     from monitor.store import Store
 
-    checks = load_checks(tuple(settings.policies))
+    checks = checks_of(settings, force_probes=force_probes)
     files = files_of(paths)
     columns = (TextColumn("ingesting"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with (
@@ -80,6 +83,15 @@ def ingest(
         _print(report, url)
     if report.refused:
         raise typer.Exit(ExitCode.UNEXPECTED)
+
+
+def checks_of(settings: "Settings", *, force_probes: bool) -> "LoadedChecks":
+    """The packs and probes of the settings. Raises CatalogError, PolicyError and ProbeError."""
+    from monitor.pipeline import load_checks
+    from monitor.probes import Prober
+
+    prober = Prober(settings.probes, models=settings.probe_models, force=force_probes)
+    return load_checks(tuple(settings.policies), prober)
 
 
 def _as_json(report: "Report") -> dict[str, Any]:

@@ -12,7 +12,17 @@ from monitor.errors import ConfigError
 from monitor.records import Limits
 from monitor.settings import Settings, nearest
 
-__all__ = ["Budget", "Config", "Db", "Json", "load_settings", "parse_budget", "parse_options"]
+__all__ = [
+    "Budget",
+    "Config",
+    "Db",
+    "ForceProbes",
+    "Json",
+    "Probes",
+    "load_settings",
+    "parse_budget",
+    "parse_options",
+]
 
 Db = Annotated[
     str | None, typer.Option("--db", metavar="URL", help="Database: a path, sqlite:///PATH or postgresql+psycopg://…")
@@ -21,6 +31,13 @@ Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings file instead of the nearest monitor.toml.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Probes = Annotated[
+    list[str] | None,
+    typer.Option("--probe", metavar="NAME", help="An activation probe by name or path; may be given again."),
+]
+ForceProbes = Annotated[
+    bool, typer.Option("--force-probes", help="Attach probes whose evaluation raised an alarm; it is recorded.")
+]
 Budget = Annotated[
     list[str] | None,
     typer.Option(

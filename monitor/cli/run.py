@@ -11,7 +11,17 @@ from rich.text import Text
 from monitor.cli import exit_codes
 from monitor.cli.console import emit_json, error_line, note, stderr
 from monitor.cli.live import Progress, watching
-from monitor.cli.options import Budget, Config, Db, Json, load_settings, parse_budget, parse_options
+from monitor.cli.options import (
+    Budget,
+    Config,
+    Db,
+    ForceProbes,
+    Json,
+    Probes,
+    load_settings,
+    parse_budget,
+    parse_options,
+)
 from monitor.cli.runs import RunRef, find_run
 from monitor.cli.safe import one_line, visible
 from monitor.cli.tree import calls, draw, expired, run_label, standing, tokens, verdict_text
@@ -67,13 +77,8 @@ def run(
     no_policy: Annotated[
         bool, typer.Option("--no-policy", help="Check nothing: no verdict can then be `pass`.")
     ] = False,
-    probe: Annotated[
-        list[str] | None,
-        typer.Option("--probe", metavar="NAME", help="An activation probe by name or path; may be given again."),
-    ] = None,
-    force_probes: Annotated[
-        bool, typer.Option("--force-probes", help="Attach probes whose evaluation raised an alarm; it is recorded.")
-    ] = False,
+    probe: Probes = None,
+    force_probes: ForceProbes = False,
     budget: Budget = None,
     seed: Annotated[int, typer.Option("--seed", help="Makes the run's sampling seeds.")] = 0,
     option: Annotated[

@@ -128,6 +128,8 @@ def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> None:
     ]
     if run.state == "started":
         on = "" if start.is_observed else f"; monitor resume {start.run_id[:8]}"
+        if start.is_ingested:
+            on = f"; monitor ingest {start.source}" if start.source else "; monitor serve goes on with it"
         facts.append(("state", f"not ended: it still runs, or was killed{on}"))
     elif run.state == AWAITING_HUMAN:
         on = "its program goes on" if start.is_observed else f"monitor resume {start.run_id[:8]}"

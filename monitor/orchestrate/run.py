@@ -21,6 +21,7 @@ from monitor.orchestrate.execution import Execution
 from monitor.orchestrate.process import this_process
 from monitor.orchestrate.starting import (
     anchored,
+    ingested_again,
     merged,
     name,
     options_text,
@@ -193,6 +194,8 @@ async def resume(
                 "that program does (a graph of LangGraph's by Command(resume=…)), or the program is started again. "
                 "Nothing was changed"
             )
+        if earlier.start.is_ingested:
+            raise ConfigError(ingested_again(earlier.start))
         attached = earlier.start.probes
         forced = any(probe.forced for probe in attached)
         prober = Prober([probe.ref for probe in attached], models=settings.probe_models, force=forced)

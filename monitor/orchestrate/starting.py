@@ -55,6 +55,16 @@ def refuse_if_alive(run: StoredRun) -> None:
         )
 
 
+def ingested_again(start: RunStart) -> str:
+    """What completes a run that was read from the trace of another program, for whoever wanted to resume it."""
+    how = f"`monitor ingest` of {start.source} (wherever it is now)" if start.source else ""
+    how = how or "`monitor serve` with the same inbox (what it has accepted and not recorded is there)"
+    return (
+        f"run {start.run_id} was over before it came here ({start.recipe}), and nothing of it can be executed: "
+        f"{how} completes it. Nothing was changed"
+    )
+
+
 def seconds_of(run: StoredRun, stored: Sequence[StoredSubcall]) -> float:
     """Wall seconds that earlier executions used: as the last end or suspension says, and from the resume after it (or from
     the start) to the last event of an execution that was killed. The time between executions is nobody's.

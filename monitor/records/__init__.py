@@ -14,7 +14,17 @@ from __future__ import annotations
 from monitor.records.events import Event, EventKind, Payload, StoredReview, StoredRun, StoredSubcall
 from monitor.records.judging import Decision, Finding, Judgement, Record, Review, Verdict
 from monitor.records.probing import ProbeMode, ProbeRef, ProbeScore, TokenScores
-from monitor.records.runs import OBSERVED, FilterRef, QueuedReview, RuleRef, RunEnd, RunResume, RunStart, RunSuspend
+from monitor.records.runs import (
+    INGESTED,
+    OBSERVED,
+    FilterRef,
+    QueuedReview,
+    RuleRef,
+    RunEnd,
+    RunResume,
+    RunStart,
+    RunSuspend,
+)
 from monitor.records.trace import (
     Call,
     ErrorInfo,
@@ -51,6 +61,7 @@ from monitor.records.words import (
 
 __all__ = [
     "AWAITING_HUMAN",
+    "INGESTED",
     "MALFORMED",
     "OBSERVED",
     "Action",

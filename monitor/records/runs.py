@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monitor.canonical import parse_json
 from monitor.records.judging import Verdict
 from monitor.records.probing import ProbeRef
 from monitor.records.trace import ErrorInfo, Exceeded, Limits, Usage
@@ -33,6 +34,8 @@ class FilterRef(Frozen):
 
 OBSERVED = "observed:"
 """Before the name of somebody else's program in a run's ``recipe``: such a run goes on where that program does."""
+INGESTED = "ingested:"
+"""Before the name of a format in a run's ``recipe``: such a run was over before it came, and was never executed here."""
 
 
 class RunStart(Frozen):
@@ -61,6 +64,20 @@ class RunStart(Frozen):
     def is_observed(self) -> bool:
         """Whether the run observes somebody else's program."""
         return self.recipe.startswith(OBSERVED)
+
+    @property
+    def is_ingested(self) -> bool:
+        """Whether the run was read from a trace that another program left."""
+        return self.recipe.startswith(INGESTED)
+
+    @property
+    def source(self) -> str:
+        """The file that an ingested run was read from, by its name; nothing for other runs and for what was received."""
+        try:
+            found = parse_json(self.options)["ingested"]["file"]
+        except (ValueError, KeyError, TypeError):
+            return ""
+        return found if isinstance(found, str) else ""
 
 
 class RunResume(Frozen):

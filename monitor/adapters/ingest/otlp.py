@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import IO, TYPE_CHECKING, Any
 
-from monitor.adapters.ingest.otlp_span import SpanReader
+from monitor.adapters.ingest.otlp_span import Places, SpanReader
 from monitor.adapters.ingest.traces import Broken, Problem, Step, Trace, Tree
 from monitor.adapters.otel.spans import NotOtlp, is_export, logs_of, read_log, read_span, spans_of, time_of, trace_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from monitor.adapters.otel.spans import Span
 
@@ -114,24 +114,31 @@ def _joined(*places: str) -> str:
 
 
 def _trace(trace_id: str, spans: Mapping[str, Span], file: str) -> Iterator[Trace | Problem]:
-    tree = Tree(ADAPTER, trace_id)
-    ordered = sorted(spans.values(), key=lambda span: (span.start, span.end, span.span_id))
+    wanted = [span for span in spans.values() if span.kind and span.end]
+    trace, problems = build(trace_id, spans, wanted, file)
+    yield from problems
+    if trace:
+        yield trace
+
+
+def build(
+    trace_id: str, spans: Mapping[str, Span], wanted: Iterable[Span], file: str
+) -> tuple[Trace | None, list[Problem]]:
+    """The trace of the ``wanted`` ones of ``spans``, each at its place among all of them; None where none can be read."""
+    tree, places = Tree(ADAPTER, trace_id), Places(spans)
+    problems: list[Problem] = []
     steps: list[Step] = []
-    depths: dict[str, int] = {}
+    ordered = sorted(wanted, key=lambda span: (span.start, span.end, span.span_id))
     for span in ordered:
-        if not (span.kind and span.end):
-            continue
         try:
-            step = SpanReader(tree, span, spans).step(depths)
+            steps.append(SpanReader(tree, span, spans).step(places))
         except Broken as exc:
-            yield Problem(file, f"span {trace_id}/{span.span_id}", str(exc))
-        else:
-            steps.append(step)
+            problems.append(Problem(file, f"span {trace_id}/{span.span_id}", str(exc)))
     if not steps:
-        return
+        return None, problems
     models = [step for step in steps if step.call.kind == "model"]
     task = next((said.content for step in models for said in step.call.messages if said.role == "user"), "")
-    yield Trace(
+    trace = Trace(
         tree,
         file,
         f"trace {trace_id}",
@@ -140,9 +147,10 @@ def _trace(trace_id: str, spans: Mapping[str, Span], file: str) -> Iterator[Trac
         task=task,
         model=models[0].call.model if models else "",
         answer=models[-1].observation.output if models else "",
-        at=time_of(ordered[0].start),
+        at=time_of(min(span.start for span in spans.values())),
         may_grow=True,
     )
+    return trace, problems
 
 
 def read_document(export: Any, file: str) -> Iterator[Trace | Problem]:

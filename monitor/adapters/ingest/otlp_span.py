@@ -19,46 +19,76 @@ if TYPE_CHECKING:
     from monitor.adapters.otel.spans import Span
 
 
+class Places:
+    """Where each span of a trace stands in its tree; ``spans`` are all of the trace that are known."""
+
+    def __init__(self, spans: Mapping[str, Span]) -> None:
+        self._spans = spans
+        self._depths: dict[str, int] = {}
+
+    def below(self, span: Span) -> str:
+        """The nearest span around it that is (or will be) a subcall, or the first that is not known; none at the top."""
+        above, seen = span.parent_id, {span.span_id}
+        while above:
+            if above in seen:
+                return ""  # spans around each other: none of them is above the others
+            seen.add(above)
+            found = self._spans.get(above)
+            if found is None or found.kind:
+                return "" if self._is_circle(span, above) else above
+            above = found.parent_id
+        return ""
+
+    def depth(self, span: Span) -> int:
+        """How many subcalls there are from the run to it, as far as they are known; 1 is right below the run."""
+        path: list[str] = []
+        at: Span | None = span
+        while at is not None and at.span_id not in self._depths:
+            path.append(at.span_id)
+            at = self._spans.get(self.below(at))
+        depth = self._depths[at.span_id] if at else 0
+        for span_id in reversed(path):
+            depth += 1
+            self._depths[span_id] = depth
+        return depth
+
+    def is_settled(self, span: Span) -> bool:
+        """Whether all that is around it is known and has ended: nothing that comes can then change its place."""
+        above, seen = span.parent_id, {span.span_id}
+        while above and above not in seen:
+            seen.add(above)
+            found = self._spans.get(above)
+            if found is None or not found.end:
+                return False
+            above = found.parent_id
+        return True
+
+    def _is_circle(self, span: Span, above: str) -> bool:
+        """Whether a span is above the one that is above it."""
+        seen: set[str] = set()
+        while above in self._spans and above not in seen:
+            if above == span.span_id:
+                return True
+            seen.add(above)
+            above = self._spans[above].parent_id
+        return False
+
+
 class SpanReader:
     """Reads one span; ``spans`` are all of its trace that are known."""
 
     def __init__(self, tree: Tree, span: Span, spans: Mapping[str, Span]) -> None:
         self._tree, self._span, self._spans = tree, span, spans
 
-    def step(self, depths: dict[str, int]) -> Step:
-        """The step; ``depths`` has those of the spans before it. Raises Broken."""
-        below = self._below()
-        depth = depths[self._span.span_id] = depths.get(below, 0) + 1
+    def step(self, places: Places) -> Step:
+        """The step. Raises Broken."""
         common: dict[str, Any] = {
             "span_id": self._span.span_id,
-            "below": below,
-            "depth": depth,
+            "below": places.below(self._span),
+            "depth": places.depth(self._span),
             "at": time_of(self._span.start),
         }
         return self._tool(common) if self._span.kind == "tool" else self._model(common)
-
-    def _below(self) -> str:
-        """The nearest span around it that is a subcall, or the first that is not known (yet); none at the top."""
-        above, seen = self._span.parent_id, {self._span.span_id}
-        while above:
-            if above in seen:
-                return ""  # spans around each other: none of them is above the others
-            seen.add(above)
-            span = self._spans.get(above)
-            if span is None or (span.kind and span.end):
-                return "" if self._is_circle(above) else above
-            above = span.parent_id
-        return ""
-
-    def _is_circle(self, above: str) -> bool:
-        """Whether this span is above the one that is above it."""
-        seen: set[str] = set()
-        while above in self._spans and above not in seen:
-            if above == self._span.span_id:
-                return True
-            seen.add(above)
-            above = self._spans[above].parent_id
-        return False
 
     def _role(self) -> str:
         """The agent's name where the span or one around it has it, else the span's own."""
@@ -91,7 +121,7 @@ class SpanReader:
         )
         usage = self._usage()
         observation = Observation(
-            outcome=Outcome.FAILED if span.is_error else Outcome.OK,
+            outcome=self._outcome(),
             error=self._error("model"),
             usage=usage or Usage(calls=1),
             usage_reported=usage is not None,
@@ -122,7 +152,7 @@ class SpanReader:
         return Step(
             call,
             Observation(
-                outcome=Outcome.FAILED if span.is_error else Outcome.OK,
+                outcome=self._outcome(),
                 output=escape_text(_result(result)),
                 error=self._error("tool"),
                 usage=tool_usage(),
@@ -131,8 +161,15 @@ class SpanReader:
             ),
         )
 
+    def _outcome(self) -> Outcome:
+        if not self._span.end:
+            return Outcome.CANCELLED
+        return Outcome.FAILED if self._span.is_error else Outcome.OK
+
     def _error(self, kind: str) -> ErrorInfo | None:
         span = self._span
+        if not span.end:
+            return ErrorInfo(kind="cancelled", message="nobody sent the end of this span")
         if not span.is_error:
             return None
         said = [one.says.get("exception.message") for one in span.happenings if one.name == EXCEPTION_EVENT]

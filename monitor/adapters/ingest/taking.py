@@ -16,21 +16,20 @@ from typing import TYPE_CHECKING
 import monitor
 from monitor import verdict
 from monitor.adapters.ingest.sources import read_file
+from monitor.adapters.ingest.tally import Known
 from monitor.adapters.ingest.traces import Problem, Step, Trace
 from monitor.canonical import canonical_text
 from monitor.errors import CatalogError, ConflictError
 from monitor.pipeline import Pipeline
-from monitor.records import Event, RunEnd, RunResume, RunStart, StoredSubcall, Usage, Verdict, now
+from monitor.records import INGESTED, Event, RunResume, RunStart, now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from monitor.pipeline import LoadedChecks
-    from monitor.records import StoredRun
+    from monitor.records import StoredRun, StoredSubcall
     from monitor.store import Store
 
-INGESTED = "ingested:"
-"""Before the name of the format in a run's ``recipe``: such a run was never executed here."""
 MAX_PROBLEMS = 200
 """How many refused records are listed, and how many that were passed over; all are counted."""
 _AT_ONCE = 16  # subcalls of a trace that are committed together, and short traces
@@ -159,9 +158,20 @@ class Taker:
     def __init__(self, store: Store, checks: LoadedChecks) -> None:
         self._store, self._checks = store, checks
         self._pipeline = Pipeline(store, checks, is_late=True)
+        self._probes = self._pipeline.probes_of(())
 
     async def take(self, trace: Trace, report: Report) -> None:
-        """Add what is not in the store yet of a trace, and count it. Raises StoreError."""
+        """As ``add``; where another process takes the same trace, that is a problem of the report."""
+        try:
+            await self.add(trace, report)
+        except ConflictError:
+            report.add(Problem(trace.file, trace.where, "another process takes the same trace now: try again"))
+
+    async def add(self, trace: Trace, report: Report) -> None:
+        """Add what is not in the store yet of a trace, and count it.
+
+        Raises ConflictError where another process does so too, and StoreError.
+        """
         counts = report.formats.setdefault(trace.tree.adapter, Counts())
         stored = self._stored(trace.run_id)
         if stored is not None and stored.start.recipe != INGESTED + trace.tree.adapter:
@@ -172,10 +182,7 @@ class Taker:
             counts.traces_present += 1
             counts.subcalls_present += sum(1 for _ in trace.steps())
             return
-        try:
-            await self._add(trace, stored, counts, report)
-        except ConflictError:
-            report.add(Problem(trace.file, trace.where, "another process takes the same trace now: try again"))
+        await self._add(trace, stored, counts, report)
 
     def _stored(self, run_id: str) -> StoredRun | None:
         try:
@@ -184,23 +191,20 @@ class Taker:
             return None
 
     async def _add(self, trace: Trace, stored: StoredRun | None, counts: Counts, report: Report) -> None:
-        known = {} if stored is None else {one.call.span_id: one for one in self._store.subcalls(trace.run_id)}
+        known = Known() if stored is None else Known.of(self._store, trace.run_id)
         if stored is None:
             await self._store.append(Event.of(trace.run_id, trace.tree.root, self._start(trace)))
         elif stored.is_stopped:
-            if all(_is_judged(known.get(step.call.span_id)) for step in trace.steps()):
+            if all(step.call.span_id in known.judged for step in trace.steps()):
                 counts.traces_present += 1
-                counts.subcalls_present += len(known)
+                counts.subcalls_present += len(known.judged) + len(known.begun)
                 return
             await self._store.append(Event.of(trace.run_id, stored.start.span_id, self._again()))
         root = stored.start.span_id if stored else trace.tree.root
-        tally = _Tally()
-        for before in known.values():
-            if before.judgement:
-                tally.add(before)
-                counts.subcalls_present += 1
-        for some in _batches(step for step in trace.steps() if not _is_judged(known.get(step.call.span_id))):
-            for judged in await asyncio.gather(*(self._one(step, known.get(step.call.span_id)) for step in some)):
+        tally = known.tally
+        counts.subcalls_present += len(known.judged)
+        for some in _batches(step for step in trace.steps() if step.call.span_id not in known.judged):
+            for judged in await asyncio.gather(*(self._one(step, known.begun.get(step.call.span_id)) for step in some)):
                 tally.add(judged)
                 counts.subcalls_taken += 1
                 assert judged.judgement is not None
@@ -212,7 +216,10 @@ class Taker:
     def _one(self, step: Step, before: StoredSubcall | None) -> Awaitable[StoredSubcall]:
         """Take one subcall through the door, or what was left of it when an earlier process was killed."""
         if before is None:
-            return self._pipeline.replay(step.call, step.observation)
+            call = step.call
+            if self._probes and call.kind == "model":
+                call = call.model_copy(update={"probes": self._probes})
+            return self._pipeline.replay(call, step.observation)
         if before.observation is None:
             return self._pipeline.conclude(before.call, step.observation)
         return self._pipeline.judge(before.call, before.observation)
@@ -228,49 +235,23 @@ class Taker:
             policies=self._checks.packs,
             rules=self._checks.rules,
             filters=self._checks.filters,
+            probes=self._checks.prober.refs,
             options=canonical_text({"ingested": source}),
             version=monitor.__version__,
             at=trace.at or now(),
         )
 
     def _again(self) -> RunResume:
-        return RunResume(rules=self._checks.rules, filters=self._checks.filters, version=monitor.__version__, at=now())
-
-
-def _is_judged(subcall: StoredSubcall | None) -> bool:
-    return subcall is not None and subcall.judgement is not None
+        checks = self._checks
+        return RunResume(
+            rules=checks.rules,
+            filters=checks.filters,
+            probes=checks.prober.refs,
+            version=monitor.__version__,
+            at=now(),
+        )
 
 
 def _batches(steps: Iterator[Step]) -> Iterator[list[Step]]:
     while some := list(islice(steps, _AT_ONCE)):
         yield some
-
-
-class _Tally:
-    """What is kept of the judged subcalls of a run, for its end."""
-
-    def __init__(self) -> None:
-        self._verdicts: list[Verdict] = []
-        self._usage = Counter[str]()
-        self._cost: float | None = 0.0
-        self._seconds = 0.0
-
-    def add(self, subcall: StoredSubcall) -> None:
-        assert subcall.judgement is not None
-        self._verdicts.append(subcall.judgement.verdict)
-        used = subcall.charged
-        self._usage.update(used.model_dump(exclude={"cost"}))
-        self._cost = None if self._cost is None or used.cost is None else self._cost + used.cost
-        self._seconds += subcall.observation.seconds if subcall.observation and subcall.call.depth == 1 else 0.0
-
-    def end(self, trace: Trace) -> RunEnd:
-        """How the run ended, as the trace says; the verdict is ours."""
-        return RunEnd(
-            outcome=trace.outcome,
-            answer=trace.answer,
-            verdict=verdict.of_run(self._verdicts),
-            usage=trace.usage or Usage(**self._usage, cost=self._cost),
-            error=trace.error,
-            seconds=self._seconds,
-            at=now(),
-        )

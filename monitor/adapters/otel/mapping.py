@@ -70,3 +70,8 @@ COMPLETION_EVENT: Final = "gen_ai.content.completion"
 DETAILS_EVENT: Final = "gen_ai.client.inference.operation.details"
 EXCEPTION_EVENT: Final = "exception"
 """Events that are one answer; the whole prompt; the whole answer; what the attributes of a span would say; an error."""
+
+EVENTS: Final = frozenset(
+    {*MESSAGE_EVENTS, CHOICE_EVENT, PROMPT_EVENT, COMPLETION_EVENT, DETAILS_EVENT, EXCEPTION_EVENT}
+)
+"""All events that are read."""

@@ -79,16 +79,14 @@ def is_export(value: Any) -> bool:
     )
 
 
-def _records(export: Any, *names: str) -> Iterator[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = [("", export)]
-    for name in names:
-        found = [
-            (f"{where}{'.' if where else ''}{name}[{index}]", item)
-            for where, outer in found
-            if isinstance(outer, dict) and isinstance(outer.get(name), list)
-            for index, item in enumerate(outer[name])
-        ]
-    yield from found
+def _records(outer: Any, name: str, *names: str, where: str = "") -> Iterator[tuple[str, Any]]:
+    inner = outer.get(name) if isinstance(outer, dict) else None
+    for index, item in enumerate(inner if isinstance(inner, list) else ()):
+        place = f"{where}{'.' if where else ''}{name}[{index}]"
+        if names:
+            yield from _records(item, *names, where=place)
+        else:
+            yield place, item
 
 
 def trace_id_of(record: Any) -> str:
