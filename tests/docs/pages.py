@@ -11,7 +11,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGES = tuple(sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]))
-ELSEWHERE = frozenset({"policies.md", "policy-language.md", "models.md", "langchain.md", "openai.md", "agents-sdk.md"})
+ELSEWHERE = frozenset(
+    {
+        "policies.md",
+        "policy-language.md",
+        "models.md",
+        "langchain.md",
+        "openai.md",
+        "agents-sdk.md",
+        "opentelemetry.md",
+    }
+)
 """Pages whose Python and YAML are tried by ``tests/policy/test_guide.py``, ``tests/models/test_models_page.py`` and the
 ``test_page.py`` of each adapter."""
 

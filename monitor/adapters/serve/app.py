@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from monitor.store.inbox import Inbox
 
 _AGAIN_SOON, _AGAIN_LATER = 1, 10  # seconds, for Retry-After
-_RPC = {400: 3, 401: 16, 408: 4, 413: 3, 415: 3, 429: 8, 500: 13, 503: 14}
+_RPC = {400: 3, 401: 16, 413: 3, 415: 3, 429: 8, 500: 13, 503: 14}
 """HTTP's statuses as gRPC's codes, which the body of a refusal has."""
 
 
@@ -131,7 +131,8 @@ class Receiver:
                 async for piece in request.stream():
                     into.feed(piece)
         except TimeoutError:
-            raise _Refused(408, f"the body did not come within {self._intake.body_seconds:g} seconds") from None
+            why = f"the body did not come within {self._intake.body_seconds:g} seconds: send it again"
+            raise _Refused(503, why, {"Retry-After": str(_AGAIN_SOON)}) from None  # 408 is not sent again by exporters
         except ClientDisconnect:
             raise _Refused(400, "the body was cut off") from None
         return into.whole()

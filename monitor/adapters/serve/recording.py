@@ -76,6 +76,7 @@ class Recorder:
 
     async def run(self, ended: asyncio.Event) -> None:
         """Record what comes until ``ended``; then all that waits, at once. Raises StoreError where that cannot be done."""
+        self._inbox.hurry(self._clock())  # how long it waits may be set otherwise than when it came
         while not ended.is_set():
             try:
                 if not await self.step():
