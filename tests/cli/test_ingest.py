@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
+from monitor.records import Event, RunStart, now
+from monitor.store import Store
 from tests.adapters.ingest.conftest import CHAT, MAGENTIC
 
 if TYPE_CHECKING:
@@ -65,3 +68,19 @@ def test_what_comes_too_late_is_said(monitor: Callable[..., Result], tmp_path: P
     result = monitor("ingest", str(tmp_path / "x"), "--policy", "core")
     assert "1 subcall would have been stopped: too late, they are only flagged" in result.out
     assert "1 of 1 subcalls too late to stop" in monitor("show", "latest").out
+
+
+def test_to_resume_what_was_cut_off_says_what_completes_it(monitor: Callable[..., Result], tmp_path: Path) -> None:
+    run_id, served = "ab" * 16, "cd" * 16
+    with Store.open(os.environ.get("MONITOR_DB", str(tmp_path / "monitor.db"))) as store:
+        for one, file in ((run_id, "talks.jsonl"), (served, "")):
+            options = json.dumps({"ingested": {"file": file}})
+            start = RunStart(
+                run_id=one, span_id="01" * 8, recipe="ingested:otlp", task="", model="m", options=options, at=now()
+            )
+            store.append_sync(Event.of(one, "01" * 8, start))
+    told = monitor("resume", run_id)
+    assert (told.code, "`monitor ingest` of talks.jsonl (wherever it is now) completes it" in told.err) == (2, True)
+    assert "monitor ingest talks.jsonl" in monitor("show", run_id).out
+    told = monitor("resume", served)
+    assert (told.code, "`monitor serve` with the same inbox" in told.err) == (2, True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from monitor.store import Store
     from monitor.store.inbox import Body, Inbox
 
-FILE = "monitor serve"
+FILE = ""  # it was received, and read from none
 _AT_ONCE = 8  # traces that are recorded together, so that they share commits
 _TOGETHER = MAX_RECORD // 2  # bytes of spans in memory at once, in all of them
 _LONGEST_SLEEP = 1.0

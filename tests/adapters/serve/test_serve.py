@@ -85,7 +85,7 @@ def test_spans_in_every_encoding_are_one_tree(serve: Callable[..., Served]) -> N
     assert len(runs) == len(ways)
     for run in runs:
         assert shape(server.subcalls(run.start.run_id)) == TREE
-        assert (run.start.recipe, run.state, run.start.source) == ("ingested:otlp", "ok", "monitor serve")
+        assert (run.start.recipe, run.state, run.start.source) == ("ingested:otlp", "ok", "")
 
 
 CONVENTIONS = {
