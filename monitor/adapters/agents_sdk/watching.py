@@ -10,7 +10,7 @@ from monitor.adapters.agents_sdk.models import NameOf, Told, WatchedModel, Watch
 from monitor.adapters.agents_sdk.scopes import opened
 from monitor.adapters.agents_sdk.sdk import load
 from monitor.adapters.agents_sdk.tools import Watched
-from monitor.adapters.observing import observed_run
+from monitor.adapters.observing import Around
 from monitor.adapters.options import Options
 from monitor.adapters.places import current
 from monitor.errors import ConfigError, SubcallError
@@ -42,11 +42,12 @@ async def run(agent: Any, given: Any, *, name: str = "openai-agents", price: Pri
     """
     fields = {field.name for field in dataclasses.fields(Options) if field.init}
     options = {key: how.pop(key) for key in list(how) if key in fields}
-    how["run_config"] = watch(agent, how.get("run_config"), name=name, price=price, **options)
+    observing = _observing(agent, Options(**options))
+    how["run_config"] = _watch(agent, how.get("run_config"), Told(name, observing, price))
     runner = load().Runner
     if current() is not None:
         return await _run(runner, agent, given, how)
-    async with observed_run(given if isinstance(given, str) else "", name=name, **options) as observed:
+    async with Around(given if isinstance(given, str) else "", name, observing) as observed:
         result = await _run(runner, agent, given, how)
         observed.answer = str(result.final_output)
         return result
@@ -87,9 +88,20 @@ def watch(
     Raises:
         ConfigError: a handoff does not say where to.
     """
+    return _watch(agent, run_config, Told(name, _observing(agent, Options(**options)), price))
+
+
+def _observing(agent: Any, options: Options) -> Options:
+    """The options that this agent was run by before, if they are the same: what is loaded for them is loaded once."""
+    if getattr(agent, "_monitor_options", None) != options:
+        agent._monitor_options = options
+    known: Options = agent._monitor_options
+    return known
+
+
+def _watch(agent: Any, run_config: Any, told: Told) -> Any:
     sdk = load()
     late.register()
-    told = Told(name, Options(**options), price)
     for found in _reachable(agent):
         _prepare(found, told)
     config = dataclasses.replace(run_config) if run_config is not None else sdk.RunConfig()
