@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
 from monitor.adapters.observing import standing, standing_async
+from monitor.adapters.openai_sdk.observed import observed
+from monitor.adapters.openai_sdk.wire import Heard
 from monitor.adapters.options import Options
 from monitor.canonical import canonical_text, escape_json, escape_text
 from monitor.errors import ConfigError, SubcallError, SubcallFailed
 from monitor.models.secrets import clean
 from monitor.orchestrate.foreign import Asked
-from monitor.records import ErrorInfo, Observation, Outcome, Usage, now
+from monitor.records import ErrorInfo, Message, Observation, Outcome, Usage, now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -21,11 +23,12 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Kind: TypeAlias = Literal["tool", "model"]
 ADAPTER = "python"
 
 
 def subcall(
-    role: str = "", *, trust: Trust = "untrusted", name: str = "python", **options: Any
+    role: str = "", *, kind: Kind = "tool", trust: Trust = "untrusted", name: str = "python", **options: Any
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Take every call of a function through the door: stored, checked, and its result withheld where a rule says so.
 
@@ -34,6 +37,8 @@ def subcall(
 
     Args:
         role: What the record calls it; default: the function's name.
+        kind: ``tool``, or ``model`` for a function that returns what a model wrote: then reasoning in ``<think>`` tags is
+            told apart from the answer, it is charged as a call, and its tokens by the bytes of what it was given and wrote.
         trust: ``trusted`` or ``untrusted``.
         name: What a run is called that the call makes for itself, where none is open.
         options: Of such a run, as ``observed_run`` takes them.
@@ -42,11 +47,13 @@ def subcall(
         SubcallError: the result is withheld (Blocked, Rejected), or the run has no budget left.
     """
     given = Options(**options)
+    if kind not in {"tool", "model"}:
+        raise ConfigError(f"kind is tool or model; found {kind!r}")
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         if isinstance(function, type) or not callable(function):
             raise ConfigError(f"@monitor.subcall is for functions; found {function!r}")
-        told = _Told(role or function.__name__, trust, name, given, function)
+        told = _Told(role or function.__name__, kind, trust, name, given, function)
         if inspect.isasyncgenfunction(function):
             wrapped: Any = told.async_generator
         elif inspect.iscoroutinefunction(function):
@@ -92,15 +99,17 @@ def _bound(wrapped: Any, function: Any) -> Any:
 class _Told:
     """One decorated function."""
 
-    def __init__(self, role: str, trust: Trust, name: str, options: Options, function: Any) -> None:
-        self._role, self._trust, self._name, self._options = role, trust, name, options
+    def __init__(  # noqa: PLR0917 - what ``subcall`` was given
+        self, role: str, kind: Kind, trust: Trust, name: str, options: Options, function: Any
+    ) -> None:
+        self._role, self._kind, self._trust, self._name, self._options = role, kind, trust, name, options
         self._function = function
 
     def plain(self, *args: Any, **kwargs: Any) -> Any:
         return self._sync(lambda: self._function(*args, **kwargs), args, kwargs)
 
     def generator(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        yield from self._sync(lambda: list(self._function(*args, **kwargs)), args, kwargs)
+        yield from _pieces(self._sync(lambda: list(self._function(*args, **kwargs)), args, kwargs))
 
     async def coroutine(self, *args: Any, **kwargs: Any) -> Any:
         return await self._async(lambda: self._function(*args, **kwargs), args, kwargs)
@@ -109,18 +118,18 @@ class _Told:
         async def collect() -> list[Any]:
             return [item async for item in self._function(*args, **kwargs)]
 
-        for item in await self._async(collect, args, kwargs):
+        for item in _pieces(await self._async(collect, args, kwargs)):
             yield item
 
     def _sync(self, function: Callable[[], Any], args: Any, kwargs: Any) -> Any:
         asked = self._asked(args, kwargs)
         kept = _Kept()
 
-        def work(_call: Call) -> Observation:
+        def work(call: Call) -> Observation:
             try:
-                return kept.came(function())
+                return kept.came(function(), call)
             except Exception as exc:  # noqa: BLE001 - raised again, once the record says so
-                return kept.failed(exc)
+                return kept.failed(exc, call)
 
         with standing(asked.task, self._name, self._options) as place:
             return kept.released(lambda: place.run.through(asked, place, work))
@@ -129,11 +138,11 @@ class _Told:
         asked = self._asked(args, kwargs)
         kept = _Kept()
 
-        async def work(_call: Call) -> Observation:
+        async def work(call: Call) -> Observation:
             try:
-                return kept.came(await function())
+                return kept.came(await function(), call)
             except Exception as exc:  # noqa: BLE001 - as above
-                return kept.failed(exc)
+                return kept.failed(exc, call)
 
         async with standing_async(asked.task, self._name, self._options) as place:
             try:
@@ -149,7 +158,9 @@ class _Told:
         except TypeError:
             given = {"args": list(args), "kwargs": kwargs}  # the function itself will say what is wrong
         given.pop("self", None)
-        return Asked(role=self._role, adapter=ADAPTER, kind="tool", task=as_text(given), trust=self._trust)
+        task = as_text(given)
+        messages = (Message(role="user", content=task),) if self._kind == "model" else ()
+        return Asked(role=self._role, adapter=ADAPTER, kind=self._kind, task=task, messages=messages, trust=self._trust)
 
 
 class _Kept:
@@ -157,16 +168,24 @@ class _Kept:
 
     def __init__(self) -> None:
         self._value: Any = None
+        self._seen: Observation | None = None
         self._error: Exception | None = None
 
-    def came(self, value: Any) -> Observation:
+    def came(self, value: Any, call: Call) -> Observation:
         self._value = value
-        return Observation(outcome=Outcome.OK, output=as_text(value), usage=Usage(tool_calls=1, cost=0.0), at=now())
+        if call.kind == "model":
+            self._seen = observed(call, Heard(text=_written(value)), price=None, asked=call.max_output_tokens)
+        else:
+            usage = Usage(tool_calls=1, cost=0.0)
+            self._seen = Observation(outcome=Outcome.OK, output=as_text(value), usage=usage, at=now())
+        return self._seen
 
-    def failed(self, error: Exception) -> Observation:
+    def failed(self, error: Exception, call: Call) -> Observation:
         self._error = error
-        info = ErrorInfo(kind="tool", message=clean(escape_text(f"{type(error).__name__}: {error}")))
-        return Observation(outcome=Outcome.FAILED, error=info, usage=Usage(tool_calls=1, cost=0.0), at=now())
+        info = ErrorInfo(kind=call.kind, message=clean(escape_text(f"{type(error).__name__}: {error}")))
+        is_model = call.kind == "model"  # what it has spent is not known
+        usage = call.reserved if is_model else Usage(tool_calls=1, cost=0.0)
+        return Observation(outcome=Outcome.FAILED, error=info, usage=usage, usage_reported=not is_model, at=now())
 
     def released(self, through: Callable[[], StoredSubcall]) -> Any:
         try:
@@ -182,8 +201,23 @@ class _Kept:
 
     def value(self, subcall: StoredSubcall) -> Any:
         """The value, or what stands in its place: a text that a rule redacted or a person changed."""
-        assert subcall.observation is not None
-        return self._value if subcall.observation.output == as_text(self._value) else subcall.observation.output
+        seen, released = self._seen, subcall.observation
+        assert seen is not None
+        assert released is not None
+        is_same = (seen.output, seen.reasoning) == (released.output, released.reasoning)
+        return self._value if is_same else released.output
+
+
+def _written(value: Any) -> str:
+    """What a model wrote: a text, or the pieces of one."""
+    if isinstance(value, list) and all(isinstance(piece, str) for piece in value):
+        return "".join(value)
+    return value if isinstance(value, str) else as_text(value)
+
+
+def _pieces(value: Any) -> list[Any]:
+    """What a generator hands on: what it yielded, or the one text that stands in the place of all that."""
+    return value if isinstance(value, list) else [value]
 
 
 def as_text(value: Any) -> str:

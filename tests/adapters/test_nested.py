@@ -156,7 +156,9 @@ def test_200_calls_at_once_of_all_adapters_have_no_mixed_up_parents(desk: Desk) 
         return str((await run(sdk.Agent(name="agent", model=Script(f"said {number}")), f"{number}")).final_output)
 
     async def middleware(number: int) -> str:
-        answer = await agent_of(says(f"said {number}"), middleware=[MonitorMiddleware()]).ainvoke({"messages": f"{number}"})
+        answer = await agent_of(says(f"said {number}"), middleware=[MonitorMiddleware()]).ainvoke(
+            {"messages": f"{number}"}
+        )
         return str(answer["messages"][-1].content)
 
     async def callback(number: int) -> str:

@@ -20,6 +20,7 @@ ELSEWHERE = frozenset(
         "openai.md",
         "agents-sdk.md",
         "opentelemetry.md",
+        "python.md",
     }
 )
 """Pages whose Python and YAML are tried by ``tests/policy/test_guide.py``, ``tests/models/test_models_page.py`` and the
