@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
-_NEXT = "branch:to:"  # with the name of a node: the channel by which a checkpoint says that the node is to run
+_NEXT, _JOIN = "branch:to:", "join:"
+"""Channels by which a checkpoint says what is to run: ``branch:to:NODE``; ``join:A+B:NODE``, with those that are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,12 @@ class Thread:
 
 def _has_more(kept: CheckpointTuple | None) -> bool:
     values = kept.checkpoint["channel_values"] if kept else {}
-    return bool(values.get(TASKS)) or any(name.startswith(_NEXT) for name in values)
+    return bool(values.get(TASKS)) or any(name.startswith(_NEXT) or _is_full(name, values[name]) for name in values)
+
+
+def _is_full(name: str, done: Any) -> bool:
+    waits_for = name.removeprefix(_JOIN).rpartition(":")[0]
+    return name.startswith(_JOIN) and isinstance(done, set) and len("+".join(done)) == len(waits_for)
 
 
 def thread_here() -> Thread | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
 import monitor
@@ -272,6 +273,26 @@ def test_a_graph_that_stops_where_it_was_told_to_keeps_the_run_and_its_budget(
     assert held.end.usage.calls == 2
     go(ASK)  # another run, of the same thread
     assert [len(subcalls) for _, subcalls in stored(db)] == [1, 3]
+
+
+def test_a_graph_that_stops_before_a_node_that_waits_for_several_keeps_the_run(db: str) -> None:
+    asks = MonitorCallbackHandler(policy=[], db=db)
+
+    def say(_: Any) -> Any:
+        return {"messages": [says("said").invoke("Say it", {"callbacks": [asks]})]}
+
+    graph: Any = StateGraph(MessagesState)
+    for name in "abc":
+        graph.add_node(name, say)
+    for name in "ab":
+        graph.add_edge(START, name)
+    graph.add_edge(["a", "b"], "c")
+    built = graph.compile(checkpointer=saver_of(), interrupt_before=["c"])
+    states = []
+    for given in (ASK, None):
+        run(built, given)
+        states.append([(held.state, len(subcalls)) for held, subcalls in stored(db)])
+    assert states == [[("awaiting_human", 2)], [("ok", 3)]]
 
 
 def test_two_tools_that_wait_are_decided_one_after_the_other(db: str, pack: Callable[..., list[str]]) -> None:
