@@ -16,6 +16,7 @@ from monitor.adapters.openai_sdk import responses_stream
 from monitor.adapters.openai_sdk.observed import observed, out_of_time, said_nothing
 from monitor.adapters.openai_sdk.responses import Responses
 from monitor.adapters.openai_sdk.wire import Event, Heard
+from monitor.adapters.places import current
 from monitor.errors import SubcallError, SubcallFailed
 from monitor.models.base import Price, ReportedUsage
 from monitor.models.translate import translate
@@ -35,11 +36,17 @@ ModelProvider: Any = load().ModelProvider
 
 @dataclass(frozen=True)
 class Told:
-    """What agents are watched with."""
+    """What agents are watched with. One that nobody asked to watch ``is_guest``: watched within observed runs alone."""
 
     name: str
     options: Options
     price: Price | None = None
+    is_guest: bool = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether what is called here is nobody's business."""
+        return self.is_guest and current() is None
 
 
 class NameOf(str):
@@ -61,14 +68,14 @@ class WatchedProvider(ModelProvider):  # type: ignore[misc]  # the SDK may not b
     """A provider whose models are watched."""
 
     def __init__(self, inner: Any, told: Told) -> None:
-        self.inner, self._told = inner, told
+        self.inner, self.told = inner, told
 
     def get_model(self, model_name: str | None) -> WatchedModel:
         """The model of the provider, watched."""
         is_ours = isinstance(model_name, NameOf)
         found = self.inner.get_model(model_name.asked if isinstance(model_name, NameOf) else model_name)
         role = model_name.agent if is_ours and isinstance(model_name, NameOf) else "agent"
-        return WatchedModel(found, role, str(model_name or ""), self._told)
+        return WatchedModel(found, role, str(model_name or ""), self.told)
 
     async def aclose(self) -> None:
         """See the SDK."""
@@ -79,11 +86,13 @@ class WatchedModel(Model):  # type: ignore[misc]  # as above
     """A model, watched. ``role`` is the name of the agent that it answers for."""
 
     def __init__(self, inner: Any, role: str, name: str, told: Told) -> None:
-        self.inner, self._role, self._told = inner, role, told
+        self.inner, self._role, self.told = inner, role, told
         self._name = name or str(getattr(inner, "model", "") or type(inner).__name__)
 
     async def get_response(self, *given: Any, **named: Any) -> Any:
         """See the SDK. Raises SubcallError where the answer is withheld or the budget has nothing left."""
+        if self.told.is_idle:
+            return await self.inner.get_response(*given, **named)
         asking = _Asking(given, named, self)
 
         async def make(call: Call) -> tuple[Any, dict[str, Any]]:
@@ -97,6 +106,10 @@ class WatchedModel(Model):  # type: ignore[misc]  # as above
 
     async def stream_response(self, *given: Any, **named: Any) -> AsyncIterator[Any]:
         """See the SDK: the stream is handed on once all of it is judged."""
+        if self.told.is_idle:
+            async for event in self.inner.stream_response(*given, **named):
+                yield event
+            return
         asking = _Asking(given, named, self)
 
         async def make(call: Call) -> tuple[Any, dict[str, Any]]:
@@ -154,7 +167,7 @@ class _Asking:
             "max_output_tokens": given["model_settings"].max_tokens,
         }
         asked = _FORMAT.asked(body, model._role)
-        return replace(asked, adapter=ADAPTER, price=model._told.price or _listed(model.inner, model._name))
+        return replace(asked, adapter=ADAPTER, price=model.told.price or _listed(model.inner, model._name))
 
     def bounded(self, call: Call) -> tuple[Any, ...]:
         """What the model is handed: its settings with no longer output than the budget has left."""
@@ -166,7 +179,7 @@ class _Asking:
         return tuple(self._given[name] for name in self._names)
 
     async def through(self, make: Callable[[Call], Awaitable[tuple[Any, dict[str, Any]]]]) -> _Kept:
-        kept, told, here = _Kept(), self._model._told, scope()
+        kept, told, here = _Kept(), self._model.told, scope()
 
         async def work(call: Call) -> Observation:
             budget = place.budget

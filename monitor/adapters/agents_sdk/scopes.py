@@ -34,9 +34,9 @@ def scope() -> Scope:
 
 
 @contextmanager
-def opened() -> Iterator[Scope]:
+def opened(below: str | None = None) -> Iterator[Scope]:
     """A new scope for what is done in here."""
-    made = Scope()
+    made = Scope(below)
     token = _scope.set(made)
     try:
         yield made

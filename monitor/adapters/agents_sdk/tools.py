@@ -26,7 +26,7 @@ class Watched:
     """
 
     def __init__(self, inner: Any, name: str, told: Told, *, is_handoff: bool = False) -> None:
-        self._inner, self._name, self._told, self._is_handoff = inner, name, told, is_handoff
+        self._inner, self._name, self.told, self._is_handoff = inner, name, told, is_handoff
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -34,10 +34,12 @@ class Watched:
     def __agents_bind_function_tool__(self, tool: Any) -> Watched:
         """A copy of a tool is watched, too."""
         bind = getattr(self._inner, "__agents_bind_function_tool__", None)
-        return self if bind is None else Watched(bind(tool), self._name, self._told)
+        return self if bind is None else Watched(bind(tool), self._name, self.told)
 
     async def __call__(self, context: Any, arguments: str, *more: Any) -> Any:
         """Run it, and hand on what came once it is judged. Raises SubcallError."""
+        if self.told.is_idle:
+            return await self._inner(context, arguments, *more)
         here, kept = scope(), _Kept()
         asked = Asked(
             role=escape_text(self._name),
@@ -67,7 +69,7 @@ class Watched:
             kept.text = as_text(getattr(kept.value, "name", "") if self._is_handoff else kept.value)
             return Observation(outcome=Outcome.OK, output=kept.text, usage=Usage(tool_calls=1, cost=0.0), at=now())
 
-        async with standing_async(asked.task, self._told.name, self._told.options) as place:
+        async with standing_async(asked.task, self.told.name, self.told.options) as place:
             try:
                 subcall = await place.run.through_async(asked, place, work)
             except SubcallError as exc:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from monitor.adapters.agents_sdk import late
+from monitor.adapters.agents_sdk import late, runner
 from monitor.adapters.agents_sdk.models import NameOf, Told, WatchedModel, WatchedProvider
 from monitor.adapters.agents_sdk.scopes import opened
 from monitor.adapters.agents_sdk.sdk import load
@@ -42,15 +42,9 @@ async def run(agent: Any, given: Any, *, name: str = "openai-agents", price: Pri
     """
     fields = {field.name for field in dataclasses.fields(Options) if field.init}
     options = {key: how.pop(key) for key in list(how) if key in fields}
-    observing = _observing(agent, Options(**options))
-    how["run_config"] = _watch(agent, how.get("run_config"), Told(name, observing, price))
-    runner = load().Runner
-    if current() is not None:
-        return await _run(runner, agent, given, how)
-    async with Around(given if isinstance(given, str) else "", name, observing) as observed:
-        result = await _run(runner, agent, given, how)
-        observed.answer = str(result.final_output)
-        return result
+    told = Told(name, _observing(agent, Options(**options)), price)
+    how["run_config"] = _prepared(agent, how.get("run_config"), told)
+    return await _observed(load().Runner, agent, given, how, told)
 
 
 def run_sync(agent: Any, given: Any, **how: Any) -> Any:
@@ -58,6 +52,16 @@ def run_sync(agent: Any, given: Any, **how: Any) -> Any:
     import asyncio  # noqa: PLC0415 - only here
 
     return asyncio.run(run(agent, given, **how))
+
+
+async def _observed(runner: Any, agent: Any, given: Any, how: dict[str, Any], told: Told) -> Any:
+    """A run of the SDK within the run that is open, or in one of its own."""
+    if current() is not None:
+        return await _run(runner, agent, given, how)
+    async with Around(given if isinstance(given, str) else "", told.name, told.options) as observed:
+        result = await _run(runner, agent, given, how)
+        observed.answer = "" if result.final_output is None else str(result.final_output)
+        return result
 
 
 async def _run(runner: Any, agent: Any, given: Any, how: dict[str, Any]) -> Any:
@@ -80,15 +84,17 @@ def watch(
 ) -> Any:
     """Prepare an agent, and all agents that it can reach by handoffs and as tools, and return what to run them with.
 
-    For ``Runner.run_streamed`` and other ways to run: ``Runner.run(agent, "…", run_config=watch(agent))``, within
-    ``observed_run``. The agents are changed in place: function tools and handoffs become subcalls, models of their own are
-    watched, and model names say whose they are. What is reached only while they run (an agent that a function makes) has
-    its model calls observed if its model is a name.
+    For ``Runner.run_streamed`` within ``observed_run``, and for code that calls ``Runner.run`` itself, which is then a run
+    in the record as with ``run``: ``Runner.run(agent, "…", run_config=watch(agent, …))``. The agents are changed in place:
+    function tools and handoffs become subcalls, models of their own are watched, and model names say whose they are. Who is
+    watched again is watched by what is said then. What is reached only while they run (an agent that a function makes) is
+    prepared when the SDK's runner runs it within an observed run; where a handoff leads to it, its model calls are
+    observed if its model is a name.
 
     Raises:
         ConfigError: a handoff does not say where to.
     """
-    return _watch(agent, run_config, Told(name, _observing(agent, Options(**options)), price))
+    return _prepared(agent, run_config, Told(name, _observing(agent, Options(**options)), price))
 
 
 def _observing(agent: Any, options: Options) -> Options:
@@ -99,17 +105,32 @@ def _observing(agent: Any, options: Options) -> Options:
     return known
 
 
+def _prepared(agent: Any, run_config: Any, told: Told) -> Any:
+    late.register()
+    runner.install(lambda guest, config: _watch(guest, config, Told(told.name, Options(), is_guest=True)), _observed)
+    return _watch(agent, run_config, told)
+
+
 def _watch(agent: Any, run_config: Any, told: Told) -> Any:
     sdk = load()
-    late.register()
     for found in _reachable(agent):
         _prepare(found, told)
-    config = dataclasses.replace(run_config) if run_config is not None else sdk.RunConfig()
-    if isinstance(config.model, sdk.Model) and not isinstance(config.model, WatchedModel):
-        config.model = WatchedModel(config.model, "agent", "", told)
-    if not isinstance(config.model_provider, WatchedProvider):
-        config.model_provider = WatchedProvider(config.model_provider, told)
+    given = sdk.RunConfig(**run_config) if isinstance(run_config, dict) else run_config
+    config = dataclasses.replace(given) if given is not None else sdk.RunConfig()
+    if isinstance(config.model, sdk.Model):
+        config.model = _once(config.model, told) or WatchedModel(config.model, "agent", "", told)
+    inner = getattr(config.model_provider, "inner", config.model_provider)
+    config.model_provider = WatchedProvider(inner, told)
     return config
+
+
+def _once(found: Any, told: Told) -> Any:
+    """What is watched already, by what it is told now; None for what is not."""
+    if not isinstance(found, Watched | WatchedModel):
+        return None
+    if not told.is_guest:
+        found.told = told
+    return found
 
 
 def _reachable(agent: Any) -> Iterator[Any]:
@@ -139,16 +160,15 @@ def _target(handoff: Any) -> Any:
 def _prepare(agent: Any, told: Told) -> None:
     sdk = load()
     if isinstance(agent.model, sdk.Model):
-        if not isinstance(agent.model, WatchedModel):
-            agent.model = WatchedModel(agent.model, agent.name, "", told)
+        agent.model = _once(agent.model, told) or WatchedModel(agent.model, agent.name, "", told)
     elif not isinstance(agent.model, NameOf):
         default = load("models").get_default_model()
         agent.model = NameOf.of(agent.name, agent.model, default)
     for tool in agent.tools:
         invoke = getattr(tool, "on_invoke_tool", None)
-        if invoke is not None and not isinstance(invoke, Watched):
-            tool.on_invoke_tool = Watched(invoke, tool.name, told)
+        if invoke is not None:
+            tool.on_invoke_tool = _once(invoke, told) or Watched(invoke, tool.name, told)
     agent.handoffs = [sdk.handoff(item) if not hasattr(item, "on_invoke_handoff") else item for item in agent.handoffs]
     for handoff in agent.handoffs:
-        if not isinstance(handoff.on_invoke_handoff, Watched):
-            handoff.on_invoke_handoff = Watched(handoff.on_invoke_handoff, handoff.tool_name, told, is_handoff=True)
+        invoke = handoff.on_invoke_handoff
+        handoff.on_invoke_handoff = _once(invoke, told) or Watched(invoke, handoff.tool_name, told, is_handoff=True)

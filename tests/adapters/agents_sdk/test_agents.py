@@ -15,11 +15,11 @@ from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessa
 
 import monitor
 from monitor.adapters.agents_sdk import run, run_sync, watch
-from monitor.errors import Blocked, BudgetExceeded
+from monitor.errors import Blocked, BudgetExceeded, ConfigError
 from monitor.records import Limits, StoredSubcall
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from tests.adapters.wire_desk import Desk
 
@@ -205,7 +205,7 @@ def test_models_by_name_come_from_the_provider_and_streams_are_judged(desk: Desk
 
 
 @pytest.mark.parametrize("use_responses", [True, False])
-def test_an_agent_that_a_tool_runs_by_itself_is_seen_when_it_comes_back(desk: Desk, *, use_responses: bool) -> None:
+def test_an_agent_that_another_runner_runs_is_seen_when_it_comes_back(desk: Desk, *, use_responses: bool) -> None:
     from monitor.adapters.agents_sdk import late
 
     async def main(text: str) -> None:
@@ -216,7 +216,10 @@ def test_an_agent_that_a_tool_runs_by_itself_is_seen_when_it_comes_back(desk: De
             @function_tool  # type: ignore[untyped-decorator]  # as above
             async def ask_hidden() -> str:
                 """Ask."""
-                return str((await Runner.run(hidden, f"[[stub:reasoning]]{text}")).final_output)
+                result = (
+                    await importlib.import_module("agents.run").AgentRunner().run(hidden, f"[[stub:reasoning]]{text}")
+                )
+                return str(result.final_output)
 
             boss = Agent(name="boss", model=Script(("ask_hidden", "{}"), "done"), tools=[ask_hidden])
             await run(boss, "x", db=desk.db, policy=[desk.pack])
@@ -235,6 +238,72 @@ def test_an_agent_that_a_tool_runs_by_itself_is_seen_when_it_comes_back(desk: De
         asyncio.run(main("[[stub:say=ALARM]] x"))
     assert desk.run().state == "blocked"
     assert sorted(subcall.state for subcall in desk.subcalls()) == ["blocked", "failed", "ok"]
+
+
+@pytest.mark.parametrize("way", ["tool", "guardrail"])
+def test_an_agent_that_is_run_by_itself_is_held_to_the_budget_and_judged(desk: Desk, way: str) -> None:
+    """Nobody wrapped it, and the SDK's tracing is off."""
+
+    def case(*lines: str | tuple[str, str], **how: Any) -> tuple[Script, Any]:
+        model = Script(*lines)
+        hidden = Agent(name="hidden", model=model, tools=[look_up])
+
+        async def ask_hidden() -> str:
+            """Ask."""
+            return str((await Runner.run(hidden, "x")).final_output)
+
+        async def guard(*_: Any) -> Any:
+            return agents.GuardrailFunctionOutput(await ask_hidden(), tripwire_triggered=False)
+
+        if way == "tool":
+            boss = Agent(name="boss", model=Script(("ask_hidden", "{}"), "done"), tools=[function_tool(ask_hidden)])
+        else:
+            boss = Agent(name="boss", model=Script("done"), output_guardrails=[agents.OutputGuardrail(guard)])
+        return model, lambda: ask(desk, boss, **how)
+
+    @function_tool  # type: ignore[untyped-decorator]  # as above
+    def look_up(word: str) -> str:
+        """Look a word up."""
+        return word
+
+    calls = ("look_up", '{"word": "x"}'), "said"
+    model, go = case(*calls)
+    go()
+    at, below = by_role(desk), by_role(desk).get("ask_hidden")
+    assert sorted(subcall.call.role for subcall in desk.subcalls() if subcall.call.role in {"hidden", "look_up"}) == [
+        *("hidden", "hidden", "look_up")
+    ]
+    assert at["hidden"].call.parent_id == (below.call.span_id if below else desk.run().start.span_id)
+    model, go = case(*calls, budget=Limits(calls=2))
+    with pytest.raises(BudgetExceeded):
+        go()
+    assert model.calls == 1
+    model, go = case("ALARM")
+    with pytest.raises(Blocked, match="planted_output"):
+        go()
+    runs = len(desk.all_runs())
+    assert asyncio.run(Runner.run(Agent(name="again", model=Script("free")), "x")).final_output == "free"
+    assert len(desk.all_runs()) == runs
+
+
+def test_who_is_watched_again_is_watched_by_what_is_said_then(desk: Desk, new_database: Callable[[], str]) -> None:
+    @function_tool  # type: ignore[untyped-decorator]  # as above
+    def look_up(word: str) -> str:
+        """Look a word up."""
+        return word
+
+    agent = Agent(name="a", model=Script(("look_up", '{"word": "x"}'), "done"), tools=[look_up])
+    watch(agent, db=new_database(), policy=[])
+    config = watch(agent, {"workflow_name": "w"}, db=desk.db, policy=[])
+    assert config.workflow_name == "w"
+    asyncio.run(Runner.run(agent, "x", run_config=config))
+    assert [subcall.call.role for subcall in desk.subcalls()] == ["a", "look_up", "a"]
+    bounded = watch(agent, db=desk.db, policy=[], budget=Limits(calls=1))
+    agent.model.inner.calls = 0
+    with pytest.raises(BudgetExceeded):
+        asyncio.run(Runner.run(agent, "x", run_config=bounded))
+    with pytest.raises(ConfigError, match="around run_streamed"):
+        Runner.run_streamed(agent, "x", run_config=bounded)
 
 
 def test_errors_are_recorded_and_raised_as_they_are(desk: Desk) -> None:
