@@ -33,7 +33,8 @@ def subcall(
     """Take every call of a function through the door: stored, checked, and its result withheld where a rule says so.
 
     Works on functions, coroutine functions and generators of both kinds; what a generator yields is handed on once all
-    of it is judged. Arguments and result are stored as JSON (what is no JSON, by its ``repr``).
+    of it is judged. A plain function that returns a coroutine or a generator is refused. Arguments and result are stored
+    as JSON (what is no JSON, by its ``repr``).
 
     Args:
         role: What the record calls it; default: the function's name.
@@ -172,6 +173,14 @@ class _Kept:
         self._error: Exception | None = None
 
     def came(self, value: Any, call: Call) -> Observation:
+        if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
+            if inspect.iscoroutine(value):
+                value.close()
+            error = ConfigError(
+                f"found {type(value).__name__} as the result of a subcall: what comes of it would be judged by nobody; "
+                "decorate a function with async def, or with yield"
+            )
+            return self.failed(error, call)
         self._value = value
         if call.kind == "model":
             self._seen = observed(call, Heard(text=_written(value)), price=None, asked=call.max_output_tokens)

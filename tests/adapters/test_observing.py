@@ -326,3 +326,37 @@ def test_settings_that_change_between_two_calls_count_for_the_second(
         monkeypatch.setenv("MONITOR_DB", db)
         shout(name)
         assert list(stored(db)[1]) == [f'{{"text":"{name}"}}']
+
+
+def test_a_result_that_is_told_anew_each_time_is_still_that_result(db: str) -> None:
+    class Counting:
+        told = 0
+
+        def __repr__(self) -> str:
+            self.told += 1
+            return f"told {self.told} times"
+
+    made = Counting()
+    assert monitor.subcall(db=db)(lambda: made)() is made
+
+
+def test_what_comes_of_a_result_later_would_be_judged_by_nobody(db: str) -> None:
+    async def later() -> str:
+        return "unseen"
+
+    def pieces() -> Any:
+        return (piece for piece in ("unseen",))
+
+    class Caller:
+        async def __call__(self) -> str:
+            return "unseen"
+
+    @monitor.subcall(db=db)
+    def hands_on() -> Any:
+        return later()
+
+    for function in (hands_on, monitor.subcall(db=db)(pieces), monitor.subcall("caller", db=db)(Caller())):
+        with pytest.raises(ConfigError, match="judged by nobody"):
+            function()
+        (subcall,) = stored(db)[1].values()
+        assert subcall.state == "failed"
