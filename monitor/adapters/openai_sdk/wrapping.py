@@ -8,6 +8,7 @@ It shares the connections of the client that it is made from, which itself stays
 from __future__ import annotations
 
 import contextvars
+import logging
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from monitor.adapters.places import Place
     from monitor.models.base import Price
 
+logger = logging.getLogger(__name__)
 Client = TypeVar("Client")
 
 OFFICIAL_HOST = "api.openai.com"
@@ -107,14 +109,18 @@ class _Told:
         self, name: str, role: str, price: Price | None, stream_usage: bool, options: Options, *, is_window: bool
     ) -> None:
         self.name, self.options, self._is_window = name, options, is_window
+        self._unobserved: set[str] = set()
         self._role, self._price, self._stream_usage = role, price, stream_usage
 
-    @staticmethod
-    def format_of(options: Any) -> Format | None:
-        """The format of a request whose answer is a model's, or None for every other request."""
+    def format_of(self, options: Any) -> Format | None:
+        """The format of a request that is observed, or None for every other: of what it asks the log says so, once."""
         path = urlsplit(options.url).path.rstrip("/")
+        is_post = options.method.lower() == "post"
         found = [form for end, form in _FORMATS.items() if path.endswith(end)]
-        return found[0] if found and options.method.lower() == "post" else None
+        if is_post and not found and (kind := _kind_of(path)) not in self._unobserved:
+            self._unobserved.add(kind)
+            logger.warning("POST %s is not observed: its answer is neither stored nor checked", kind)
+        return found[0] if found and is_post else None
 
     def task_of(self, form: Format, options: Any) -> str:
         """What is asked, for the record of a run of its own."""
@@ -143,6 +149,11 @@ class _Told:
             windows=windows,
             run_open=run_open,
         )
+
+
+def _kind_of(path: str) -> str:
+    """A path without the ids in it."""
+    return "/".join("…" if any(letter.isdigit() for letter in part) else part for part in path.split("/"))
 
 
 @lru_cache(maxsize=256)

@@ -91,6 +91,22 @@ def test_other_resources_are_not_touched(desk: Desk) -> None:
     assert desk.all_runs() == []
 
 
+def test_of_what_is_not_observed_the_log_says_so_once(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    client = wrapped(desk)
+    for _ in range(2):
+        with pytest.raises(openai.NotFoundError):
+            client.completions.create(model="m", prompt="x")
+    with pytest.raises(openai.NotFoundError):
+        client.post("/threads/t_1/runs", body={}, cast_to=object)
+    client.models.list()
+    client.chat.completions.create(model="m", messages=user("Hello"))
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("monitor.adapters")]
+    assert said == [
+        f"POST {path} is not observed: its answer is neither stored nor checked"
+        for path in ("/completions", "/threads/…/runs")
+    ]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("mode", "error", "kind"),
