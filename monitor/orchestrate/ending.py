@@ -136,9 +136,17 @@ def _move(deadline: asyncio.Timeout, seconds: float | None) -> None:
 
 
 def _unwrapped(ended: BaseException | None) -> BaseException | None:
-    """The gravest error of a group (of ``asyncio.TaskGroup``): what was blocked before what ran out before what failed."""
+    """The gravest error of a group (of ``asyncio.TaskGroup``): what was blocked before what ran out before what failed.
+
+    An error that a framework raised because of one of ours is that one.
+    """
     if not isinstance(ended, BaseExceptionGroup):
-        return ended
+        causes: list[BaseException] = []
+        cause = ended
+        while cause is not None and all(cause is not earlier for earlier in causes):
+            causes.append(cause)
+            cause = cause.__cause__
+        return next((one for one in causes if isinstance(one, SubcallError)), ended)
     leaves: list[BaseException] = []
     groups: list[BaseExceptionGroup[BaseException]] = [ended]
     while groups:

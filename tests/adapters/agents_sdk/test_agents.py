@@ -286,6 +286,23 @@ def test_an_agent_that_is_run_by_itself_is_held_to_the_budget_and_judged(desk: D
     assert len(desk.all_runs()) == runs
 
 
+def test_a_run_is_blocked_where_the_sdk_raises_an_error_of_its_own_because_of_it(desk: Desk) -> None:
+    @function_tool  # type: ignore[untyped-decorator]  # as above
+    def look_up(word: str) -> str:
+        """Look a word up."""
+        return "ALARM"
+
+    agent = Agent(name="a", model=Script(("look_up", '{"word": "x"}')), tools=[look_up])
+
+    async def main() -> None:
+        async with monitor.observed_run("x", db=desk.db, policy=[desk.pack]):
+            await Runner.run(agent, "x", run_config=watch(agent))
+
+    with pytest.raises(agents.UserError):
+        asyncio.run(main())
+    assert desk.run().state == "blocked"
+
+
 def test_who_is_watched_again_is_watched_by_what_is_said_then(desk: Desk, new_database: Callable[[], str]) -> None:
     @function_tool  # type: ignore[untyped-decorator]  # as above
     def look_up(word: str) -> str:
