@@ -8,6 +8,7 @@ back what is streamed: streamed calls are refused, unless ``streams`` says other
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,7 +37,7 @@ from monitor.errors import Blocked, ConfigError, SubcallCancelled, SubcallFailed
 from monitor.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from uuid import UUID
 
     from monitor.orchestrate.foreign import Asked
@@ -56,6 +57,20 @@ def _result(_: Opened, came: Any) -> Observation:
 def _tool_failed(error: Exception, _: Call) -> Observation:
     is_paused = isinstance(error, GraphBubbleUp)
     return tool_failed(error, Outcome.CANCELLED if is_paused else Outcome.FAILED)
+
+
+_CLAIMED: set[UUID] = set()  # LangChain's runs that a handler observes: several may be told of one, at once
+
+
+@contextmanager
+def _claimed(run_id: UUID) -> Iterator[None]:
+    """Leave the call to this handler, unless it cannot be begun."""
+    _CLAIMED.add(run_id)
+    try:
+        yield
+    except BaseException:
+        _CLAIMED.discard(run_id)
+        raise
 
 
 def _in_thread(asked: Asked | None) -> Asked | None:
@@ -162,10 +177,14 @@ class MonitorCallbackHandler(BaseCallbackHandler):
 
     def begin(self, make: Callable[..., Asked | None], *given: Any, run_id: UUID, **told: Any) -> None:
         """Store the start of what LangChain is about to call. Raises what keeps the call from being made."""
-        asked = None if run_id in OPEN else _in_thread(make(*given, **told))
+        asked = None if run_id in _CLAIMED else _in_thread(make(*given, **told))
         if asked is None:
             return
-        place, own = self._place(asked, told.get("parent_run_id"))
+        with _claimed(run_id):
+            self._begin(asked, run_id, told.get("parent_run_id"))
+
+    def _begin(self, asked: Asked, run_id: UUID, parent_id: UUID | None) -> None:
+        place, own = self._place(asked, parent_id)
         passage = Passage(place.run, asked, place)
         call = passage.begin()
         if call is None:
@@ -175,10 +194,14 @@ class MonitorCallbackHandler(BaseCallbackHandler):
 
     async def abegin(self, make: Callable[..., Asked | None], *given: Any, run_id: UUID, **told: Any) -> None:
         """As ``begin``."""
-        asked = None if run_id in OPEN else _in_thread(make(*given, **told))
+        asked = None if run_id in _CLAIMED else _in_thread(make(*given, **told))
         if asked is None:
             return
-        place, own = await asyncio.to_thread(self._place, asked, told.get("parent_run_id"))
+        with _claimed(run_id):
+            await self._abegin(asked, run_id, told.get("parent_run_id"))
+
+    async def _abegin(self, asked: Asked, run_id: UUID, parent_id: UUID | None) -> None:
+        place, own = await asyncio.to_thread(self._place, asked, parent_id)
         passage = Passage(place.run, asked, place)
         try:
             call = await passage.begin_async()
@@ -259,3 +282,4 @@ class MonitorCallbackHandler(BaseCallbackHandler):
             return subcall
         finally:
             OPEN.pop(run_id, None)
+            _CLAIMED.discard(run_id)

@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 from langchain.agents.middleware import AgentMiddleware
 
-from monitor.adapters.langchain import human
+from monitor.adapters.langchain import human, reaching
 from monitor.adapters.langchain.callbacks import MonitorCallbackHandler
 from monitor.adapters.langchain.exchange import Exchange, ModelExchange, OnBlock, ToolExchange
 from monitor.adapters.langchain.quiet import quietly
-from monitor.adapters.langchain.runs import TREE, agent_name, install, place_here, seen_model, seen_tool, stands
+from monitor.adapters.langchain.runs import (
+    TREE,
+    agent_name,
+    install,
+    lies_in,
+    place_here,
+    seen_model,
+    seen_tool,
+    stands,
+)
 from monitor.adapters.observing import standing, standing_async
 from monitor.adapters.options import Options
+from monitor.adapters.places import Place
 from monitor.errors import ConfigError, SubcallError
 
 if TYPE_CHECKING:
@@ -73,6 +83,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
         self._options = Options(policy=policy, budget=budget, probes=probes, db=db, **options)
         self._program, self._role, self._trust, self._on_block = name, role, trust, on_block
         install()
+        reaching.install()
         TREE.find_suspended = human.suspended
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Any:
@@ -166,6 +177,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
 
     @contextmanager
     def _standing(self, exchange: Exchange) -> Iterator[Place]:
+        TREE.reach(lies_in(), self._program, self._options)
         place = place_here(self._program, self._options, lambda: exchange.asked.task)
         if place is not None:
             yield place
@@ -175,6 +187,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
 
     @asynccontextmanager
     async def _standing_async(self, exchange: Exchange) -> AsyncIterator[Place]:
+        TREE.reach(lies_in(), self._program, self._options)
         place = stands() or await asyncio.to_thread(
             place_here, self._program, self._options, lambda: exchange.asked.task
         )

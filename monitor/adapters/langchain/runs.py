@@ -48,7 +48,7 @@ class _Root:
 
     ``is_resumed`` where it goes on with a graph that was interrupted; ``waiting`` are then the subcalls of ours that
     were put before a person, by scope. ``is_paused`` where something in it was interrupted. ``thread`` is the one of
-    LangGraph's in which its first observed call lies.
+    LangGraph's in which its first observed call lies. ``reached`` is how the first middleware in it observes.
     """
 
     is_resumed: bool = False
@@ -57,6 +57,7 @@ class _Root:
     waiting: dict[str, StoredSubcall] | None = None
     is_paused: bool = False
     thread: Thread | None = None
+    reached: tuple[str, Options] | None = None
 
 
 class Tree(BaseCallbackHandler):
@@ -80,6 +81,17 @@ class Tree(BaseCallbackHandler):
     def _root(self, run_id: UUID | None) -> _Root | None:
         path = [above for above in self.above(run_id) if above in self._parents]
         return self._roots.get(path[-1]) if path else None
+
+    def reach(self, run_id: UUID | None, name: str, options: Options) -> None:
+        """A middleware observes a call here: so all that LangChain's user invoked is to be observed."""
+        root = self._root(run_id)
+        if root is not None and root.reached is None:
+            root.reached = name, options
+
+    def reached(self, run_id: UUID | None) -> tuple[str, Options] | None:
+        """How a middleware observes what LangChain's user invoked; None where none has observed anything yet."""
+        root = self._root(run_id)
+        return root.reached if root else None
 
     def waiting(self, run_id: UUID | None, find: Callable[[], Found]) -> dict[str, StoredSubcall]:
         """What was put before a person before the graph was resumed in which LangChain's run lies, by scope."""
