@@ -56,6 +56,12 @@ def lint(
     costs: Annotated[
         bool, typer.Option("--costs", help="Print the cost of every rule, not only of the costliest.")
     ] = False,
+    windows: Annotated[
+        bool,
+        typer.Option(
+            "--windows", help="Print of every rule that acts whether streams may be released before their end."
+        ),
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Say what is wrong in policy files, what is probably not meant, and what the rules cost at worst.
@@ -77,6 +83,8 @@ def lint(
             stdout().print(Text(visible(str(note))), soft_wrap=True)
         for line in _cost_lines(report, None if costs else _COSTLIEST):
             stdout().print(Text(visible(line), style="dim"), soft_wrap=True)
+        for line in _window_lines(report) if windows else ():
+            stdout().print(Text(visible(line)), soft_wrap=True)
         sys.stdout.write(f"{_count(len(report.faults), 'fault')}, {_count(len(report.notes), 'note')}\n")
     if report.faults or (strict and report.notes):
         raise typer.Exit(ExitCode.UNEXPECTED)
@@ -97,7 +105,20 @@ def _as_json(report: "LintReport") -> dict[str, object]:
             | {"rules": [{"rule": rule.rule, **asdict(rule.cost)} for rule in pack.rules]}
             for pack in report.costs
         ],
+        "windows": [asdict(one) for one in report.windows],
     }
+
+
+def _window_lines(report: "LintReport") -> list[str]:
+    """Of each rule that acts whether it lets a stream be released before its end, then what holds of them all."""
+    acting = [one for one in report.windows if one.acts]
+    refused = sum(bool(one.obstacles) for one in acting)
+    if refused:
+        whole = f"{refused:,} of {_count(len(acting), 'acting rule')} not windowable: streams are released when judged"
+    else:
+        longest = max((one.longest or 0 for one in acting), default=0)
+        whole = f"streams may be released before their end, but for the last {_count(longest, 'codepoint')}"
+    return [*(f"{one.pack}: {one}" for one in acting), whole]
 
 
 def _cost_lines(report: "LintReport", most: int | None) -> list[str]:

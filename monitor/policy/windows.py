@@ -99,9 +99,7 @@ class Windows:
         active = [] if policy_set is None else [one for one in policy_set.filters if not one.is_expired]
         rules = () if policy_set is None else policy_set.rules
         self.rules = tuple(
-            rule_window(
-                rule, tuple(one.written.name for one in active if one.is_about(rule.id, rule.name)), adapter=adapter
-            )
+            rule_window(rule, tuple(one.name for one in active if one.is_about(rule.id, rule.name)), adapter=adapter)
             for rule in rules
         )
         self._acting = [rule for rule, said in zip(rules, self.rules, strict=True) if said.acts]

@@ -36,27 +36,32 @@ def merged(events: list[Event]) -> dict[str, Any]:
             whole = {**whole, "status": "failed", "error": object_of(event.get("error")) or event}
     if not whole:
         whole = {"status": "in_progress"}
-    known = json.dumps(whole.get("output"), sort_keys=True)
-    unsaid = [item for item in pieces if not all(json.dumps(text)[1:-1] in known for text in _texts(item))]
-    return {**whole, "output": [*objects_in(whole.get("output")), *unsaid]}
+    return {**whole, "output": [*objects_in(whole.get("output")), *_besides(pieces, whole.get("output"))]}
 
 
 def _pieces(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The items that a stream told of on its way, by its deltas and by its whole items."""
+    """The items that a stream told of on its way: those that came whole, and what its deltas said besides."""
     items: dict[int, dict[str, Any]] = {}
-    texts: dict[tuple[int, str, str, str], list[str]] = {}
+    texts: dict[tuple[int, str, str, str], dict[int, list[str]]] = {}
     arguments: dict[int, list[str]] = {}
     for event in said:
         kind, index = text_of(event.get("type")), whole_number(event.get("output_index")) or 0
         if kind in _DELTAS:
-            texts.setdefault((index, *_DELTAS[kind]), []).append(text_of(event.get("delta")))
+            number = whole_number(event.get("content_index", event.get("summary_index"))) or 0
+            places = texts.setdefault((index, *_DELTAS[kind]), {})
+            places.setdefault(number, []).append(text_of(event.get("delta")))
         elif kind.endswith((".added", ".done")) and isinstance(item := event.get("item"), dict):
             items[index] = item
         elif kind.endswith(".delta") and isinstance(delta := event.get("delta"), str):
             arguments.setdefault(index, []).append(delta)
     made = [
-        {"type": item, ("summary" if part == "summary_text" else "content"): [{"type": part, name: "".join(parts)}]}
-        for (_, item, part, name), parts in texts.items()
+        {
+            "type": item,
+            ("summary" if part == "summary_text" else "content"): [
+                {"type": part, name: "".join(pieces)} for _, pieces in sorted(places.items())
+            ],
+        }
+        for (_, item, part, name), places in texts.items()
     ]
     calls = []
     for index, parts in arguments.items():
@@ -64,7 +69,20 @@ def _pieces(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
         field = "input" if item.get("type") == "custom_tool_call" else "arguments"
         calls.append({**item, "type": item.get("type") or "function_call", field: "".join(parts)})
     finished = [item for item in items.values() if item.get("status") == "completed"]
-    return [*made, *calls, *finished]
+    return [*_besides([*made, *calls], finished), *finished]
+
+
+def _besides(items: list[dict[str, Any]], known: Any) -> list[dict[str, Any]]:
+    """Those of the items that say something which no known one of their type says."""
+    told: dict[str, str] = {}
+    for one in objects_in(known):
+        kind = text_of(one.get("type"))
+        told[kind] = told.get(kind, "") + json.dumps(one, sort_keys=True)
+    return [
+        item
+        for item in items
+        if not all(json.dumps(text)[1:-1] in told.get(text_of(item.get("type")), "") for text in _texts(item))
+    ]
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -10,6 +10,7 @@ from monitor.policy.tools.cost import Unbounded, cost_of, outside, patterns_of
 from monitor.policy.tools.lint_detection import about_detection, about_patterns
 from monitor.policy.tools.places import nodes_of
 from monitor.policy.tools.satisfiability import shape
+from monitor.policy.windows import rule_window
 from monitor.records import Level
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from monitor.policy.rules import Rule
     from monitor.policy.tools.cost import Cost
     from monitor.policy.tools.lint_detection import About
+    from monitor.policy.windows import RuleWindow
     from monitor.strict_yaml import Node
 
 
@@ -65,11 +67,12 @@ class PackCost:
 
 @dataclass(frozen=True, slots=True)
 class LintReport:
-    """All that lint has to say."""
+    """All that lint has to say. ``windows`` is what streams that are released before their end meet of each rule."""
 
     faults: tuple[Fault, ...]
     notes: tuple[LintNote, ...]
     costs: tuple[PackCost, ...]
+    windows: tuple[RuleWindow, ...]
 
 
 def lint(paths: Sequence[Path], *, today: str | None = None) -> list[Fault | LintNote]:
@@ -86,7 +89,13 @@ def lint_report(paths: Sequence[Path], *, today: str | None = None) -> LintRepor
     notes = [note for pack in loaded.packs for note in _about_pack(pack, nodes)]
     notes += [note for source in loaded.filter_sets for one in source.filters for note in _about_filter(one, nodes)]
     notes += _about_twins(loaded, nodes)
-    return LintReport(tuple(faults), tuple(notes), tuple(map(_cost, loaded.packs)))
+    active = [one for source in loaded.filter_sets for one in source.filters if not one.is_expired]
+    windows = [
+        rule_window(rule, tuple(one.name for one in active if one.is_about(rule.id, rule.name)))
+        for pack in loaded.packs
+        for rule in pack.rules
+    ]
+    return LintReport(tuple(faults), tuple(notes), tuple(map(_cost, loaded.packs)), tuple(windows))
 
 
 def _about_pack(pack: LoadedPack, nodes: dict[str, Node]) -> Iterator[LintNote]:
