@@ -55,6 +55,25 @@ def test_lint_ends_with_the_cost_and_the_totals(monitor: Monitor) -> None:
     assert "automaton steps for each byte of text, from 1 pattern; the costliest rules: words " in cost
 
 
+def test_lint_says_which_rules_let_a_stream_be_released_early(monitor: Monitor) -> None:
+    done = monitor("policy", "lint", "--windows", rule())
+    assert done.out.splitlines()[-2] == "streams may be released before their end, but for the last 0 codepoints"
+    Path("mine.yaml").write_text(RULE.replace("level: low", "level: high"), encoding="utf-8")
+    *_, one, whole, totals = monitor("policy", "lint", "--windows", "./mine.yaml").out.splitlines()
+    assert one == "mine: words: windowable, its longest match has 5 codepoints"
+    assert whole == "streams may be released before their end, but for the last 5 codepoints"
+    assert totals == "0 faults, 1 note"
+    unbounded = RULE.replace("level: low", "level: high").replace("contains: hello", "re: hel+o")
+    Path("mine.yaml").write_text(unbounded, encoding="utf-8")
+    *_, one, whole, _totals = monitor("policy", "lint", "--windows", "./mine.yaml").out.splitlines()
+    assert "bound what `hel+o` repeats" in one
+    assert whole == "1 of 1 acting rule not windowable: streams are released when judged"
+    (window,) = monitor("policy", "lint", "./mine.yaml", "--json").json["windows"]
+    assert (window["rule"], window["acts"], window["longest"]) == ("words", True, None)
+    assert len(window["obstacles"]) == 1
+    assert monitor("policy", "lint", "./mine.yaml", "--windows").code == 0  # it is no fault of the rule
+
+
 def test_notes_count_only_where_they_are_meant_to(monitor: Monitor) -> None:
     path = rule("word and not deep", "word and not word")
     done = monitor("policy", "lint", path)

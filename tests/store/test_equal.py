@@ -34,6 +34,7 @@ from monitor.records import (
     QueuedReview,
     Reasoning,
     ReasoningState,
+    Released,
     Review,
     RunEnd,
     RunResume,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 VIEWS = {
     "runs": "run_id",
     "subcalls": "run_id, span_id",
+    "releases": "leaf_index",
     "findings": "run_id, span_id, finding",
     "decisions": "run_id, span_id, seq",
     "review_queue": "leaf_index",
@@ -69,7 +71,7 @@ VIEWS = {
 }
 OF_RUNS = ("suspend", "resume", "end", "queue")
 WRONG = ("observe", "judge", "decide", "again", "stray")  # more often than not
-KINDS = ("run", *["start"] * 4, *["next"] * 12, *["review"] * 3, *OF_RUNS, *WRONG)
+KINDS = ("run", *["start"] * 4, *["next"] * 12, *["release"] * 3, *["review"] * 3, *OF_RUNS, *WRONG)
 
 _SCORES = (
     ProbeScore(
@@ -177,6 +179,10 @@ class Script:
             return self._review(call, step)
         if step.kind == "next":
             return self._next(call, step)
+        if step.kind == "release":
+            thought = step.text if step.number else ""
+            part = Released(output=step.text, reasoning=thought, output_start=step.which, at=self.at())
+            return Event.of(call.run_id, call.span_id, part, after=step.after)
         return Event.of(call.run_id, call.span_id, self._later(step), after=step.after)
 
     def _next(self, call: Event, step: Step) -> Event:

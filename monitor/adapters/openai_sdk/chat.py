@@ -17,12 +17,15 @@ from monitor.adapters.openai_sdk.wire import (
     number,
     object_of,
     objects_in,
+    put,
     spread,
     text_of,
+    text_of_answer,
+    usage_of,
     whole_number,
 )
 from monitor.canonical import escape_text, unescape_text
-from monitor.models.base import ReportedUsage, ToolSpec, tool_call_of
+from monitor.models.base import ToolSpec, tool_call_of
 from monitor.orchestrate.foreign import Asked
 from monitor.records import Message, ReasoningState
 
@@ -104,7 +107,7 @@ class Chat:
             reasoning=BETWEEN.join(reasoning),
             state=ReasoningState.PLAIN if reasoning else ReasoningState.ABSENT,
             tool_calls=tuple(_tool_call(call, index) for index, call in enumerate(calls)),
-            usage=_usage(object_of(answer.get("usage"))),
+            usage=usage_of(object_of(answer.get("usage")), "prompt", "completion"),
             finish_reason="length" if "length" in reasons else next(iter(reasons), ""),
             model=text_of(answer.get("model")),
             error=content_text(answer.get("error")),
@@ -231,14 +234,6 @@ def _transcript(message: dict[str, Any]) -> str:
     return text_of(object_of(message.get("audio")).get("transcript"))
 
 
-def _usage(usage: dict[str, Any]) -> ReportedUsage | None:
-    prompt, output = whole_number(usage.get("prompt_tokens")), whole_number(usage.get("completion_tokens"))
-    if prompt is None or output is None:
-        return None
-    cached = whole_number(object_of(usage.get("prompt_tokens_details")).get("cached_tokens")) or 0
-    return ReportedUsage(prompt, output, min(cached, prompt))
-
-
 def _add(whole: dict[str, Any], choice: dict[str, Any]) -> None:
     """Add a chunk's choice to the choice so far."""
     whole["finish_reason"] = choice.get("finish_reason") or whole["finish_reason"]
@@ -287,12 +282,8 @@ def _put_texts(messages: list[dict[str, Any]], seen: Observation, released: Obse
             for name in REASONING:
                 if name in message:
                     message[name] = unescape_text(part)
-    text = released.output
-    if seen.reasoning.source == "think_tag":
-        text = f"<think>{released.reasoning.text}</think>{released.output}"
+    text = text_of_answer(seen, released)
     places = [(message, name) for message in messages for name in _TEXTS if content_text(message.get(name))]
     if text and not places and messages:
         places = [(messages[0], "content")]
-    parts = spread(text, [escape_text(content_text(message.get(name))) for message, name in places])
-    for (message, name), part in zip(places, parts, strict=True):
-        message[name] = unescape_text(part)
+    put(text, places)

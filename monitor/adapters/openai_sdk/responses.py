@@ -22,14 +22,16 @@ from monitor.adapters.openai_sdk.wire import (
     number,
     object_of,
     objects_in,
-    spread,
+    put,
     text_of,
+    text_of_answer,
+    usage_of,
     whole_number,
     without_data,
 )
 from monitor.canonical import escape_text, unescape_text
 from monitor.errors import ConfigError
-from monitor.models.base import ReportedUsage, ToolSpec, tool_call_of
+from monitor.models.base import ToolSpec, tool_call_of
 from monitor.orchestrate.foreign import Asked
 from monitor.records import Message, Observation, ReasoningState, ToolCall
 
@@ -87,7 +89,7 @@ class Responses:
             reasoning=BETWEEN.join(text_of(part.get("text")) for part in thoughts),
             state=_state(items, thoughts),
             tool_calls=tuple(_tool_call(item, index) for index, item in enumerate(_calls(items))),
-            usage=_usage(object_of(answer.get("usage"))),
+            usage=usage_of(object_of(answer.get("usage")), "input", "output"),
             finish_reason=_ENDS.get(reason, reason) or "stop",
             model=text_of(answer.get("model")),
             error=text_of(error.get("message")) or (as_json(error) if error else ""),
@@ -110,10 +112,7 @@ class Responses:
         for item, call in zip(_calls(items), released.tool_calls, strict=True):
             _put_arguments(item, unescape_text(call.arguments))
         if seen.reasoning.source == "provider":
-            thoughts = _thoughts(items)
-            parts = spread(released.reasoning.text, [escape_text(text_of(part.get("text"))) for part in thoughts])
-            for thought, text in zip(thoughts, parts, strict=True):
-                thought["text"] = unescape_text(text)
+            put(released.reasoning.text, [(part, "text") for part in _thoughts(items)])
         changed["output"] = _with_text(items, seen, released)
         return changed
 
@@ -132,9 +131,7 @@ class Responses:
 
 def _with_text(items: list[dict[str, Any]], seen: Observation, released: Observation) -> list[dict[str, Any]]:
     """The items with the released text where that stood that was seen; a thought in it stays in front."""
-    text = released.output
-    if seen.reasoning.source == "think_tag":
-        text = f"<think>{released.reasoning.text}</think>{released.output}"
+    text = text_of_answer(seen, released)
     places = [(holder, name) for holder, name in _places(items) if text_of(holder.get(name))]
     if text and not places:
         part = {"type": "output_text", "text": "", "annotations": []}
@@ -146,9 +143,7 @@ def _with_text(items: list[dict[str, Any]], seen: Observation, released: Observa
             "content": [part],
         }
         items, places = [*items, message], [(part, "text")]
-    parts = spread(text, [escape_text(text_of(holder.get(name))) for holder, name in places])
-    for (holder, name), part_text in zip(places, parts, strict=True):
-        holder[name] = unescape_text(part_text)
+    put(text, places)
     return items
 
 
@@ -231,11 +226,3 @@ def _put_arguments(item: dict[str, Any], arguments: str) -> None:
         item[field] = arguments
     elif arguments != _tool_call(item, 0).arguments:
         item.update(json.loads(arguments))
-
-
-def _usage(usage: dict[str, Any]) -> ReportedUsage | None:
-    given, made = whole_number(usage.get("input_tokens")), whole_number(usage.get("output_tokens"))
-    if given is None or made is None:
-        return None
-    cached = whole_number(object_of(usage.get("input_tokens_details")).get("cached_tokens")) or 0
-    return ReportedUsage(given, made, min(cached, given))

@@ -6,13 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from monitor.canonical import escape_text
+from monitor.canonical import escape_text, unescape_text
+from monitor.models.base import ReportedUsage
 from monitor.records import ReasoningState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from monitor.models.base import ReportedUsage
     from monitor.orchestrate.foreign import Asked
     from monitor.records import Observation, ToolCall
 
@@ -226,6 +226,29 @@ SAYS_NOTHING: tuple[Any, ...] = (None, "", [], {})
 def says_more(value: dict[str, Any], known: set[str]) -> bool:
     """Whether anything stands in an object besides what is known."""
     return any(value[name] not in SAYS_NOTHING for name in value.keys() - known)
+
+
+def put(text: str, places: list[tuple[dict[str, Any], str]]) -> None:
+    """Put a text in the place of those that stand there: see ``spread``."""
+    parts = spread(text, [escape_text(content_text(holder.get(name))) for holder, name in places])
+    for (holder, name), part in zip(places, parts, strict=True):
+        holder[name] = unescape_text(part)
+
+
+def text_of_answer(seen: Observation, released: Observation) -> str:
+    """The released text as it stands in an answer: a thought that was found in the text stays in front of it."""
+    if seen.reasoning.source == "think_tag":
+        return f"<think>{released.reasoning.text}</think>{released.output}"
+    return released.output
+
+
+def usage_of(usage: dict[str, Any], given: str, made: str) -> ReportedUsage | None:
+    """What an answer reports, under these names for what the model was given and what it made; None where it does not."""
+    prompt, output = whole_number(usage.get(f"{given}_tokens")), whole_number(usage.get(f"{made}_tokens"))
+    if prompt is None or output is None:
+        return None
+    cached = whole_number(object_of(usage.get(f"{given}_tokens_details")).get("cached_tokens")) or 0
+    return ReportedUsage(prompt, output, min(cached, prompt))
 
 
 def spread(text: str, parts: list[str]) -> list[str]:

@@ -33,4 +33,4 @@ def test_programs_run(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_there_are_programs() -> None:
-    assert len(blocks("python", "", on=PAGE)) == 5
+    assert len(blocks("python", "", on=PAGE)) == 6
