@@ -74,15 +74,14 @@ def _pieces(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _besides(items: list[dict[str, Any]], known: Any) -> list[dict[str, Any]]:
     """Those of the items that say something which no known one of their type says."""
-    told: dict[str, str] = {}
+    told: dict[str, list[str]] = {}
     for one in objects_in(known):
-        kind = text_of(one.get("type"))
-        told[kind] = told.get(kind, "") + json.dumps(one, sort_keys=True)
-    return [
-        item
-        for item in items
-        if not all(json.dumps(text)[1:-1] in told.get(text_of(item.get("type")), "") for text in _texts(item))
-    ]
+        told.setdefault(text_of(one.get("type")), []).extend(_texts(one))
+    return [item for item in items if not _is_told(item, told.get(text_of(item.get("type")), []))]
+
+
+def _is_told(item: dict[str, Any], texts: list[str]) -> bool:
+    return all(any(text in other for other in texts) for text in _texts(item) if text)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -245,3 +245,25 @@ def test_what_a_person_says_instead_stands_where_the_calls_were() -> None:
     changed = Responses().replaced(answer, seen, released)
     assert Responses().heard(changed).text == "No."
     assert Responses().merged(Responses().streamed(changed)) == changed
+
+
+def test_a_stream_that_broke_off_is_read_part_by_part_and_once() -> None:
+    def delta(item: int, part: int, text: str, kind: str = "output_text") -> dict[str, Any]:
+        counter = "summary_index" if "summary" in kind else "content_index"
+        return {"type": f"response.{kind}.delta", "output_index": item, counter: part, "delta": text}
+
+    message = {"type": "message", "status": "completed", "content": [{"type": "output_text", "text": "All is well."}]}
+    events = [
+        delta(0, 0, "Hm", "reasoning_summary_text"),
+        delta(0, 1, "so", "reasoning_summary_text"),
+        delta(1, 0, "All is "),
+        delta(1, 0, "well."),
+        {"type": "response.output_item.done", "output_index": 1, "item": message},
+        delta(2, 0, "d"),  # which is in no text, though in many a name
+        delta(2, 1, "And"),
+    ]
+    answer = Responses().merged([Event(json.dumps(event), event["type"]) for event in events])
+    heard = Responses().heard(answer)
+    assert heard.reasoning == "Hm\n\nso"
+    assert sorted(heard.text.split("\n\n")) == ["All is well.", "And", "d"]
+    assert not heard.is_whole
