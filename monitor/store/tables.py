@@ -14,6 +14,9 @@ from sqlmodel import Field, SQLModel
 RUN_KINDS = "kind IN ('run_started', 'run_resumed', 'run_queued', 'run_suspended', 'run_ended')"
 """SQL for "an event of the run itself". SQLite uses the partial index only where a query has these very words."""
 
+DECISIONS = "kind = 'decided'"
+"""SQL for "a decision", with a partial index of its own, as above."""
+
 REVIEWS = "kind = 'reviewed'"
 """SQL for "a review", with a partial index of its own, as above."""
 
@@ -32,6 +35,13 @@ class EventRow(SQLModel, table=True):
         UniqueConstraint("run_id", "span_id", "seq"),
         Index("events_of_runs", "run_id", "leaf_index", sqlite_where=text(RUN_KINDS), postgresql_where=text(RUN_KINDS)),
         Index("events_of_reviews", "run_id", "leaf_index", sqlite_where=text(REVIEWS), postgresql_where=text(REVIEWS)),
+        Index(
+            "events_of_decisions",
+            "run_id",
+            "leaf_index",
+            sqlite_where=text(DECISIONS),
+            postgresql_where=text(DECISIONS),
+        ),
     )
 
     leaf_index: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})

@@ -23,9 +23,11 @@ from monitor.records import (
     Decision,
     ErrorInfo,
     Event,
+    Exceeded,
     Finding,
     Judgement,
     Label,
+    Limits,
     Message,
     Observation,
     Outcome,
@@ -36,6 +38,7 @@ from monitor.records import (
     ReasoningState,
     Released,
     Review,
+    RuleRef,
     RunEnd,
     RunResume,
     RunStart,
@@ -43,6 +46,7 @@ from monitor.records import (
     Span,
     Status,
     TokenScores,
+    ToolCall,
     Usage,
     Verdict,
     VerdictValue,
@@ -68,6 +72,11 @@ VIEWS = {
     "reviews": "leaf_index",
     "probe_scores": "leaf_index, probe",
     "leaves": "leaf_index",
+    "messages": "run_id, span_id, place",
+    "tool_calls": "run_id, span_id, place",
+    "verdicts": "run_id, span_id",
+    "budgets": "run_id, span_id, owner, limit_name",
+    "run_rules": "run_id, seq, pack, name, rule_id",
 }
 OF_RUNS = ("suspend", "resume", "end", "queue")
 WRONG = ("observe", "judge", "decide", "again", "stray")  # more often than not
@@ -87,6 +96,15 @@ _SCORES = (
         tokens=TokenScores(surface="reasoning", starts=(0,), ends=(1,), scores=(-0.0,)),
     ),
     ProbeScore(probe="second", applies=False, cause="there is no output"),
+)
+
+_RULES = (
+    RuleRef(name="r", rule_id="i", rule_hash="h", pack="p", pack_version="1"),
+    RuleRef(name="s", rule_id="j", rule_hash="h", pack="p", overridden_by="o"),
+)
+_EXCEEDED = (
+    Exceeded(owner="run", limit="calls", allowed=1, used=1, needed=1),
+    Exceeded(owner="branch", limit="cost", allowed=0.5, used=0.25, needed=0.5),
 )
 
 hostile = st.sampled_from(
@@ -211,7 +229,10 @@ class Script:
 
     def _run(self, step: Step) -> Event:
         run_id, span_id = f"{len(self.runs) + 1:04x}" * 8, f"{len(self.runs) + 1:016x}"
-        start = RunStart(run_id=run_id, span_id=span_id, recipe="r", task=step.text, model=step.text, at=self.at())
+        start = RunStart(
+            run_id=run_id, span_id=span_id, recipe="r", task=step.text, model=step.text,
+            limits=Limits(calls=step.number, cost=step.number * 0.5), rules=_RULES[: step.which], at=self.at(),
+        )  # fmt: skip
         self.runs.append(Event.of(run_id, span_id, start))
         return self.runs[-1]
 
@@ -221,6 +242,7 @@ class Script:
         call = Call(
             run_id=run.run_id, span_id=span_id, key=step.text, role="answer", task=step.text, messages=history,
             depth=step.which, at=self.at(),
+            budget_left=Limits(input_tokens=step.number), reserved=Usage(input_tokens=step.number, cost=step.real),
         )  # fmt: skip
         self.calls.append(Event.of(run.run_id, span_id, call))
         return self.calls[-1]
@@ -233,6 +255,11 @@ class Script:
                 reasoning=Reasoning(state=ReasoningState.PLAIN, text=step.text * 2),
                 usage=Usage(calls=1, input_tokens=step.number, output_tokens=2, cost=step.real),
                 error=ErrorInfo(kind="k", message=step.text) if step.which == 5 else None,
+                tool_calls=tuple(
+                    ToolCall(id="1", name=step.text, arguments=f"{step.text}{place}", refused=None if place else "no")
+                    for place in range(step.which)
+                ),
+                exceeded=_EXCEEDED[: step.which],
                 seconds=step.real,
                 at=self.at(),
             )
@@ -245,7 +272,7 @@ class Script:
         value = VerdictValue.BLOCK if asks else VerdictValue.PASS
         return Judgement(
             findings=(found, Finding(check="rule", name="quiet", status=Status.NO_MATCH))[: step.which],
-            verdict=Verdict(value=value, applicable=1),
+            verdict=Verdict(value=value, applicable=1, catches=("r", 'q"')[: step.which], outages=("r",), note="n"),
             action=Action.ASK_HUMAN if asks else Action.LOG,
             outcome=Outcome.BLOCKED if asks else Outcome.OK,
             probes=_SCORES[: step.which],

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from monitor.store.backend import Log
-from monitor.store.tables import REVIEWS, RUN_KINDS, MessageNodeRow, TextRow
+from monitor.store.tables import DECISIONS, REVIEWS, RUN_KINDS, MessageNodeRow, TextRow
 
 METADATA = MetaData()
 _KEY = Text(collation="C")  # ids are compared byte by byte, whatever the database's collation
@@ -42,6 +42,7 @@ events = Table(
     UniqueConstraint("run_id", "span_id", "seq"),
     Index("events_of_runs", "run_id", "position", postgresql_where=text(RUN_KINDS)),
     Index("events_of_reviews", "run_id", "position", postgresql_where=text(REVIEWS)),
+    Index("events_of_decisions", "run_id", "position", postgresql_where=text(DECISIONS)),
     Index("events_one_start", "run_id", unique=True, postgresql_where=text("kind = 'run_started'")),
 )
 """One row for each event. ``position`` is the order of insertion, which is not the order of commits."""
