@@ -164,6 +164,7 @@ class Settings(BaseSettings):
         default="landlock", description="what confines the tools of untrusted roles: `landlock`, `process` or `none`"
     )
     cache: Path | None = Field(default=None, description="folder of the embedded model's weights")
+    queries: Path | None = Field(default=None, description="folder of saved queries of your own (`monitor audit ask`)")
     busy_seconds: float = Field(default=30.0, gt=0, le=3600, description="how long to wait for a lock or a lost server")
     serve_token: SecretStr | None = Field(default=None, description="what whoever sends to `monitor serve` must name")
     models: dict[str, Annotated[dict[str, Any], BeforeValidator(_hide_keys)]] = Field(
@@ -250,6 +251,8 @@ def _anchor(table: dict[str, Any], folder: Path) -> dict[str, Any]:
             anchored["db"] = from_folder(db)
     if isinstance(cache, str):
         anchored["cache"] = from_folder(cache)
+    if isinstance(queries := table.get("queries"), str):
+        anchored["queries"] = from_folder(queries)
     models = table.get("probe_models")
     if isinstance(models, dict) and all(isinstance(place, str) for place in models.values()):
         anchored["probe_models"] = {

@@ -7,7 +7,22 @@ from collections.abc import Sequence
 
 import typer
 
-from monitor.cli import db, deciding, doctor, evaluate, ingest, models, parts, policy, probe, review, run, serve, show
+from monitor.cli import (
+    audit,
+    db,
+    deciding,
+    doctor,
+    evaluate,
+    ingest,
+    models,
+    parts,
+    policy,
+    probe,
+    review,
+    run,
+    serve,
+    show,
+)
 from monitor.cli.console import emit_json, error_line
 from monitor.cli.exit_codes import ExitCode, for_error
 from monitor.errors import MonitorError
@@ -23,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (run, deciding, review, show, doctor, models, policy, probe, evaluate, ingest, serve, db, parts):
+for module in (run, deciding, review, show, doctor, models, policy, probe, evaluate, ingest, serve, audit, db, parts):
     module.register(app)
 
 

@@ -288,6 +288,10 @@ _SEARCH = {
           PRIMARY KEY (id, run_id, span_id, surface)
         ) WITHOUT ROWID
         """,
+        """
+        CREATE TABLE search_nodes (run_id TEXT NOT NULL, node_hash TEXT NOT NULL, PRIMARY KEY (run_id, node_hash))
+        WITHOUT ROWID
+        """,
         "CREATE TABLE search_state (next_leaf INTEGER NOT NULL)",
         "CREATE VIRTUAL TABLE search_words USING fts5(words, content='', tokenize='ascii')",
         "INSERT INTO search_words (search_words, rank) VALUES ('secure-delete', 1)",
@@ -302,6 +306,11 @@ _SEARCH = {
         CREATE TABLE search_places (
           id bigint NOT NULL, run_id text COLLATE "C" NOT NULL, span_id text COLLATE "C" NOT NULL,
           surface text COLLATE "C" NOT NULL, PRIMARY KEY (id, run_id, span_id, surface)
+        )
+        """,
+        """
+        CREATE TABLE search_nodes (
+          run_id text COLLATE "C" NOT NULL, node_hash text COLLATE "C" NOT NULL, PRIMARY KEY (run_id, node_hash)
         )
         """,
         "CREATE TABLE search_state (next_leaf bigint NOT NULL)",

@@ -1,0 +1,13 @@
+-- description: What an untrusted role said that stands word for word in what a trusted role was handed, in the same run.
+-- parameters:
+--   run: {default: "", about: "only this run: its whole id, or how it begins"}
+--   codepoints: {type: integer, default: 20, about: "only outputs at least so long; short ones stand anywhere by chance"}
+
+SELECT DISTINCT o.run_id, o.span_id AS from_span, o.role AS from_role, m.span_id AS to_span, m.role AS to_role, m.place,
+       m.message_role, length(o.output) AS codepoints,
+       CASE WHEN m.content_id = o.output_id THEN 'whole message' ELSE 'inside of a message' END AS how
+FROM subcalls AS o
+JOIN messages AS m ON m.run_id = o.run_id AND m.span_id <> o.span_id
+WHERE o.trust = 'untrusted' AND m.trust = 'trusted' AND m.started_at >= o.started_at AND o.run_id >= :run AND o.run_id < :run || 'g'
+  AND length(o.output) >= :codepoints AND instr(m.content, o.output) > 0
+ORDER BY o.run_id, to_span, m.place, from_span
