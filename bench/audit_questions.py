@@ -2,10 +2,10 @@
 
     python bench/audit_questions.py [--subcalls 100000] [--turns 400] [--json]
 
-``index``: the three events of a subcall with about 3 KB of text, each in a transaction of its own with ``synchronous=FULL``,
-in turn as they are, and with the index of the search made in the same transactions. The figure is the one divided by the
-other. ``store``: a store of so many subcalls in runs of 100 (texts of which no two are equal), the index made of it afterwards,
-then every saved query, a search, and a question about one run; in seconds, of the whole command without Python's start.
+``index``: the three events of a subcall with about 3 KB of text, each in a transaction with ``synchronous=FULL``, in turn
+as they are, and with the index of the search made in the same transactions. The figure is the one divided by the other.
+``store``: a store of so many subcalls in runs of 100 (no two texts are equal), the index made of it afterwards, then every
+saved query, a search, and a question about one run; in seconds, of the whole command without Python's start.
 """
 
 from __future__ import annotations
@@ -46,7 +46,12 @@ from monitor.store.search import Filters, SqliteWords, TextSearch
 from monitor.store.search.index import Indexer
 from monitor.store.sqlite.ledger import SqliteLedger
 
-WORDS = [f"{a}{b}{c}" for a in ("ban", "cor", "del", "fin", "gra", "hol") for b in ("i", "o", "e") for c in ("ta", "ner", "s", "k")]
+WORDS = [
+    f"{a}{b}{c}"
+    for a in ("ban", "cor", "del", "fin", "gra", "hol")
+    for b in ("i", "o", "e")
+    for c in ("ta", "ner", "s", "k")
+]
 RULES = 12
 
 
@@ -63,34 +68,39 @@ def subcall(chance: random.Random, run_id: str, number: int) -> tuple[Event, Eve
     call = Call(run_id=run_id, span_id=span_id, key=span_id, role=role, trust="trusted" if role == "judge" else "untrusted",
                 model="m", task=text(chance, 60), messages=messages, at=now())  # fmt: skip
     seen = Observation(
-        outcome=Outcome.OK, output=text(chance, 700), reasoning=Reasoning(state=ReasoningState.PLAIN, text=text(chance, 700)),
+        outcome=Outcome.OK, output=text(chance, 700),
+        reasoning=Reasoning(state=ReasoningState.PLAIN, text=text(chance, 700)),
         usage=Usage(calls=1, input_tokens=400, output_tokens=300, cost=0.001), seconds=1.0, at=now(),
     )  # fmt: skip
     found = tuple(
         Finding(check="rule", name=f"rule_{n}", rule_id=f"id-{n}", rule_hash=f"{n:064x}", pack="house",
                 status=Status.MATCH if chance.random() < 0.01 else Status.NO_MATCH) for n in range(RULES)
     )  # fmt: skip
-    judged = Judgement(findings=found, verdict=Verdict(value=VerdictValue.PASS, applicable=RULES), outcome=Outcome.OK, at=now())
+    judged = Judgement(
+        findings=found, verdict=Verdict(value=VerdictValue.PASS, applicable=RULES), outcome=Outcome.OK, at=now()
+    )
     return Event.of(run_id, span_id, call), Event.of(run_id, span_id, seen), Event.of(run_id, span_id, judged)
 
 
 def begin(store: Store) -> str:
     """Start a run."""
     run_id, span_id = new_run_id(), new_span_id()
-    store.append_sync(Event.of(run_id, span_id, RunStart(run_id=run_id, span_id=span_id, recipe="r", task="t", model="m", at=now())))
+    store.append_sync(
+        Event.of(run_id, span_id, RunStart(run_id=run_id, span_id=span_id, recipe="r", task="t", model="m", at=now()))
+    )
     return run_id
 
 
 def cost_of_the_index(folder: Path, turns: int) -> dict[str, float]:
     """Milliseconds of a subcall's three commits, without and with the index, in turn."""
-    chance, taken = random.Random(1), {"plain": [], "indexed": []}  # type: dict[str, list[float]]  # noqa: S311 - no secret
+    chance, taken = random.Random(1), {"plain": [], "indexed": []}  # type: dict[str, list[float]]
     ledgers: dict[str, Any] = {}
     runs = {}
     for name in taken:
         with Store.open(str(folder / f"{name}.db")) as store:
             runs[name] = begin(store)
         ledgers[name] = SqliteLedger(folder / f"{name}.db")
-    execute = ledgers["indexed"]._connection.execute  # noqa: SLF001 - the same transaction is what is measured
+    execute = ledgers["indexed"]._connection.execute
     indexer = Indexer(execute, SqliteWords(execute), "ON CONFLICT DO NOTHING")
     for turn in range(turns):
         for name in sorted(taken, reverse=bool(turn % 2)):
@@ -114,7 +124,7 @@ def cost_of_the_index(folder: Path, turns: int) -> dict[str, float]:
 
 def questions(path: Path, count: int) -> dict[str, Any]:
     """Seconds of everything that is asked of a store with so many subcalls."""
-    chance, run_id = random.Random(2), ""  # noqa: S311 - no secret
+    chance, run_id = random.Random(2), ""
     with Store.open(str(path)) as store:
         for number in range(count):
             if number % 100 == 0:
@@ -135,7 +145,9 @@ def questions(path: Path, count: int) -> dict[str, Any]:
     figures["search"], found = timed(lambda: index.search(words))
     figures["search_places"] = found.total
     figures["search_in_a_run"], _ = timed(lambda: index.search("banita", Filters(run_id=run_id)))
-    figures["one_run"], _ = timed(lambda: ask(str(path), "SELECT * FROM messages WHERE run_id = :r", {"r": run_id}, limits=limits))
+    figures["one_run"], _ = timed(
+        lambda: ask(str(path), "SELECT * FROM messages WHERE run_id = :r", {"r": run_id}, limits=limits)
+    )
     figures["saved"] = {
         name: timed(lambda query=query: ask(str(path), query.sql, query.values({}), limits=limits))[0]
         for name, query in saved_queries().items()
@@ -154,7 +166,7 @@ def main() -> None:
         folder = Path(name)
         result = {"load_before": os.getloadavg()[0], "index": cost_of_the_index(folder, asked.turns)}
         result |= {"store": questions(folder / "large.db", asked.subcalls), "load_after": os.getloadavg()[0]}
-    print(json.dumps(result, indent=None if asked.json else 2))  # noqa: T201 - its output
+    print(json.dumps(result, indent=None if asked.json else 2))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What information reached a subcall, and from where: texts that stand word for word in what a later subcall was handed.
 
-Evidence is text. A message that is equal to an earlier text came from it (``whole``); a stretch of at least ``least`` codepoints
-that an earlier text has too came from there (``part``). What was said in other words, or in fewer codepoints, leaves no trace
-of this kind, and is not claimed to be absent. Time and memory are linear in the text of the run.
+Evidence is text. A message that is equal to an earlier text came from it (``whole``); a stretch of at least ``least``
+codepoints that an earlier text has too came from there (``part``). What was said in other words, or in fewer codepoints,
+leaves no trace of this kind, and is not claimed to be absent. Time and memory are linear in the text of the run.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Codepoints ``start`` to ``end`` (half open) of ``surface`` of ``to_span`` are ``from_start`` to ``from_end`` of a text.
+    """Codepoints ``start`` to ``end`` (half open) of ``surface`` of ``to_span`` come from elsewhere.
 
-    ``how`` is ``whole`` where the whole message is the whole text, else ``part``.
+    There they are ``from_start`` to ``from_end`` of ``from_surface``. ``how`` is ``whole`` where the whole message is the whole text, else ``part``.
     """
 
     to_span: str

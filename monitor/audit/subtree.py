@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Spend:
     """What a subcall and all below it cost, retries and tools included.
 
-    ``cost`` is what is known of it; ``unpriced`` counts subcalls whose price is not known, ``unanswered`` those that have not
-    come back and count with nothing.
+    ``cost`` is what is known of it; ``unpriced`` counts subcalls whose price is not known, ``unanswered`` those that
+    have not come back and count with nothing.
     """
 
     subcalls: int = 0

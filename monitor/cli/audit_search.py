@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command()(search)
 
 
-def search(
+def search(  # noqa: PLR0912 - options, each read once
     words: Annotated[
         str | None,
         typer.Argument(metavar="WORDS", help='Words, "a phrase", begin*, OR, AND, NOT, parentheses.'),
@@ -35,7 +35,7 @@ def search(
         list[str] | None,
         typer.Option(
             "--surface",
-            help="Only there: task, prompt, reasoning, output, raw, error, tool_calls, decision, review; may be given again.",
+            help="Only in this text: task, prompt, reasoning, output, raw, error, tool_calls, decision, review; repeatable.",
         ),
     ] = None,
     role: Annotated[str | None, typer.Option("--role", help="Only subcalls of this role.")] = None,
@@ -53,11 +53,11 @@ def search(
 ) -> None:
     """Search everything that was said, handed over, decided and remarked; the best hits first.
 
-    Words that stand beside each other must all be in the same text, in any order; case and accents do not count. A message is
-    found at the first subcall of a run that was handed it.
+    Words that stand beside each other must all be in the same text, in any order; case and accents do not count. A message
+    is found at the first subcall of a run that was handed it.
 
-    The index is brought up to date first. Where it may not be written, what is indexed is searched, and exit code 1 says that
-    this was not everything.
+    The index is brought up to date first. Where it may not be written, what is indexed is searched, and exit code 1 says
+    that this was not everything.
     """
     from monitor.errors import StoreError
     from monitor.store import Store

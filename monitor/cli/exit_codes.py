@@ -37,7 +37,8 @@ class ExitCode(IntEnum):
 MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "the answer was released (also with a `flag` verdict), or the command did what was asked",
     ExitCode.UNEXPECTED: "a check said no (`doctor`, `policy test`, `policy lint`, `policy import`, `evaluate rules`, "
-    "`db copy`), a stored subcall could not be looked at (`policy backtest`, `policy diff`, `policy coverage`, `review`), "
+    "`db copy`), an answer was cut or not everything was searched (`audit query`, `ask`, `search`), "
+    "a stored subcall could not be looked at (`policy backtest`, `policy diff`, `policy coverage`, `review`), "
     "a foreign record was refused (`ingest`), "
     "or an error nobody foresaw",
     ExitCode.USAGE: "the command line, a setting, a recipe, a role, a policy file, a probe or its data is wrong",

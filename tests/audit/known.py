@@ -1,8 +1,8 @@
 """A small record that is known by heart: two runs, in which every question of the saved queries has an answer.
 
-Run ``A`` plans: ``a1`` (planner, trusted) hands work to ``a2`` and ``a3`` (workers, untrusted), ``a4`` (judge, trusted) reads
-what they said, ``a5`` is its second attempt, ``a6`` waits for a person. Run ``B`` observes a foreign agent: ``b1`` was over
-before it was checked, ``b2`` failed on a limit, ``b3`` never came back.
+Run ``A`` plans: ``a1`` (planner, trusted) hands work to ``a2`` and ``a3`` (workers, untrusted), ``a4`` (judge, trusted)
+reads what they said, ``a5`` is its second attempt, ``a6`` waits for a person. Run ``B`` observes a foreign agent: ``b1``
+was over before it was checked, ``b2`` failed on a limit, ``b3`` never came back.
 """
 
 from __future__ import annotations
@@ -89,21 +89,27 @@ def seen(run_id: str, span_id: str, second: int, **fields: Any) -> Event:
     return Event.of(run_id, span_id, Observation(**values | {"at": at(second)} | fields))
 
 
-def verdict(  # noqa: PLR0917 - who, when and what stand in this order on every line
-    run_id: str, span_id: str, second: int, value: str, *findings: Finding, **fields: Any
-) -> Event:
+def verdict(run_id: str, span_id: str, second: int, value: str, *findings: Finding, **fields: Any) -> Event:
     catches = tuple(one.name for one in findings if one.status is Status.MATCH and not one.shadow)
     outages = tuple(one.name for one in findings if one.status is Status.UNKNOWN)
     about = Verdict(
         value=VerdictValue(value), catches=catches, outages=outages, applicable=len(findings), unknown=len(outages),
         note=fields.pop("note", ""),
     )  # fmt: skip
-    values = {"findings": findings, "verdict": about, "outcome": Outcome.OK, "at": at(second)}
+    values: dict[str, Any] = {"findings": findings, "verdict": about, "outcome": Outcome.OK, "at": at(second)}
     return Event.of(run_id, span_id, Judgement(**values | fields))
 
 
-def review(run_id: str, number: int, span: str, rule: RuleRef, label: Label, by: str, **fields: Any) -> Event:
-    values = {"span": span, "check": "rule", "name": rule.name, "status": Status.MATCH, "pack": rule.pack}
+def review(  # noqa: PLR0917 - who, what and which stand in this order on every line
+    run_id: str, number: int, span: str, rule: RuleRef, label: Label, by: str, **fields: Any
+) -> Event:
+    values: dict[str, Any] = {
+        "span": span,
+        "check": "rule",
+        "name": rule.name,
+        "status": Status.MATCH,
+        "pack": rule.pack,
+    }
     values |= {"rule_id": rule.rule_id, "rule_hash": rule.rule_hash, "label": label, "why": f"{by} looked", "by": by}
     return Event.of(run_id, f"{0xE0 + number:016x}", Review(**values | {"at": at(300 + number)} | fields))
 
@@ -163,7 +169,8 @@ def foreign() -> Iterator[Event]:
     """The events of run B."""
     recipe = "observed:support"
     yield Event.of(B, ROOT_B, RunStart(
-        run_id=B, span_id=ROOT_B, recipe=recipe, task="Help", model="m3", rules=(LEAK,), limits=Limits(calls=2), at=at(0, day=2),
+        run_id=B, span_id=ROOT_B, recipe=recipe, task="Help", model="m3", rules=(LEAK,), limits=Limits(calls=2),
+        at=at(0, day=2),
     ))  # fmt: skip
     about = {"role": "agent", "model": "m3", "recipe": recipe, "adapter": "openai"}
     yield call(B, B1, 1, **about, at=at(1, day=2))

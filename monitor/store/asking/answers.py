@@ -26,11 +26,13 @@ class QueryLimits:
 
     def too_slow(self) -> str:
         """What is said of a question that took too long."""
-        return f"the query was stopped after {self.seconds:g} s; ask for less (one run, a LIMIT), or allow more with --seconds"
+        return f"the query was stopped after {self.seconds:g} s; ask for less (one run, a LIMIT), or give it more --seconds"
 
     def too_large(self) -> str:
         """What is said of an answer with too much text in it."""
-        return f"the answer has more than {self.bytes:,} bytes; ask for fewer columns or rows, or for parts of texts (substr)"
+        return (
+            f"the answer has more than {self.bytes:,} bytes; ask for fewer columns or rows, or parts of texts (substr)"
+        )
 
 
 @dataclass(frozen=True, slots=True)

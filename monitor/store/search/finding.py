@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - statements are put together of parts of ours; what is searched is a parameter
 """Searching: the index is brought up to date, asked, and each hit gets the words around it from the stored text."""
 
 from __future__ import annotations
@@ -237,9 +238,8 @@ class TextSearch:
             return connection.execute(sql.replace("?", "%s").encode(), given)
 
         if not read_only:  # one indexes at a time, and no text is erased meanwhile
-            execute(
-                f"SELECT pg_advisory_xact_lock({LOCKS}, {SEARCH_LOCK}), pg_advisory_xact_lock_shared({LOCKS}, {ERASURE_LOCK})"
-            )
+            execute(f"SELECT pg_advisory_xact_lock({LOCKS}, {SEARCH_LOCK})")
+            execute(f"SELECT pg_advisory_xact_lock_shared({LOCKS}, {ERASURE_LOCK})")
         yield execute
         connection.commit()
 

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - statements are put together of names of ours; values are parameters
 """The index of the search: made of the record, brought up to date before a search, made anew on demand.
 
 Indexing a subcall's texts in the commit that stores them would add to it while the answer waits (``docs/measurements.md``
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 SURFACES = ("task", "prompt", "reasoning", "output", "raw", "error", "tool_calls", "decision", "review")
 PART_WORDS, OVERLAP = 256, 32
-"""On PostgreSQL a text is indexed in parts, for a ``tsvector`` keeps 256 places of a word; a phrase fits into the overlap."""
+"""On PostgreSQL a text is indexed in parts: a ``tsvector`` keeps 256 places of a word. A phrase fits into the overlap."""
 
 
 class Place(NamedTuple):
@@ -130,7 +131,7 @@ class Indexer:
         """Empty the index; the next update makes it anew."""
         self._words.clear()
         for table in ("search_places", "search_texts", "search_nodes"):
-            self._execute(f"DELETE FROM {table}", ())  # noqa: S608 - names of ours
+            self._execute(f"DELETE FROM {table}", ())
         self._execute("UPDATE search_state SET next_leaf = 0", ())
 
     def index(self, events: list[tuple[int, str, str, str, str]]) -> None:
@@ -208,5 +209,5 @@ def _texts(kind: str, body: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     elif kind == "decided":
         yield "decision", body["why"]
         yield "decision", body["output"]
-    elif kind == "reviewed" or kind == "run_queued":
+    elif kind in {"reviewed", "run_queued"}:
         yield "review", body["why"]

@@ -68,8 +68,8 @@ def _check(sql: str, parameters: Mapping[str, Any]) -> None:
     found = _HIDDEN.search(sql)
     if found:
         raise QueryError(
-            f"refused: {found.group(1)} is a table, and a query may read the views ({', '.join(VIEWS)}). Where it is no name "
-            "but a value, give it as a parameter (:name, --param name=VALUE)"
+            f"refused: {found.group(1)} is a table, and a query may read the views ({', '.join(VIEWS)}). Where it is no "
+            "name but a value, give it as a parameter (:name, --param name=VALUE)"
         )
     for name in parameters:
         if f":{name}" not in sql:

@@ -155,7 +155,7 @@ def test_what_is_forgotten_is_in_no_byte_of_the_index(new_database: Callable[[],
 
 
 def test_long_texts_hostile_texts_and_all_scripts(new_database: Callable[[], str]) -> None:
-    """Phrases are found across the parts of a text; what is no word separates; scripts without spaces are found by character."""
+    """Phrases are found across the parts of a text; what is no word separates; scripts without spaces are searched too."""
     address = new_database()
     long = " ".join(f"w{number}" for number in range(3 * PART_WORDS))
     texts = {
