@@ -34,7 +34,8 @@ class Source(NamedTuple):
 class Flow:
     """Codepoints ``start`` to ``end`` (half open) of ``surface`` of ``to_span`` come from elsewhere.
 
-    There they are ``from_start`` to ``from_end`` of ``from_surface``. ``how`` is ``whole`` where the whole message is the whole text, else ``part``.
+    There they are ``from_start`` to ``from_end`` of ``from_surface``. ``how`` is ``whole`` where the whole message is the
+    whole text, else ``part``.
     """
 
     to_span: str

@@ -96,9 +96,9 @@ def test_every_stretch_that_is_long_enough_is_found(sources: list[str], text: st
     for number, source in enumerate(sources):
         index.add(Source(str(number), "output", source))
     found = index.parts(text)
-    for start, end, source, place in found:
+    for start, end, origin, place in found:
         assert end - start >= least
-        assert text[start:end] == source.text[place : place + end - start]
+        assert text[start:end] == origin.text[place : place + end - start]
     covered = {position for start, end, _, _ in found for position in range(start, end)}
     expected: set[int] = set()
     for source in sources:
