@@ -62,15 +62,17 @@ LEFT JOIN texts AS output ON output.commitment = pb.body #>> '{{output,$text}}'
 WHERE p.kind = 'released'
 """
 
+SUBCALLS_ON_SQLITE = _with_mark(v0002_decisions.SUBCALLS, _RELEASED)
+SUBCALLS_ON_POSTGRES = _with_mark(postgres.SUBCALLS, f"({_RELEASED})::integer")
+
 
 def upgrade() -> None:
     """Take the schema to version 0005."""
     if op.get_bind().dialect.name == "postgresql":
-        subcalls = _with_mark(postgres.SUBCALLS, f"({_RELEASED})::integer")
-        statements = [subcalls.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1), _ON_POSTGRES]
+        statements = [SUBCALLS_ON_POSTGRES.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1), _ON_POSTGRES]
     else:
         op.execute(sa.text("DROP VIEW subcalls"))
-        statements = [_with_mark(v0002_decisions.SUBCALLS, _RELEASED), _ON_SQLITE]
+        statements = [SUBCALLS_ON_SQLITE, _ON_SQLITE]
     for statement in statements:
         op.execute(sa.text(statement.replace(":", r"\:")))
     if op.get_bind().dialect.name != "postgresql":

@@ -12,15 +12,15 @@ from alembic import op
 
 from monitor.store.migrations import postgres, postgres_reviews
 from monitor.store.migrations.dialects import Postgres, Sqlite, step
-from monitor.store.migrations.versions import v0002_decisions, v0003_reviews, v0004_probe_scores
+from monitor.store.migrations.versions import v0002_decisions, v0003_reviews, v0004_probe_scores, v0005_released
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from monitor.store.migrations.dialects import Dialect
 
-revision = "0005"
-down_revision: str | Sequence[str] | None = "0004"
+revision = "0006"
+down_revision: str | Sequence[str] | None = "0005"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
@@ -322,14 +322,14 @@ _SEARCH = {
 
 
 def upgrade() -> None:
-    """Take the schema to version 0005."""
+    """Take the schema to version 0006."""
     is_server = op.get_bind().dialect.name == "postgresql"
     d: Dialect = Postgres() if is_server else Sqlite()
     if is_server:
-        old = (postgres._SUBCALLS, postgres_reviews._FINDINGS, v0004_probe_scores._ON_POSTGRES)
+        old = (v0005_released.SUBCALLS_ON_POSTGRES, postgres_reviews._FINDINGS, v0004_probe_scores._ON_POSTGRES)
         decisions = postgres._VIEW_OF_DECISIONS
     else:
-        old = (v0002_decisions._SUBCALLS, v0003_reviews._FINDINGS, v0004_probe_scores._ON_SQLITE)
+        old = (v0005_released.SUBCALLS_ON_SQLITE, v0003_reviews._FINDINGS, v0004_probe_scores._ON_SQLITE)
         decisions = v0002_decisions._DECISIONS
         for view in ("subcalls", "findings", "probe_scores", "decisions"):
             _run(f"DROP VIEW {view}")
@@ -349,7 +349,7 @@ def upgrade() -> None:
     order = "position" if is_server else "leaf_index"
     _run(f"CREATE INDEX events_of_decisions ON events (run_id, {order}) WHERE kind = 'decided'")
     if not is_server:
-        _run("PRAGMA user_version = 5")
+        _run("PRAGMA user_version = 6")
 
 
 def _run(statement: str) -> None:
