@@ -11,8 +11,17 @@ Times are UTC, ISO 8601 with microseconds. Token counts are tokens, costs US dol
 
 from __future__ import annotations
 
-from monitor.records.events import Event, EventKind, Payload, StoredReview, StoredRun, StoredSubcall
-from monitor.records.judging import Decision, Finding, Judgement, Record, Review, Verdict
+from monitor.records.events import Event, EventKind, Payload, StoredRedaction, StoredReview, StoredRun, StoredSubcall
+from monitor.records.judging import (
+    Decision,
+    Finding,
+    Judgement,
+    Record,
+    RedactedPlace,
+    Redaction,
+    Review,
+    Verdict,
+)
 from monitor.records.probing import ProbeMode, ProbeRef, ProbeScore, TokenScores
 from monitor.records.runs import (
     INGESTED,
@@ -91,6 +100,8 @@ __all__ = [
     "Reasoning",
     "ReasoningState",
     "Record",
+    "RedactedPlace",
+    "Redaction",
     "Released",
     "Review",
     "RuleRef",
@@ -100,6 +111,7 @@ __all__ = [
     "RunSuspend",
     "Span",
     "Status",
+    "StoredRedaction",
     "StoredReview",
     "StoredRun",
     "StoredSubcall",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
-from monitor.records.judging import Decision, Judgement, Review
+from monitor.records.judging import Decision, Judgement, Redaction, Review
 from monitor.records.runs import QueuedReview, RunEnd, RunResume, RunStart, RunSuspend
 from monitor.records.trace import Call, Observation, Released, Usage
 from monitor.records.words import AWAITING_HUMAN, Choice, Frozen, Outcome
@@ -16,6 +16,7 @@ EventKind: TypeAlias = Literal[
     "judged",
     "decided",
     "reviewed",
+    "redacted",
     "run_started",
     "run_resumed",
     "run_queued",
@@ -29,6 +30,7 @@ Payload: TypeAlias = (
     | Judgement
     | Decision
     | Review
+    | Redaction
     | RunStart
     | RunResume
     | QueuedReview
@@ -45,7 +47,7 @@ class Event(Frozen):
     stream it is how many were released before.
 
     A review is neither a step of its subcall nor one of its run: its ``span_id`` is its own, and the payload names the
-    subcall. So it can be stored at any time after the judgement, and is in nobody's way.
+    subcall. So it can be stored at any time after the judgement, and is in nobody's way. A redaction likewise.
     """
 
     run_id: str
@@ -67,6 +69,7 @@ _KINDS: dict[type[Any], EventKind] = {
     Judgement: "judged",
     Decision: "decided",
     Review: "reviewed",
+    Redaction: "redacted",
     RunStart: "run_started",
     RunResume: "run_resumed",
     QueuedReview: "run_queued",
@@ -162,3 +165,11 @@ class StoredReview(Frozen):
     id: str
     run_id: str
     review: Review
+
+
+class StoredRedaction(Frozen):
+    """A redaction as it is stored: its own id (16 hex digits), the run, and what was erased."""
+
+    id: str
+    run_id: str
+    redaction: Redaction

@@ -91,6 +91,28 @@ class Decision(Frozen):
     at: str = ""
 
 
+class RedactedPlace(Frozen):
+    """Texts of one subcall (or of the run itself, where ``span`` is empty) that were erased, by the names of their surfaces."""
+
+    span: str = ""
+    surfaces: tuple[str, ...] = ()
+
+
+class Redaction(Frozen):
+    """The payload of a ``redacted`` event: texts that the run refers to were erased, and this stays in their place.
+
+    ``texts`` are the commitments of those that were erased with it, ``places`` where in this run they stood. With ``whole``
+    they are all that no other run needs, as a purge takes them, and ``places`` is empty. ``why`` and ``by`` are a person's.
+    """
+
+    whole: bool = False
+    places: tuple[RedactedPlace, ...] = ()
+    texts: tuple[str, ...] = ()
+    why: Text
+    by: Text
+    at: str = ""
+
+
 class Review(Frozen):
     """The payload of a ``reviewed`` event: what a person says of one finding on the subcall ``span`` of the same run.
 

@@ -50,6 +50,7 @@ PAYLOADS: dict[str, type[records.Payload]] = {
     "judged": records.Judgement,
     "decided": records.Decision,
     "reviewed": records.Review,
+    "redacted": records.Redaction,
     "run_started": records.RunStart,
     "run_resumed": records.RunResume,
     "run_queued": records.QueuedReview,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from monitor import records
 from monitor.errors import ConflictError, StoreError
 from monitor.store.codec import encode_event
+from monitor.store.derived import forget_derived
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -123,6 +124,9 @@ class Ledger(ABC):
                 self._append_decision(event)
             elif isinstance(event.payload, records.Review):
                 self._append_review(event, event.payload)
+            elif event.kind == "redacted":
+                if not self._insert(self._sql.if_run, event, 0, event.run_id):
+                    raise StoreError(f"run {event.run_id} is not in the store: there is nothing of it to redact")
             else:
                 self._append_step(event)
         return ()
@@ -222,6 +226,21 @@ class Ledger(ABC):
             self._nodes[node_hash] = None
         keep_recent(self._nodes, node_hash)
         return node_hash
+
+    # --------------------------------------------------------------------------------------------------- erasing
+
+    def begin_erasure(self, *, patience: float) -> None:
+        """As ``begin``, for a transaction that erases: nobody commits to a text while it goes on."""
+        self.begin(patience=patience)
+
+    def erase_text(self, commitment: str) -> bool:
+        """Erase a text and all that was derived from it; say whether there was anything to erase.
+
+        The commitment stays. ``scrub`` of the backend then sees to the bytes in the files.
+        """
+        forget_derived(self._execute, self._sql.mark, commitment)
+        self._forget()
+        return bool(self._execute(self._sql.erase_text, (commitment,)).rowcount)
 
     # ------------------------------------------------------------------------------- rows of another store, as they are
 

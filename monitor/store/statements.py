@@ -45,6 +45,8 @@ class Statements:
     adopt_event: str
     find_event: str
     find_whole_text: str
+    erase_text: str
+    mark: str
 
     @classmethod
     def of(cls, insert_event: str, mark: str) -> Statements:
@@ -69,4 +71,7 @@ class Statements:
             adopt_event=f"{insert_event} 1 = 1",
             find_event=f"SELECT leaf_hash FROM events WHERE run_id = {mark} AND span_id = {mark} AND seq = {mark}",
             find_whole_text=f"SELECT salt, body FROM texts WHERE commitment = {mark}",
+            erase_text="UPDATE texts SET sha256 = NULL, salt = NULL, body = NULL "
+            f"WHERE commitment = {mark} AND NOT (sha256 IS NULL AND salt IS NULL AND body IS NULL)",
+            mark=mark,
         )

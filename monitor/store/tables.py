@@ -82,3 +82,21 @@ class MessageNodeRow(SQLModel, table=True):
     node_hash: str = Field(primary_key=True, sa_type=Text)
     parent_hash: str | None = Field(default=None, sa_type=Text, foreign_key="message_nodes.node_hash")
     payload: str = Field(sa_type=Text)
+
+
+class CheckpointRow(SQLModel, table=True):
+    """One signed checkpoint over the Merkle log, as it was made. ``number`` counts from 0 without gaps.
+
+    ``note`` is the signed note, and all that counts; ``tree_size``, ``root`` (hex) and ``origin`` repeat what it says.
+    ``peaks`` are the roots of the complete subtrees at that size, from which the next checkpoint goes on.
+    """
+
+    __tablename__ = "checkpoints"
+
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    tree_size: int
+    root: str = Field(sa_type=Text)
+    origin: str = Field(sa_type=Text)
+    note: str = Field(sa_type=Text)
+    peaks: bytes = Field(sa_type=LargeBinary)
+    at: str = Field(sa_type=Text)

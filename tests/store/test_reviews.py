@@ -149,7 +149,7 @@ def test_a_reason_can_be_erased(store: Store, db: str) -> None:
     store.append_sync(reviewed(call, why="names a customer"), reviewed(call, why="again", by="bob"))
     with Database(db) as database:
         database.execute("UPDATE texts SET sha256 = NULL, salt = NULL, body = NULL WHERE body = 'names a customer'")
-        assert database.rows("SELECT why FROM reviews WHERE reviewed_by = 'ann'") == [(None,)]
+        assert database.rows("SELECT why FROM reviews WHERE reviewed_by = 'ann'") == [("[redacted]",)]
     assert [item.review.why for item in store.reviews(run.run_id)] == ["█" * 16, "again"]
 
 
@@ -160,6 +160,15 @@ def test_one_person_whose_name_was_erased_is_one_person(store: Store, db: str) -
     with Database(db) as database:
         database.execute("UPDATE texts SET sha256 = NULL, salt = NULL, body = NULL WHERE body = 'ann'")
         assert database.rows("SELECT label FROM reviews WHERE is_current = 1") == [("false",)]
+
+
+def test_two_people_whose_names_were_erased_are_two(store: Store, db: str) -> None:
+    _, call = judged_subcall(store)
+    store.append_sync(reviewed(call, label=Label.TRUE, by="ann"), reviewed(call, label=Label.FALSE, by="bob"))
+    with Database(db) as database:
+        database.execute("UPDATE texts SET sha256 = NULL, salt = NULL, body = NULL WHERE body IN ('ann', 'bob')")
+        rows = database.rows("SELECT label, reviewed_by, consensus FROM reviews WHERE is_current = 1 ORDER BY label")
+        assert rows == [("false", "[redacted]", "disputed"), ("true", "[redacted]", "disputed")]
 
 
 def test_a_copy_carries_reviews(store: Store, new_database: Callable[[], str]) -> None:

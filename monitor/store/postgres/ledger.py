@@ -36,6 +36,7 @@ _BEGIN = (
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
     f"SELECT pg_advisory_xact_lock_shared({LOCKS}, {ERASURE_LOCK}), pg_current_xact_id()::text"
 )
+_BEGIN_ERASURE = _BEGIN.replace("lock_shared", "lock")
 _FIND_TEXTS = "SELECT sha256, commitment FROM texts WHERE sha256 = ANY(%s)"
 _INSERT_TEXTS = (
     "INSERT INTO texts (commitment, sha256, salt, body) "
@@ -74,12 +75,19 @@ class PostgresLedger(Ledger):
 
     def begin(self, *, patience: float) -> None:
         """Begin a transaction. Raises the driver's errors."""
+        self._begin(_BEGIN)
+
+    def _begin(self, statements: str) -> None:
         self._forget()
-        cursor = self._connection.execute(_BEGIN)
+        cursor = self._connection.execute(statements)
         cursor.nextset()
         row = cursor.fetchone()
         assert row is not None
         self._unfinished = Unfinished(row[1], self._process, committing=False)
+
+    def begin_erasure(self, *, patience: float) -> None:
+        """Begin a transaction that holds the erasure lock for itself alone: two that erase wait for each other."""
+        self._begin(_BEGIN_ERASURE)
 
     def commit(self) -> None:
         """Make everything since ``begin`` durable.

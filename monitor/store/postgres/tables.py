@@ -11,6 +11,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -63,6 +64,19 @@ pending_leaves = Table(
     "pending_leaves", METADATA, Column("position", BigInteger, primary_key=True, autoincrement=False)
 )
 """Events without a leaf. A trigger adds each event in its own transaction, and the sequencer takes it out again."""
+
+checkpoints = Table(
+    "checkpoints",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("tree_size", BigInteger, nullable=False),
+    Column("root", _KEY, nullable=False),
+    Column("origin", _KEY, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("peaks", LargeBinary, nullable=False),
+    Column("at", Text, nullable=False),
+)
+"""Signed checkpoints: see ``monitor.store.tables``."""
 
 for _row in (TextRow, MessageNodeRow):
     _row.metadata.tables[str(_row.__tablename__)].to_metadata(METADATA)

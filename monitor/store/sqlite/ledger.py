@@ -69,6 +69,11 @@ class SqliteLedger(Ledger):
             self._forget()
             self._data_version = data_version
 
+    def begin_erasure(self, *, patience: float) -> None:
+        """As ``begin``; what is overwritten or freed in the file from now on is overwritten with zeros."""
+        self._execute("PRAGMA secure_delete = ON")
+        self.begin(patience=patience)
+
     def commit(self) -> None:
         """Make everything since ``begin`` durable.
 

@@ -38,7 +38,7 @@ def test_migrations_make_the_tables_of_the_models(store: Store) -> None:
         )
     engine.dispose()
     assert difference == []
-    models = (tables.EventRow, tables.TextRow, tables.MessageNodeRow)
+    models = (tables.EventRow, tables.TextRow, tables.MessageNodeRow, tables.CheckpointRow)
     assert {model.__tablename__ for model in models} == set(SQLModel.metadata.tables)
 
 
