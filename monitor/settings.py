@@ -167,6 +167,12 @@ class Settings(BaseSettings):
     queries: Path | None = Field(default=None, description="folder of saved queries of your own (`monitor audit ask`)")
     busy_seconds: float = Field(default=30.0, gt=0, le=3600, description="how long to wait for a lock or a lost server")
     serve_token: SecretStr | None = Field(default=None, description="what whoever sends to `monitor serve` must name")
+    checkpoint_key: Path | None = Field(
+        default=None, description="file of the private key that signs checkpoints; without one none are made"
+    )
+    checkpoint_seconds: float = Field(
+        default=3600.0, gt=0, description="how often a long run makes a checkpoint, besides the one at its end"
+    )
     models: dict[str, Annotated[dict[str, Any], BeforeValidator(_hide_keys)]] = Field(
         default_factory=dict, description="aliases: a table of settings for each name"
     )
@@ -243,16 +249,16 @@ def _anchor(table: dict[str, Any], folder: Path) -> dict[str, Any]:
         return str(folder / Path(value).expanduser())
 
     anchored = dict(table)
-    db, cache = table.get("db"), table.get("cache")
+    db = table.get("db")
     if isinstance(db, str) and db:
         if db.startswith("sqlite:///"):
             anchored["db"] = f"sqlite:///{from_folder(db.removeprefix('sqlite:///'))}"
         elif "://" not in db:
             anchored["db"] = from_folder(db)
-    if isinstance(cache, str):
-        anchored["cache"] = from_folder(cache)
-    if isinstance(queries := table.get("queries"), str):
-        anchored["queries"] = from_folder(queries)
+    for setting in ("cache", "checkpoint_key", "queries"):
+        place = table.get(setting)
+        if isinstance(place, str):
+            anchored[setting] = from_folder(place)
     models = table.get("probe_models")
     if isinstance(models, dict) and all(isinstance(place, str) for place in models.values()):
         anchored["probe_models"] = {

@@ -61,6 +61,7 @@ def ingest(
     from monitor.adapters.ingest.sources import files_of
     from monitor.adapters.ingest.taking import ingest as ingest_files
     from monitor.adapters.ingest.taking import size_of
+    from monitor.audit.integrity.checkpoints import kept
     from monitor.store import Store
 
     checks = checks_of(settings, force_probes=force_probes)
@@ -68,6 +69,7 @@ def ingest(
     columns = (TextColumn("ingesting"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with (
         Store.open(settings.db, busy_seconds=settings.busy_seconds) as store,
+        kept(store, settings),
         Progress(*columns, console=stderr(), transient=True, disable=json_output or not sys.stderr.isatty()) as bar,
     ):
         task = bar.add_task("ingesting", total=size_of(files))

@@ -20,6 +20,7 @@ from monitor.records import (
     Judgement,
     Observation,
     QueuedReview,
+    Redaction,
     Released,
     Review,
     RunEnd,
@@ -176,7 +177,7 @@ def _line(event: Event, subcall: StoredSubcall | None) -> str:
         return f"run {event.run_id}: suspended, {len(payload.pending)} waiting for a decision; monitor pending"
     if isinstance(payload, RunEnd):
         return f"run {event.run_id}: {payload.outcome.value}, {payload.verdict.value.value}, {payload.seconds:.1f} s"
-    if subcall is None or isinstance(payload, Review):  # nobody reviews through the run itself
+    if subcall is None or isinstance(payload, (Review, Redaction)):  # no step of the run
         return ""
     name = f"  {event.span_id[:8]} {one_line(subcall.call.role, 30)}"
     if isinstance(payload, Call):

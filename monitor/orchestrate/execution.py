@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from monitor.audit.integrity.checkpoints import kept_while
 from monitor.canonical import parse_json
 from monitor.errors import ConfigError, ConflictError
 from monitor.orchestrate.budget import Budget
@@ -58,7 +59,8 @@ class Execution:
             raise ConfigError(f"run {start.run_id} is being executed by this process already")
         ACTIVE.add(start.run_id)
         try:
-            return await self._from(earlier, step, name, program, stored, concurrency)
+            async with kept_while(self.store, self.workplace.settings):
+                return await self._from(earlier, step, name, program, stored, concurrency)
         finally:
             ACTIVE.discard(start.run_id)
 

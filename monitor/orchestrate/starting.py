@@ -104,7 +104,7 @@ def options_text(options: Mapping[str, Any], concurrency: int, settings: Setting
 
 
 def toolbox(settings: Settings, db: str, start: RunStart) -> Toolbox:
-    """The tools of a run: those of untrusted roles read neither its store nor any policy nor the settings.
+    """The tools of a run: those of untrusted roles read neither its store, policies, settings nor key of checkpoints.
 
     They have at least as much around them as the run's record says.
     """
@@ -116,5 +116,5 @@ def hidden_files(settings: Settings, db: str, packs: Sequence[str]) -> frozenset
     """What tools of untrusted roles may not read: the store, any policy, the settings."""
     hidden = [path.resolve() for path in files_of(db)]
     hidden += [catalog.shipped("policy").resolve(), *(catalog.find("policy", pack) for pack in packs)]
-    hidden += [settings.config_file.resolve()] if settings.config_file else []
+    hidden += [path.resolve() for path in (settings.config_file, settings.checkpoint_key) if path]
     return frozenset(hidden)

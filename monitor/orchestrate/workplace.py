@@ -30,7 +30,7 @@ class Workplace:
     def __init__(
         self, settings: Settings, model: str | ModelClient, recipe_folder: Path, toolbox: Toolbox, prober: Prober
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._toolbox = toolbox
         self._prober = prober
         self._near = recipe_folder
@@ -62,8 +62,8 @@ class Workplace:
         if not isinstance(chosen, str):
             return chosen
         if chosen not in self._clients:
-            aliases = read_aliases(self._settings.models)
-            options = EmbeddedOptions(**self._settings.embedded.model_dump())
+            aliases = read_aliases(self.settings.models)
+            options = EmbeddedOptions(**self.settings.embedded.model_dump())
             self._clients[chosen] = resolve.resolve(chosen, aliases=aliases, embedded=options)
         return self._clients[chosen]
 

@@ -92,7 +92,7 @@ class Decision(Frozen):
 
 
 class RedactedPlace(Frozen):
-    """Texts of one subcall (or of the run itself, where ``span`` is empty) that were erased, by the names of their surfaces."""
+    """Texts of one subcall that were erased, by the names of their surfaces; of the run itself where ``span`` is empty."""
 
     span: str = ""
     surfaces: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from monitor.errors import StoreError
     from monitor.store.facts import StoreFacts
     from monitor.store.ledger import Ledger
+    from monitor.store.raw import RawStore
+    from monitor.store.scrubbing import Scrubbed
     from monitor.store.upgrading import Backup
 
 
@@ -123,6 +126,14 @@ class Backend(Protocol):
 
     def upgrade(self, *, target: str = "head") -> None:
         """Run the missing migrations up to ``target``, in one transaction. Raises StoreError."""
+        ...
+
+    def raw(self) -> RawStore:
+        """The store as it lies there, for who checks it. Nothing is opened yet."""
+        ...
+
+    def scrub(self, progress: Callable[[str], None]) -> Scrubbed:
+        """After an erasure: take what was erased out of files, logs and free space. Raises StoreError."""
         ...
 
     def close(self) -> None:

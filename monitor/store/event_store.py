@@ -6,6 +6,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Self
 
+from monitor.store.leaf_log import LeafLog
 from monitor.store.opening import locate
 from monitor.store.reader import Reader, StoredEvent
 from monitor.store.scanning import EVERYTHING, Wanted
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from monitor.records import Event, StoredReview, StoredRun, StoredSubcall
+    from monitor.records import Event, StoredRedaction, StoredReview, StoredRun, StoredSubcall
     from monitor.store.backend import Backend
     from monitor.store.scanning import Scanned
 
@@ -166,6 +167,15 @@ class Store:
     def pending_leaves(self) -> int:
         """Return how many committed events have no place in the Merkle log yet. Raises StoreError."""
         return self._backend.pending_leaves()
+
+    @property
+    def leaves(self) -> LeafLog:
+        """The Merkle log over all events, and the checkpoints that were made of it."""
+        return LeafLog(self._backend, self._reader.snapshots)
+
+    def redactions(self, run_id: str) -> list[StoredRedaction]:
+        """Return what was redacted of a run, in the order of the log."""
+        return self._reader.redactions(run_id)
 
     def close(self) -> None:
         """Write what was accepted, then let go of the database. Safe to call twice."""

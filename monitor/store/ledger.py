@@ -227,6 +227,19 @@ class Ledger(ABC):
         keep_recent(self._nodes, node_hash)
         return node_hash
 
+    # ----------------------------------------------------------------------------------------------- checkpoints
+
+    def add_checkpoint(self, row: tuple[int | str | bytes, ...]) -> bool:
+        """Add a checkpoint (tree size, root, origin, note, peaks, at); say whether it was added.
+
+        It is not where one of the same origin is there that has as many leaves.
+        """
+        self._hold_checkpoints()
+        return bool(self._execute(self._sql.add_checkpoint, (*row, row[2], row[0])).rowcount)
+
+    def _hold_checkpoints(self) -> None:  # noqa: B027 - as ``_hold_run``
+        """Keep others from adding a checkpoint until the transaction ends."""
+
     # --------------------------------------------------------------------------------------------------- erasing
 
     def begin_erasure(self, *, patience: float) -> None:

@@ -72,7 +72,7 @@ class Frontier:
 
 
 class Tree:
-    """A whole tree in memory, 64 bytes for each leaf, for proofs. A node without a sibling stands for itself one level up."""
+    """A whole tree in memory, for proofs. A node without a sibling stands for itself one level up."""
 
     def __init__(self, leaves: Iterable[bytes]) -> None:
         self._levels = [list(leaves)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import select, text
 
 from monitor.errors import CatalogError, StoreError
-from monitor.records import StoredReview, StoredRun, StoredSubcall
+from monitor.records import StoredRedaction, StoredReview, StoredRun, StoredSubcall
 from monitor.store.rows import chunks, payloads, run_of, subcalls_of
 from monitor.store.scanning import Scan
 from monitor.store.tables import REVIEWS, RUN_KINDS
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-    from monitor.store.backend import Backend
+    from monitor.store.backend import Backend, Snapshots
 
 _Found = TypeVar("_Found", str, tuple[str, str])
 _PREFIX_MIN = 4
@@ -140,6 +140,22 @@ class Reader:
                 for some in chunks(rows)
                 for row, payload in payloads(session, some)
             ]
+
+    def redactions(self, run_id: str) -> list[StoredRedaction]:
+        """The redactions of a run, in the order of the log."""
+        log = self._log.table.c
+        with self._snapshots.session() as session:
+            rows = session.execute(self._rows().where(log.run_id == run_id, log.kind == "redacted")).all()
+            return [
+                StoredRedaction(id=row.span_id, run_id=row.run_id, redaction=payload)
+                for some in chunks(rows)
+                for row, payload in payloads(session, some)
+            ]
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """The connections that it reads on."""
+        return self._snapshots
 
     def scan(self) -> Scan:
         """All subcalls, one after the other: see ``Scan``."""

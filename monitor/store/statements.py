@@ -46,6 +46,7 @@ class Statements:
     find_event: str
     find_whole_text: str
     erase_text: str
+    add_checkpoint: str
     mark: str
 
     @classmethod
@@ -73,5 +74,8 @@ class Statements:
             find_whole_text=f"SELECT salt, body FROM texts WHERE commitment = {mark}",
             erase_text="UPDATE texts SET sha256 = NULL, salt = NULL, body = NULL "
             f"WHERE commitment = {mark} AND NOT (sha256 IS NULL AND salt IS NULL AND body IS NULL)",
+            add_checkpoint="INSERT INTO checkpoints (number, tree_size, root, origin, note, peaks, at) "
+            f"SELECT (SELECT coalesce(max(number) + 1, 0) FROM checkpoints), {columns}, {mark}, {mark} "
+            f"WHERE NOT EXISTS (SELECT 1 FROM checkpoints WHERE origin = {mark} AND tree_size >= {mark})",
             mark=mark,
         )

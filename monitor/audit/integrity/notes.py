@@ -169,7 +169,9 @@ def _read(path: Path, what: str) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError as exc:
-        raise NoteError(f"{path}: the {what} cannot be read ({exc.strerror}); `monitor audit keygen` makes one") from exc
+        raise NoteError(
+            f"{path}: the {what} cannot be read ({exc.strerror}); `monitor audit keygen` makes one"
+        ) from exc
     except UnicodeDecodeError:
         raise NoteError(f"{path}: expected a {what} in one line of text") from None
 

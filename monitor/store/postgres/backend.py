@@ -22,10 +22,12 @@ from monitor.store.postgres.tables import LOG
 from monitor.store.schema import SCHEMA_VERSION, refuse_newer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from monitor.errors import StoreError
     from monitor.store.postgres.connection import Connection
+    from monitor.store.raw import RawStore
+    from monitor.store.scrubbing import Scrubbed
     from monitor.store.upgrading import Backup
 
 _READING_SECONDS = 60.0  # the least that a question may take: long ones are no failure
@@ -132,6 +134,19 @@ class PostgresBackend:
     def upgrade(self, *, target: str = "head") -> None:
         """Run the missing migrations up to ``target``, in one transaction. Raises StoreError."""
         schema.upgrade(self.address, busy_seconds=self.busy_seconds, target=target)
+
+    def raw(self) -> RawStore:
+        """The database as it lies there. Nothing is opened yet."""
+        from monitor.store.postgres.raw import PostgresRaw  # noqa: PLC0415 - needed for this alone
+
+        return PostgresRaw(self.address, busy_seconds=self.busy_seconds)
+
+    def scrub(self, progress: Callable[[str], None]) -> Scrubbed:
+        """Write the table of texts anew without what was erased. Raises StoreError."""
+        from monitor.store.postgres.scrubbing import scrub  # noqa: PLC0415 - as above
+
+        with self._asking() as connection:
+            return scrub(connection, self.address, progress)
 
     def close(self) -> None:
         """Sequence what was committed, and end the sequencer. Safe to call twice."""

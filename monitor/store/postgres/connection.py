@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LOCKS = 0x664D6F6E
 """``fMon``: the first number of this package's advisory locks, which hold within one database."""
-SCHEMA_LOCK, SEQUENCER_LOCK, ERASURE_LOCK, SEARCH_LOCK = 1, 2, 3, 4
+SCHEMA_LOCK, SEQUENCER_LOCK, ERASURE_LOCK, SEARCH_LOCK, CHECKPOINT_LOCK = 1, 2, 3, 4, 5
 RUN_LOCKS = LOCKS + 1
 """The first number of the locks of runs; the second one is a hash of the run's id."""
 

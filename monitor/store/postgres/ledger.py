@@ -16,7 +16,7 @@ from monitor.errors import StoreUnavailableError
 from monitor.records import Call
 from monitor.store.codec import encode_event
 from monitor.store.ledger import Ledger, checked, commit_to
-from monitor.store.postgres.connection import ERASURE_LOCK, LOCKS, RUN_LOCKS, is_lost
+from monitor.store.postgres.connection import CHECKPOINT_LOCK, ERASURE_LOCK, LOCKS, RUN_LOCKS, is_lost
 from monitor.store.statements import Statements, Unfinished, Written
 
 if TYPE_CHECKING:
@@ -167,6 +167,9 @@ class PostgresLedger(Ledger):
     def _hold_run(self, run_id: str) -> None:
         """Keep other writers from adding to the run's own events: their places are counted, not known beforehand."""
         self._execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (RUN_LOCKS, run_id))
+
+    def _hold_checkpoints(self) -> None:
+        self._execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCKS, CHECKPOINT_LOCK))
 
     # ----------------------------------------------------------------------------------------- texts and nodes
 

@@ -21,12 +21,14 @@ from monitor.store.sqlite.ledger import SqliteLedger
 from monitor.store.tables import EventRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlalchemy import FromClause
 
     from monitor.errors import StoreError
+    from monitor.store.raw import RawStore
+    from monitor.store.scrubbing import Scrubbed
     from monitor.store.upgrading import Backup
 
 _EVENTS: FromClause = SQLModel.metadata.tables[str(EventRow.__tablename__)]
@@ -90,6 +92,18 @@ class SqliteBackend:
     def upgrade(self, *, target: str = "head") -> None:
         """Run the missing migrations up to ``target``, in one transaction. Raises StoreError."""
         schema.upgrade(self.path, busy_seconds=self.busy_seconds, target=target)
+
+    def raw(self) -> RawStore:
+        """The file as it lies there. Nothing is opened yet."""
+        from monitor.store.sqlite.raw import SqliteRaw  # noqa: PLC0415 - needed for this alone
+
+        return SqliteRaw(self.path, busy_seconds=self.busy_seconds)
+
+    def scrub(self, progress: Callable[[str], None]) -> Scrubbed:
+        """Write the file anew without what was erased, and empty its log. Raises StoreError."""
+        from monitor.store.sqlite.scrubbing import scrub  # noqa: PLC0415 - as above
+
+        return scrub(self.path, busy_seconds=self.busy_seconds, progress=progress)
 
     def close(self) -> None:
         """Do nothing: the backend itself holds nothing."""

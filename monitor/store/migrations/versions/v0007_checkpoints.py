@@ -94,7 +94,7 @@ ORDER BY c.oid
 
 
 def _showing(definition: str) -> str:
-    """The view with erased texts as ``[redacted]``. People are told apart by their commitments where their names are gone."""
+    """The view with erased texts as ``[redacted]``. People whose names were erased are told apart all the same."""
     shown = definition.replace(" JOIN texts ", " JOIN shown_texts ")
     for word in ("coalesce", "COALESCE"):
         shown = shown.replace(f"{word}(person.body,", f"{word}(nullif(person.body, '[redacted]'),")
