@@ -31,6 +31,9 @@ class ExitCode(IntEnum):
     FAILED = 5
     STORE = 6
     WAITING = 7
+    ALTERED = 8
+    INCOMPLETE = 9
+    UNCOVERED = 10
     CANCELLED = 130
 
 
@@ -47,6 +50,9 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.FAILED: "the model, its provider or a tool failed, or no attempt gave a well-formed answer",
     ExitCode.STORE: "the database cannot be read or written",
     ExitCode.WAITING: "the run waits for a person's decision (`monitor pending`), and goes on when it is resumed",
+    ExitCode.ALTERED: "`audit verify` found that the record is not what was written, or could not read it",
+    ExitCode.INCOMPLETE: "`audit verify` found the record unaltered, and something that should have followed is not there",
+    ExitCode.UNCOVERED: "`audit verify` found less of the record checked than `--min-coverage` asks for",
     ExitCode.CANCELLED: "cancelled (Ctrl-C, SIGTERM); the run can be resumed",
 }
 

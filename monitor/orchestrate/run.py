@@ -188,6 +188,10 @@ async def resume(
             judged = [Judged.of(subcall) for subcall in subcalls if subcall.judgement]
             return result_of(earlier.start, earlier.end, judged, store.url)
         refuse_if_alive(earlier)
+        if store.redactions(earlier.start.run_id):
+            raise ConfigError(
+                f"texts of run {earlier.start.run_id} were redacted: what it would go on with is gone. Start it anew"
+            )
         if earlier.start.is_observed:
             raise ConfigError(
                 f"run {earlier.start.run_id} observed somebody else's program ({earlier.start.recipe}): it goes on where "

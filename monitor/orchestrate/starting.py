@@ -104,7 +104,7 @@ def options_text(options: Mapping[str, Any], concurrency: int, settings: Setting
 
 
 def toolbox(settings: Settings, db: str, start: RunStart) -> Toolbox:
-    """The tools of a run: those of untrusted roles read neither its store, policies, settings nor key of checkpoints.
+    """The tools of a run: of untrusted roles none reads its store, policies, settings, or key of checkpoints.
 
     They have at least as much around them as the run's record says.
     """

@@ -90,6 +90,13 @@ class Tree:
         """The root."""
         return self._levels[-1][0] if self.size else EMPTY_ROOT
 
+    def beginning(self, size: int) -> bytes:
+        """The root of the tree of the first ``size`` leaves."""
+        frontier = Frontier()
+        for leaf in self._levels[0][:size]:
+            frontier.add(leaf)
+        return frontier.root()
+
     def inclusion(self, index: int) -> list[bytes]:
         """The proof that the leaf at ``index`` is in the tree. Raises ValueError if there is no such leaf."""
         if not 0 <= index < self.size:

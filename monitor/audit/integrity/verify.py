@@ -273,8 +273,8 @@ class _Check:
             result.limits.append("no key was given (--vkey), so nothing says who made the checkpoints in the store")
         if result.outside is None:
             result.limits.append(
-                "no checkpoint kept elsewhere was given (--against): a tail that was cut off, with the checkpoints over it, "
-                "cannot be detected, nor a whole history that was put in the place of this one"
+                "no checkpoint kept elsewhere was given (--against): a tail that was cut off, with the checkpoints over "
+                "it, cannot be detected, nor a whole history that was put in the place of this one"
             )
         elif result.outside < size:
             result.limits.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 from monitor.errors import StoreUnavailableError
@@ -130,6 +131,9 @@ class SqliteRaw:
         version = self.version()
         if noted != version or not 0 < version <= SCHEMA_VERSION:
             yield Fault("the file", "header", f"expected a schema version up to {SCHEMA_VERSION}, found {noted}")
+        told = self._connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        if told != [(f"{version:04}",)]:
+            yield Fault("alembic_version", "", f"expected the version {version:04}, found {len(told)} rows or another one")
 
     def _schema(self) -> Iterator[Fault]:
         version = self.version()
@@ -182,6 +186,7 @@ def _begun(connection: Any) -> Any:
     return connection
 
 
+@cache
 def expected_objects(version: int) -> dict[tuple[str, str], tuple[str, str | None]]:
     """What the migrations up to ``version`` make: table and SQL of each object by its type and name."""
     from sqlalchemy import create_engine  # noqa: PLC0415 - slow to import and needed only here

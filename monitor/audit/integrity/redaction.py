@@ -1,0 +1,247 @@
+"""``monitor audit redact`` and ``purge``: what is to be erased, what else holds it, and the events that stay."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from monitor.canonical import escape_text
+from monitor.errors import ConfigError
+from monitor.models.weights import cache_dir
+from monitor.records import Event, RedactedPlace, Redaction, new_span_id, now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from monitor.store.erasing import Eraser, Use
+
+SHORTEST = 6
+"""Codepoints of the shortest text that is looked for inside of others: shorter ones stand in texts by chance."""
+
+SURFACES = ("task", "messages", "reasoning", "output", "raw", "tool_calls", "error", "decision", "review", "queued")
+"""The texts of a subcall. Those of a run itself are ``task``, ``options``, ``answer`` and ``error``."""
+RUN_SURFACES = ("task", "options", "answer", "error")
+_WITH_ALL = frozenset({"tokens"})  # ids and scores of tokens tell the text: they go with any text of their subcall
+_DECISIONS = {"decided": "decision", "reviewed": "review", "run_queued": "queued"}
+
+
+def surface_of(use: Use) -> str:
+    """What the text at this place is called."""
+    if use.kind in _DECISIONS:
+        return _DECISIONS[use.kind]
+    return "tokens" if use.is_json else use.path.partition(".")[0].partition("[")[0]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a redaction would erase: ``targets`` are the uses that were asked for.
+
+    ``shared`` are other uses of the same texts; ``containing`` are uses of other texts in which one of them stands. Both
+    go too with ``--everywhere`` and stay with ``--only``. ``short`` counts texts too short to be looked for in others.
+    """
+
+    targets: list[Use] = field(default_factory=list)
+    shared: list[Use] = field(default_factory=list)
+    containing: list[Use] = field(default_factory=list)
+    short: int = 0
+    bodies: dict[str, str] = field(default_factory=dict)
+
+    def chosen(self, *, everywhere: bool) -> set[str]:
+        """The commitments of the texts that are to be erased."""
+        wanted = {use.commitment for use in self.targets}
+        if everywhere:
+            return wanted | {use.commitment for use in self.containing}
+        return wanted - {use.commitment for use in self.shared}
+
+
+def plan_redaction(
+    eraser: Eraser,
+    *,
+    run_id: str = "",
+    span_id: str = "",
+    surfaces: Sequence[str] = (),
+    phrase: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Plan:
+    """Find out what to erase: the texts of a run or subcall, or all texts in which ``phrase`` stands.
+
+    Args:
+        eraser: The store.
+        run_id: The run; not with ``phrase``.
+        span_id: Only this subcall of it; the run's root span are the run's own texts.
+        surfaces: Only these texts, of ``SURFACES`` or ``RUN_SURFACES``.
+        phrase: What the texts contain.
+        progress: Told how much was looked at, and of how much.
+
+    Raises:
+        ConfigError: there is no such text, or it was erased before.
+    """
+
+    def is_asked(use: Use) -> bool:
+        if use.kind == "redacted":
+            return False
+        if phrase:
+            return True
+        is_there = use.run_id == run_id and (not span_id or span_id in {use.span_id, use.about})
+        return is_there and (not surfaces or surface_of(use) in {*surfaces, *_WITH_ALL})
+
+    if phrase:
+        bodies = eraser.containing([escape_text(phrase)], progress)
+    else:
+        asked = [use for use in eraser.uses_in(run_id, {span_id} if span_id else ()) if is_asked(use)]
+        bodies = eraser.bodies(use.commitment for use in asked)
+        if all(use.is_json for use in asked if use.commitment in bodies):
+            bodies = {}
+    if not bodies:
+        raise ConfigError("there is no such text, or all of it was erased before; nothing was done")
+    plan = Plan(bodies=bodies)
+    others: dict[str, str] = {}
+    if not phrase:
+        plan.short = len({body for body in bodies.values() if len(body) < SHORTEST})
+        others = eraser.containing([body for body in bodies.values() if len(body) >= SHORTEST], progress)
+    for use in eraser.uses_of(bodies.keys() | others.keys(), progress):
+        if use.kind == "redacted":
+            continue
+        if use.commitment not in bodies:
+            plan.containing.append(use)
+        else:
+            (plan.targets if is_asked(use) else plan.shared).append(use)
+    plan.bodies = bodies | others
+    return plan
+
+
+@dataclass(slots=True)
+class Done:
+    """What was erased: how many texts, in which runs; ``left`` are uses of what was asked for that were left alone."""
+
+    texts: int = 0
+    runs: list[str] = field(default_factory=list)
+    left: list[Use] = field(default_factory=list)
+    caches: int = 0
+
+
+def redact(eraser: Eraser, plan: Plan, *, everywhere: bool, why: str, by: str) -> Done:
+    """Erase what ``plan`` says, and append one event to each run that it concerns, in one transaction.
+
+    Token ids and scores of every subcall that loses a text go with it, for the text can be read from them.
+
+    Raises:
+        ConfigError: ``why`` or ``by`` holds what is to be erased.
+        StoreError: nothing was erased.
+    """
+    names = plan.chosen(everywhere=everywhere)
+    _refuse_quoting(why, by, [plan.bodies[name] for name in names])
+    uses = [use for use in (*plan.targets, *plan.shared, *plan.containing) if use.commitment in names]
+    touched: dict[str, set[str]] = defaultdict(set)
+    for use in uses:
+        touched[use.run_id].add(use.about)
+    for run, spans in touched.items():
+        uses += [use for use in eraser.uses_in(run, spans) if use.is_json]
+    places: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    texts: dict[str, set[str]] = defaultdict(set)
+    for use in uses:
+        places[use.run_id][use.about].add(surface_of(use))
+        texts[use.run_id].add(use.commitment)
+    at = now()
+    events = [
+        Event.of(
+            run,
+            new_span_id(),
+            Redaction(
+                places=tuple(
+                    RedactedPlace(span=span, surfaces=tuple(sorted(found))) for span, found in sorted(spans.items())
+                ),
+                texts=tuple(sorted(texts[run])),
+                why=escape_text(why),
+                by=escape_text(by),
+                at=at,
+            ),
+        )
+        for run, spans in sorted(places.items())
+    ]
+    erased = eraser.erase(sorted({use.commitment for use in uses}), events)
+    left = [] if everywhere else [*plan.shared, *plan.containing]
+    return Done(erased, sorted(places), left, forget_caches())
+
+
+def _refuse_quoting(why: str, by: str, bodies: Iterable[str]) -> None:
+    for body in bodies:
+        if len(body) >= SHORTEST and (body in why or body in by):
+            raise ConfigError("the reason, or the name, quotes the text that is to be erased; say it without the text")
+
+
+# --------------------------------------------------------------------------------------------------------------- purge
+
+
+@dataclass(slots=True)
+class PurgePlan:
+    """What a purge would erase: for each old run the texts that no run which stays needs.
+
+    ``shared`` counts texts of old runs that stay for that reason; ``done`` counts old runs that have nothing left to erase.
+    """
+
+    runs: dict[str, set[str]] = field(default_factory=dict)
+    shared: int = 0
+    done: int = 0
+
+    @property
+    def texts(self) -> int:
+        """How many texts there are to erase."""
+        return len(set().union(*self.runs.values())) if self.runs else 0
+
+
+def plan_purge(
+    eraser: Eraser, before: str, *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> PurgePlan:
+    """The runs whose last event is older than ``before`` (ISO 8601), with what of them can be erased."""
+    newest = eraser.newest()
+    old = sorted((run for run, at in newest.items() if at < before), key=lambda run: newest[run])
+    texts = eraser.texts_by_run(progress)
+    needed = set().union(*(texts[run] for run in texts if run not in set(old)))
+    of_old = set().union(*(texts.get(run, set()) for run in old))
+    live = eraser.live(of_old)
+    plan = PurgePlan(shared=len(of_old & needed & live))
+    for run in old:
+        names = (texts.get(run, set()) & live) - needed
+        if names:
+            plan.runs[run] = names
+        else:
+            plan.done += 1
+    return plan
+
+
+def purge(
+    eraser: Eraser,
+    plan: PurgePlan,
+    *,
+    why: str,
+    by: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Done:
+    """Erase the texts of whole runs, each run in a transaction of its own: a purge that was cut off is simply made again.
+
+    Raises StoreError: what was purged until then stays so.
+    """
+    done = Done()
+    for number, (run, texts) in enumerate(plan.runs.items(), 1):
+        redaction = Redaction(
+            whole=True, texts=tuple(sorted(texts)), why=escape_text(why), by=escape_text(by), at=now()
+        )
+        done.texts += eraser.erase(sorted(texts), [Event.of(run, new_span_id(), redaction)])
+        done.runs.append(run)
+        progress(number, len(plan.runs))
+    done.caches = forget_caches()
+    return done
+
+
+def forget_caches() -> int:
+    """Delete the activations that probes keep on this machine, which were made of texts; return how many files it were.
+
+    They are made again where they are needed.
+    """
+    folder = cache_dir() / "probes" / "activations"
+    files = [path for path in folder.glob("*") if path.is_file()] if folder.is_dir() else []
+    for path in files:
+        path.unlink(missing_ok=True)
+    return len(files)

@@ -1,0 +1,277 @@
+"""Erasing texts: where each of them is used, what else contains it, and the transaction that erases and says so."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import func, select
+
+from monitor.errors import StoreError
+from monitor.store.batches import NODES, TEXTS, chunks
+from monitor.store.codec import parse
+from monitor.store.opening import locate
+from monitor.store.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from sqlalchemy import ColumnElement
+
+    from monitor.records import Event
+    from monitor.store.backend import Backend
+    from monitor.store.scrubbing import Scrubbed
+
+_EVENTS_AT_ONCE = 1_000
+_TEXTS_AT_ONCE = 300
+_ABOUT_ANOTHER = frozenset({"reviewed", "run_queued"})
+
+
+class Use(NamedTuple):
+    """One place where an event refers to a text, or has it in its history. ``path`` is the place in the event's body.
+
+    ``about`` is the subcall that the event is about: its own span, but for reviews and queued reviews.
+    """
+
+    run_id: str
+    span_id: str
+    about: str
+    kind: str
+    path: str
+    commitment: str
+    is_json: bool
+
+
+class Eraser:
+    """A store whose texts are to be erased. Used by one thread."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._snapshots = backend.snapshots()
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, url: str, *, busy_seconds: float) -> Iterator[Eraser]:
+        """The store at ``url``, which must be there, of this version's schema. Raises StoreError."""
+        backend = locate(url, busy_seconds=busy_seconds)
+        version = backend.facts().schema_version
+        if version is not None and version < SCHEMA_VERSION:
+            raise StoreError(f"{backend.place}: schema {version} is too old to redact in; first: monitor db upgrade")
+        backend.prepare(create=False)
+        eraser = cls(backend)
+        try:
+            yield eraser
+        finally:
+            eraser._snapshots.close()
+            backend.close()
+
+    @property
+    def url(self) -> str:
+        """The store's URL, to show."""
+        return self._backend.url
+
+    # --------------------------------------------------------------------------------------------------- looking
+
+    def newest(self) -> dict[str, str]:
+        """The time of the last event of each run. Raises StoreError."""
+        log = self._backend.log.table
+        with self._snapshots.session() as session:
+            rows = session.execute(select(log.c.run_id, func.max(log.c.at)).group_by(log.c.run_id))
+            return {row[0]: row[1] for row in rows}
+
+    def uses_in(self, run_id: str, spans: Collection[str] = ()) -> list[Use]:
+        """Every use of a text in a run, or in what is about these subcalls of it. Raises StoreError."""
+        histories = self._histories()
+        log = self._backend.log.table
+        found: list[Use] = []
+        for event in self._events(log.c.run_id == run_id):
+            if not spans or event.span_id in spans or event.about in spans:
+                for path, mark, name in _places(event.body):
+                    names = histories.texts(name) if mark == "$chain" else (name,)
+                    found += (event.use(path, held, is_json=mark == "$json") for held in names)
+        return found
+
+    def uses_of(self, names: Collection[str], progress: Callable[[int, int], None]) -> list[Use]:
+        """Every use of these texts, wherever it is. Raises StoreError."""
+        held = self._histories().holding(names)
+        found: list[Use] = []
+        with self._snapshots.session() as session:
+            total = int(session.execute(select(func.count()).select_from(self._backend.log.table)).scalar_one())
+        for number, event in enumerate(self._events(), 1):
+            for path, mark, name in _places(event.body):
+                hits = held.get(name, ()) if mark == "$chain" else {name}.intersection(names)
+                found += (event.use(path, hit, is_json=mark == "$json") for hit in hits)
+            if not number % _EVENTS_AT_ONCE:
+                progress(number, total)
+        return found
+
+    def texts_by_run(self, progress: Callable[[int, int], None]) -> dict[str, set[str]]:
+        """The texts that each run's events and histories use; those of redactions stand under no run. Raises StoreError."""
+        histories = self._histories()
+        found: dict[str, set[str]] = {"": set()}
+        seen: dict[str, set[str]] = {}
+        with self._snapshots.session() as session:
+            total = int(session.execute(select(func.count()).select_from(self._backend.log.table)).scalar_one())
+        for number, event in enumerate(self._events(), 1):
+            texts = found.setdefault("" if event.kind == "redacted" else event.run_id, set())
+            for _, mark, name in _places(event.body):
+                if mark == "$chain":
+                    texts |= histories.new_texts(name, seen.setdefault(event.run_id, set()))
+                else:
+                    texts.add(name)
+            if not number % _EVENTS_AT_ONCE:
+                progress(number, total)
+        return found
+
+    def _events(self, *conditions: ColumnElement[bool]) -> Iterator[_Event]:
+        log = self._backend.log.table
+        columns = (log.c.leaf_index, log.c.run_id, log.c.span_id, log.c.kind, log.c.canonical)
+        query = select(*columns).where(*conditions).order_by(*self._backend.log.order)
+        with self._snapshots.session() as session:
+            for row in session.execute(query.execution_options(yield_per=_EVENTS_AT_ONCE)):
+                body = parse(row.canonical)["body"]
+                about = str(body["span"]) if row.kind in _ABOUT_ANOTHER else row.span_id
+                yield _Event(row.run_id, row.span_id, about, row.kind, body)
+
+    def _histories(self) -> _Histories:
+        nodes: dict[str, tuple[str | None, tuple[str, ...]]] = {}
+        with self._snapshots.session() as session:
+            query = select(NODES.c.node_hash, NODES.c.parent_hash, NODES.c.payload)
+            for node_hash, parent, payload in session.execute(query.execution_options(yield_per=_EVENTS_AT_ONCE)):
+                message = parse(payload)["message"]
+                nodes[node_hash] = (parent, tuple(name for _, _, name in _places(message)))
+        return _Histories(nodes)
+
+    def bodies(self, commitments: Iterable[str]) -> dict[str, str]:
+        """The texts that are still there under these commitments. Raises StoreError."""
+        found: dict[str, str] = {}
+        with self._snapshots.session() as session:
+            for some in chunks(sorted(set(commitments)), _TEXTS_AT_ONCE):
+                query = select(TEXTS.c.commitment, TEXTS.c.body).where(
+                    TEXTS.c.commitment.in_(some), TEXTS.c.body.is_not(None)
+                )
+                found.update((row.commitment, row.body) for row in session.execute(query))
+        return found
+
+    def live(self, commitments: Iterable[str]) -> set[str]:
+        """Which of these texts are still there. Raises StoreError."""
+        found: set[str] = set()
+        with self._snapshots.session() as session:
+            for some in chunks(sorted(set(commitments)), _TEXTS_AT_ONCE):
+                query = select(TEXTS.c.commitment).where(TEXTS.c.commitment.in_(some), TEXTS.c.body.is_not(None))
+                found.update(session.scalars(query))
+        return found
+
+    def containing(self, parts: Sequence[str], progress: Callable[[int, int], None]) -> dict[str, str]:
+        """The texts in which any of ``parts`` stands, as it is or as JSON writes it. Raises StoreError."""
+        forms = {form for part in parts for form in forms_of(part)}
+        found: dict[str, str] = {}
+        if not forms:
+            return found
+        with self._snapshots.session() as session:
+            total = int(session.execute(select(func.count()).select_from(TEXTS)).scalar_one())
+            query = select(TEXTS.c.commitment, TEXTS.c.body).where(TEXTS.c.body.is_not(None))
+            rows = session.execute(query.execution_options(yield_per=_TEXTS_AT_ONCE))
+            for number, (commitment, body) in enumerate(rows, 1):
+                if any(form in body for form in forms):
+                    found[commitment] = body
+                if not number % _TEXTS_AT_ONCE:
+                    progress(number, total)
+        return found
+
+    # --------------------------------------------------------------------------------------------------- erasing
+
+    def erase(self, commitments: Sequence[str], events: Sequence[Event]) -> int:
+        """Erase texts and append the events that say so, all in one transaction; return how many were erased.
+
+        Raises StoreError: nothing was erased.
+        """
+        backend = self._backend
+        try:
+            with contextlib.closing(backend.connect()) as ledger:
+                ledger.begin_erasure(patience=backend.busy_seconds)
+                erased = sum(ledger.erase_text(commitment) for commitment in sorted(commitments))
+                ledger.expect(events)
+                ledger.append(events)
+                ledger.commit()
+        except backend.errors as failure:
+            raise backend.translate(failure) from failure
+        backend.sequence()
+        return erased
+
+    def scrub(self, progress: Callable[[str], None]) -> Scrubbed:
+        """Take what was erased out of the database's files. Raises StoreError."""
+        return self._backend.scrub(progress)
+
+
+class _Event(NamedTuple):
+    run_id: str
+    span_id: str
+    about: str
+    kind: str
+    body: Any
+
+    def use(self, path: str, name: str, *, is_json: bool) -> Use:
+        return Use(self.run_id, self.span_id, self.about, self.kind, path, name, is_json)
+
+
+class _Histories:
+    """The texts of message histories by the hash of the last message."""
+
+    def __init__(self, nodes: dict[str, tuple[str | None, tuple[str, ...]]]) -> None:
+        self._nodes = nodes
+
+    def texts(self, head: str) -> dict[str, None]:
+        """The commitments to all texts of a history, each once."""
+        found: dict[str, None] = {}
+        current: str | None = head
+        while current is not None:
+            current, texts = self._nodes.get(current, (None, ()))
+            found.update(dict.fromkeys(texts))
+        return found
+
+    def new_texts(self, head: str, seen: set[str]) -> set[str]:
+        """The texts of those messages of a history that are not in ``seen``, to which they are added."""
+        found: set[str] = set()
+        current: str | None = head
+        while current is not None and current not in seen:
+            seen.add(current)
+            current, texts = self._nodes.get(current, (None, ()))
+            found.update(texts)
+        return found
+
+    def holding(self, names: Collection[str]) -> dict[str, frozenset[str]]:
+        """For each last message, which of ``names`` are in its history; each message is looked at once."""
+        held: dict[str, frozenset[str]] = {}
+        for head in self._nodes:
+            way: list[str] = []
+            current: str | None = head
+            while current is not None and current in self._nodes and current not in held:
+                way.append(current)
+                current = self._nodes[current][0]
+            below = held.get(current, frozenset()) if current is not None else frozenset()
+            for name in reversed(way):
+                own = frozenset(self._nodes[name][1]).intersection(names)
+                below = held[name] = below | own if own else below
+        return held
+
+
+def forms_of(text: str) -> set[str]:
+    """How a text can stand in another one: as it is, and inside of a JSON string, with and without ASCII escapes."""
+    escaped = {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    return {text, *escaped, *(json.dumps(form)[1:-1] for form in escaped)} if text else set()
+
+
+def _places(value: object, below: str = "") -> Iterator[tuple[str, str, str]]:
+    """Where a body refers to a text, a JSON value or a history: path, mark, name."""
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _places(item, f"{below}[{number}]")
+    elif isinstance(value, dict):
+        for mark in ("$text", "$json", "$chain"):
+            if mark in value:
+                yield below, mark, value[mark]
+        for name, item in value.items():
+            if isinstance(item, (dict, list)):
+                yield from _places(item, f"{below}.{name}" if below else name)
