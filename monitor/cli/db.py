@@ -149,6 +149,7 @@ def _print_copy(report: "CopyReport") -> None:
     lines = [
         f"{report.source} -> {report.target}",
         f"{report.copied} events copied, {report.present} were there already",
+        *([f"{report.checkpoints} checkpoints copied"] if report.checkpoints else []),
         f"compared: {report.events} events, {report.texts} texts ({report.erased} of them erased)",
         f"log of FROM  {report.source_digest}",
         f"log of TO    {report.target_digest}",

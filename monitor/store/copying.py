@@ -17,6 +17,7 @@ from sqlalchemy import select, tuple_
 
 from monitor.errors import ConfigError, StoreError, StoreFormatError
 from monitor.store.batches import KEYS_AT_ONCE, NODES, Batch, Extent, batches, chunks, count, load_texts
+from monitor.store.leaf_log import LeafLog
 from monitor.store.ledger import leaf_hash_of
 from monitor.store.opening import locate
 from monitor.store.schema import SCHEMA_VERSION
@@ -39,6 +40,8 @@ _PAUSE_SECONDS = 0.1  # before a lost connection is made again
 class CopyReport:
     """What a copy did and found. ``source`` and ``target`` are URLs without passwords.
 
+    ``checkpoints`` were copied now, which is done where the log of the target begins with that of the source.
+
     ``events`` are those of the source: ``copied`` now, or ``present`` before. ``texts`` are those they refer to, ``erased``
     of them without a body in the target. The digests are SHA-256 over the leaf hashes of the source's events, in the order
     of each of the two logs. ``differences`` are what the comparison at the end found, at most twenty of ``different``.
@@ -51,6 +54,7 @@ class CopyReport:
     present: int = 0
     texts: int = 0
     erased: int = 0
+    checkpoints: int = 0
     source_digest: str = ""
     target_digest: str = ""
     different: int = 0
@@ -223,6 +227,16 @@ def _compare(  # noqa: PLR0917 - the two sides and what is told
     for _, leaf_hash in sorted(places, key=lambda place: (place[0] is None, place[0] or 0)):
         in_target.update(bytes.fromhex(leaf_hash))
     report.source_digest, report.target_digest = in_source.hexdigest(), in_target.hexdigest()
+    if report.is_equal and sorted(index for index, _ in places) == list(range(len(places))):
+        report.checkpoints = _copy_checkpoints(source, reading, target, comparing, len(places))
+
+
+def _copy_checkpoints(source: Backend, reading: Snapshots, target: Backend, comparing: Snapshots, leaves: int) -> int:
+    """Where the target's log begins with the source's, leaf by leaf, what was signed of the one holds of the other."""
+    there = LeafLog(target, comparing)
+    known = {row.note for row in there.checkpoints()}
+    new = [row for row in LeafLog(source, reading).checkpoints() if row.tree_size <= leaves and row.note not in known]
+    return sum(there.adopt(row) for row in new)
 
 
 def _find_events(session: Session, backend: Backend, rows: Sequence[Row[Any]]) -> dict[tuple[str, str, int], Row[Any]]:

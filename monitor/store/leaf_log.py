@@ -121,7 +121,13 @@ class LeafLog:
 
         Raises StoreError.
         """
-        row = (frontier.size, frontier.root().hex(), origin, note, frontier.packed, at)
+        return self._add((frontier.size, frontier.root().hex(), origin, note, frontier.packed, at))
+
+    def adopt(self, row: StoredCheckpoint) -> bool:
+        """Add a checkpoint of another store whose log this one begins with; say whether it was added. Raises StoreError."""
+        return self._add(row[1:])
+
+    def _add(self, row: tuple[int | str | bytes, ...]) -> bool:
         try:
             with contextlib.closing(self._backend.connect()) as ledger:
                 ledger.begin(patience=self._backend.busy_seconds)

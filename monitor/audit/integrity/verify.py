@@ -245,6 +245,16 @@ class _Check:
             if number is None:
                 self._result.outside = checkpoint.size
             self._result.checkpoints.append(Compared(number, checkpoint.origin, checkpoint.size, state))
+        kept = self._kept
+        if kept is not None and kept.origin == ours and kept not in [checkpoint for _, checkpoint, _ in rows]:
+            self._result.note(
+                Fault(
+                    "checkpoints",
+                    "",
+                    f"the checkpoint kept elsewhere, over {kept.size} leaves, is not among those in the store, as it was "
+                    "when it was made: rows were deleted",
+                )
+            )
 
     def _contradiction(self, name: str, checkpoint: Checkpoint, good: int) -> Fault:
         size = self._walk.frontier.size

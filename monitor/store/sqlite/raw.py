@@ -133,7 +133,9 @@ class SqliteRaw:
             yield Fault("the file", "header", f"expected a schema version up to {SCHEMA_VERSION}, found {noted}")
         told = self._connection.execute("SELECT version_num FROM alembic_version").fetchall()
         if told != [(f"{version:04}",)]:
-            yield Fault("alembic_version", "", f"expected the version {version:04}, found {len(told)} rows or another one")
+            yield Fault(
+                "alembic_version", "", f"expected the version {version:04}, found {len(told)} rows or another one"
+            )
 
     def _schema(self) -> Iterator[Fault]:
         version = self.version()
