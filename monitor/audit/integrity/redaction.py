@@ -136,8 +136,8 @@ def redact(eraser: Eraser, plan: Plan, *, everywhere: bool, why: str, by: str) -
     touched: dict[str, set[str]] = defaultdict(set)
     for use in uses:
         touched[use.run_id].add(use.about)
-    for run, spans in touched.items():
-        uses += [use for use in eraser.uses_in(run, spans) if use.is_json]
+    tokens = {use.commitment for run, spans in touched.items() for use in eraser.uses_in(run, spans) if use.is_json}
+    uses += [use for use in eraser.uses_of(tokens - names, lambda _done, _total: None) if use.kind != "redacted"]
     places: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     texts: dict[str, set[str]] = defaultdict(set)
     for use in uses:
