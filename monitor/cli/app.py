@@ -13,6 +13,7 @@ from monitor.cli import (
     deciding,
     doctor,
     evaluate,
+    export,
     ingest,
     models,
     parts,
@@ -38,7 +39,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (run, deciding, review, show, doctor, models, policy, probe, evaluate, ingest, serve, audit, db, parts):
+for module in (
+    run,
+    deciding,
+    review,
+    show,
+    doctor,
+    models,
+    policy,
+    probe,
+    evaluate,
+    ingest,
+    serve,
+    audit,
+    export,
+    db,
+    parts,
+):
     module.register(app)
 
 

@@ -72,18 +72,18 @@ def load_packs(packs: Sequence[str]) -> "PolicySet":
 
 
 def wanted(  # noqa: PLR0917 - one for each option
-    store: "Store",
+    store: "Store | None",
     run: str | None,
     since: str | None,
     until: str | None,
     roles: list[str] | None,
     recipes: list[str] | None,
 ) -> "Wanted":
-    """Return what the options ask for. Raises ConfigError."""
+    """Return what the options ask for; without a store a run is named by its whole id. Raises ConfigError."""
     from monitor.store import Wanted
 
     return Wanted(
-        run_id=find_run(store, run).start.run_id if run is not None else None,
+        run_id=run if run is None or store is None else find_run(store, run).start.run_id,
         since=_time("--since", since),
         until=_time("--until", until),
         roles=frozenset(roles or ()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor.errors import Fault, FileFaults, PolicyError, TooManyFaultsError
@@ -14,10 +15,9 @@ from monitor.policy.schema import RuleFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from monitor import strict_yaml
-    from monitor.policy.files import LoadedOverrides
+    from monitor.policy.files import LoadedFilters, LoadedOverrides
     from monitor.policy.schema import OverrideFile
 
 
@@ -48,6 +48,17 @@ def read_policy(paths: Sequence[Path], faults: list[Fault], *, today: str | None
         between.give_up()
     faults += between
     return loaded
+
+
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """Every file that ``load`` reads for these paths: what they include as well. Raises PolicyError as ``load``."""
+    faults: list[Fault] = []
+    loaded = read_policy(paths, faults)
+    if faults:
+        raise PolicyError(faults)
+    parts: list[LoadedPack | LoadedFilters | LoadedOverrides] = [*loaded.packs]
+    parts += [*loaded.filter_sets, *loaded.override_sets]
+    return [Path(part.path) for part in parts]
 
 
 def read_packs(paths: Sequence[Path], faults: list[Fault]) -> list[LoadedPack]:

@@ -193,6 +193,10 @@ class PolicySet:
                 self._silent[key] = found
         return found
 
+    def filters_about(self, rule: Rule) -> tuple[Filter, ...]:
+        """The filters that can suppress a match of the rule today."""
+        return tuple(self._filters_of.get(rule.id, ()))
+
     def readings(self, record: Record) -> RecordReadings:
         """The record as the rules read it: each field once, each text searched once."""
         return RecordReadings(record, self._wanted, self._engine)

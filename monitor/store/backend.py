@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from sqlalchemy import ColumnElement, FromClause
+    from sqlalchemy import ColumnElement, Connection, FromClause
     from sqlmodel import Session
 
     from monitor.errors import StoreError
@@ -98,6 +98,10 @@ class Backend(Protocol):
 
     def snapshots(self) -> Snapshots:
         """Return the connections that read; they are opened where they are needed."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """A transaction that writes what is no event, committed at its end. Raises StoreError: nothing was written."""
         ...
 
     def facts(self) -> StoreFacts:

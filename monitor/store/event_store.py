@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from monitor.store.leaf_log import LeafLog
 from monitor.store.opening import locate
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from monitor.records import Event, StoredRedaction, StoredReview, StoredRun, StoredSubcall
     from monitor.store.backend import Backend
+    from monitor.store.bulk import Bulk, Extent
     from monitor.store.scanning import Scanned
+    from monitor.store.scans import ScanLog
 
 
 class Store:
@@ -134,6 +136,23 @@ class Store:
         database itself cannot be read.
         """
         return self._reader.scan().run(wanted, progress)
+
+    def extent(self, wanted: Wanted = EVERYTHING) -> Extent:
+        """Return what there is to scan now: how far the log goes. Raises StoreError."""
+        return self._reader.extent(wanted)
+
+    def bulk(self, wanted: Wanted, tree_size: int, *, whole: bool = False) -> Bulk:
+        """Return a reader of subcalls by ranges of the log's first ``tree_size`` leaves; see ``Bulk``."""
+        return self._reader.bulk(wanted, tree_size, whole=whole)
+
+    def judgements(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Yield (run id, span id, body) of every judgement, in the order of run and span. Raises StoreError."""
+        return self._reader.judgements()
+
+    @property
+    def scans(self) -> ScanLog:
+        """The scans of stored subcalls, and their results, that are kept in this store."""
+        return self._reader.scans(self._backend)
 
     # --------------------------------------------------------------------------------------------------- itself
 

@@ -5,25 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, text
-from sqlmodel import Session, col, select
 
 from monitor.errors import StoreFormatError
 from monitor.store.codec import decode_message, parse, references, refers
-from monitor.store.tables import TextRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sqlmodel import Session
+
     from monitor.records import Message
 
 _HISTORIES = text("""
-    WITH RECURSIVE chain (node_hash, parent_hash, payload) AS (
-      SELECT node_hash, parent_hash, payload FROM message_nodes WHERE node_hash IN :heads
+    WITH RECURSIVE chain (node_hash) AS (
+      SELECT node_hash FROM message_nodes WHERE node_hash IN :heads
       UNION
-      SELECT n.node_hash, n.parent_hash, n.payload FROM message_nodes AS n JOIN chain ON n.node_hash = chain.parent_hash
+      SELECT n.parent_hash FROM message_nodes AS n JOIN chain ON n.node_hash = chain.node_hash
+      WHERE n.parent_hash IS NOT NULL
     )
-    SELECT node_hash, payload FROM chain
+    SELECT n.node_hash, n.payload FROM chain JOIN message_nodes AS n ON n.node_hash = chain.node_hash
 """).bindparams(bindparam("heads", expanding=True))
+_TEXTS = text("SELECT commitment, body FROM texts WHERE commitment IN :some").bindparams(
+    bindparam("some", expanding=True)
+)
 _CHUNK = 500  # well below the number of parameters that any SQLite build allows in one statement
 
 
@@ -81,28 +85,30 @@ def load(session: Session, events: Iterable[dict[str, Any]]) -> LoadedLibrary:
         texts, chains = references(event)
         commitments |= texts
         heads |= chains
-    nodes = _load_nodes(session, heads)
+    nodes = {node_hash: parse(payload) for node_hash, payload in load_nodes(session, heads).items()}
     for node in nodes.values():
         commitments |= references(node)[0]
-    return LoadedLibrary(_load_texts(session, commitments), nodes)
+    return LoadedLibrary(load_texts(session, commitments), nodes)
 
 
-def _load_nodes(session: Session, heads: set[str]) -> dict[str, dict[str, Any]]:
-    """The nodes of all histories that end in ``heads``, parsed, by hash: one recursive query for each few heads."""
+def load_nodes(session: Session, heads: set[str]) -> dict[str, str]:
+    """The payloads of the nodes of all histories that end in ``heads``, by hash: one recursive query for each few heads."""
     connection = session.connection()
     return {
-        node_hash: parse(payload)
+        node_hash: payload
         for some in _chunks(sorted(heads))
-        for node_hash, payload in connection.execute(_HISTORIES, {"heads": some})
+        for node_hash, payload in connection.execute(_HISTORIES, {"heads": some}).all()
     }
 
 
-def _load_texts(session: Session, commitments: set[str]) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for some in _chunks(sorted(commitments)):
-        rows = session.exec(select(TextRow).where(col(TextRow.commitment).in_(some)))
-        found.update((row.commitment, row.body) for row in rows)
-    return found
+def load_texts(session: Session, commitments: set[str]) -> dict[str, str | None]:
+    """The bodies of texts by their commitments, None where one was erased; what is not there is left out."""
+    connection = session.connection()
+    return {
+        commitment: body
+        for some in _chunks(sorted(commitments))
+        for commitment, body in connection.execute(_TEXTS, {"some": some}).all()
+    }
 
 
 def _chunks(items: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -9,19 +9,25 @@ from sqlalchemy import select, text
 
 from monitor.errors import CatalogError, StoreError
 from monitor.records import StoredRedaction, StoredReview, StoredRun, StoredSubcall
+from monitor.store.bulk import Bulk, extent
+from monitor.store.codec import parse
 from monitor.store.rows import chunks, payloads, run_of, subcalls_of
 from monitor.store.scanning import Scan
+from monitor.store.scans import ScanLog
 from monitor.store.tables import REVIEWS, RUN_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlmodel import Session
 
     from monitor.store.backend import Backend, Snapshots
+    from monitor.store.bulk import Extent
+    from monitor.store.scanning import Wanted
 
 _Found = TypeVar("_Found", str, tuple[str, str])
 _PREFIX_MIN = 4
+_ROWS_AT_ONCE = 5_000
 _ASKING = '"body":{"action":"ask_human",'  # in the canonical form of a judgement, and of nothing else
 _HEX = frozenset("0123456789abcdef")
 
@@ -160,6 +166,27 @@ class Reader:
     def scan(self) -> Scan:
         """All subcalls, one after the other: see ``Scan``."""
         return Scan(self._log, self._snapshots)
+
+    def extent(self, wanted: Wanted) -> Extent:
+        """What there is to scan now."""
+        return extent(self._log, self._snapshots, wanted)
+
+    def bulk(self, wanted: Wanted, tree_size: int, *, whole: bool) -> Bulk:
+        """Subcalls by ranges of the log: see ``Bulk``."""
+        return Bulk(self._log, self._snapshots, wanted, tree_size, whole=whole)
+
+    def scans(self, backend: Backend) -> ScanLog:
+        """The scans that are kept here."""
+        return ScanLog(backend, self._snapshots)
+
+    def judgements(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """(run, span, body) of every judgement, in the order of run and span; a few thousand at a time in memory."""
+        log = self._log.table.c
+        query = select(log.run_id, log.span_id, log.canonical).where(log.kind == "judged")
+        query = query.order_by(log.run_id, log.span_id).execution_options(yield_per=_ROWS_AT_ONCE)
+        with self._snapshots.session() as session:
+            for row in session.execute(query):
+                yield row.run_id, row.span_id, parse(row.canonical)["body"]
 
     # ----------------------------------------------------------------------------------------------- queries
 

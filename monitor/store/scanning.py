@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SUBCALLS_AT_ONCE = 32
 _RECIPES_REMEMBERED = 4096
-_DAMAGE = (StoreFormatError, AttributeError, LookupError, TypeError, ValueError)
+DAMAGE = (StoreFormatError, AttributeError, LookupError, TypeError, ValueError)
 """What reading a damaged event back may raise; a database that cannot be read raises another StoreError, which goes on."""
 
 
@@ -46,6 +46,10 @@ class Wanted:
     until: str | None = None
     roles: frozenset[str] = frozenset()
     recipes: frozenset[str] = frozenset()
+
+    def has_recipe(self, recipe: str | None) -> bool:
+        """Whether a run's recipe is wanted; one that cannot be told (None) is."""
+        return not self.recipes or recipe is None or not self.recipes.isdisjoint({recipe, short_name(recipe)})
 
 
 EVERYTHING = Wanted()
@@ -80,12 +84,12 @@ class Scan:
         log = self._log.table.c
         with self._snapshots.session() as session:
             top = session.execute(select(func.max(log.leaf_index))).scalar_one()
-            waiting = session.execute(_started(self._log, wanted).where(log.leaf_index.is_(None))).all()
+            waiting = session.execute(started(self._log, wanted).where(log.leaf_index.is_(None))).all()
         last, end = -1, -1 if top is None else int(top)
         total = end + 1 + len(waiting)
         while last < end:
             progress(last + 1, total)
-            within = _started(self._log, wanted).where(log.leaf_index > last, log.leaf_index <= end)
+            within = started(self._log, wanted).where(log.leaf_index > last, log.leaf_index <= end)
             with self._snapshots.session() as session:
                 starts = session.execute(within.order_by(log.leaf_index).limit(SUBCALLS_AT_ONCE)).all()
                 found = self._load(session, starts, wanted)
@@ -100,33 +104,32 @@ class Scan:
 
     def _load(self, session: Session, starts: Sequence[Row[Any]], wanted: Wanted) -> list[Scanned]:
         """Those of ``starts`` that are wanted, read back together, or one by one where something is damaged."""
-        chosen = [row for row in starts if self._is_wanted(session, row, wanted)]
+        chosen = [row for row in starts if self.is_wanted(session, row, wanted)]
         rows = self._rows_of(session, chosen)
         try:
             return self._read(session, chosen, rows)
-        except _DAMAGE:
+        except DAMAGE:
             return [self._read_one(session, row, rows) for row in chosen]
 
-    def _is_wanted(self, session: Session, start: Row[Any], wanted: Wanted) -> bool:
+    def is_wanted(self, session: Session, start: Row[Any], wanted: Wanted) -> bool:
         """Whether role and recipe are those wanted. What cannot be told is wanted: it may be what is looked for."""
-        recipe = self._recipe(session, start.run_id) if wanted.recipes else None
-        if recipe is not None and wanted.recipes.isdisjoint({recipe, _short(recipe)}):
+        if wanted.recipes and not wanted.has_recipe(self.recipe(session, start.run_id)):
             return False
         if not wanted.roles:
             return True
         try:
             return parse(start.canonical)["body"]["role"] in wanted.roles
-        except _DAMAGE:
+        except DAMAGE:
             return True
 
-    def _recipe(self, session: Session, run_id: str) -> str | None:
+    def recipe(self, session: Session, run_id: str) -> str | None:
         """The recipe of a run, None where that cannot be read."""
         if run_id not in self._recipes:
             log = self._log.table.c
             query = select(log.canonical).where(log.run_id == run_id, log.kind == "run_started", text(RUN_KINDS))
             try:
                 self._recipes[run_id] = str(parse(session.scalars(query).first() or "")["body"]["recipe"])
-            except _DAMAGE:
+            except DAMAGE:
                 self._recipes[run_id] = None
             if len(self._recipes) > _RECIPES_REMEMBERED:
                 self._recipes.popitem(last=False)
@@ -145,7 +148,7 @@ class Scan:
     def _read(
         self, session: Session, starts: Sequence[Row[Any]], rows: dict[tuple[str, str], list[Row[Any]]]
     ) -> list[Scanned]:
-        """Read subcalls back. Raises what ``_DAMAGE`` names if one of them is damaged."""
+        """Read subcalls back. Raises what ``DAMAGE`` names if one of them is damaged."""
         steps = {
             (start.run_id, start.span_id): [
                 parse(row.canonical) for row in rows[start.run_id, start.span_id] if row.kind in STEP_KINDS
@@ -157,7 +160,7 @@ class Scan:
             Scanned(
                 run_id,
                 span_id,
-                self._recipe(session, run_id) or "",
+                self.recipe(session, run_id) or "",
                 subcall_of([decode_event(step, library) for step in some]),
                 erased=frozenset().union(*(library.erased_in(step) for step in some)),
             )
@@ -167,23 +170,23 @@ class Scan:
     def _read_one(self, session: Session, start: Row[Any], rows: dict[tuple[str, str], list[Row[Any]]]) -> Scanned:
         try:
             (found,) = self._read(session, [start], rows)
-        except _DAMAGE as failure:
+        except DAMAGE as failure:
             said = (
                 str(failure) if isinstance(failure, StoreFormatError) else f"it is damaged ({type(failure).__name__})"
             )
-            return Scanned(start.run_id, start.span_id, self._recipe(session, start.run_id) or "", problem=said)
+            return Scanned(start.run_id, start.span_id, self.recipe(session, start.run_id) or "", problem=said)
         return found
 
 
-def _short(recipe: str) -> str:
+def short_name(recipe: str) -> str:
     """The name of a recipe, which may be recorded by its path: ``ask`` for ``/home/ann/ask.py``, ``ask:plan`` likewise."""
     return recipe.rpartition("/")[2].replace(".py", "", 1)
 
 
-def _started(log: Log, wanted: Wanted) -> Any:
-    """The starts of subcalls, as far as SQL can tell which are wanted."""
+def started(log: Log, wanted: Wanted, chosen: Sequence[Any] = ()) -> Any:
+    """The starts of subcalls, as far as SQL can tell which are wanted; ``chosen`` are other columns than the usual ones."""
     columns = log.table.c
-    query = select(columns.leaf_index, columns.run_id, columns.span_id, columns.canonical)
+    query = select(*(chosen or (columns.leaf_index, columns.run_id, columns.span_id, columns.canonical)))
     query = query.where(columns.kind == "started")
     if wanted.run_id is not None:
         query = query.where(columns.run_id == wanted.run_id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from sqlalchemy import create_engine, exc
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 from sqlmodel import Session
 
 from monitor.errors import MonitorError
@@ -23,6 +23,8 @@ from monitor.store.schema import SCHEMA_VERSION, refuse_newer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection as SqlConnection
 
     from monitor.errors import StoreError
     from monitor.store.postgres.connection import Connection
@@ -67,6 +69,26 @@ class PostgresBackend:
     def snapshots(self) -> PostgresSnapshots:
         """Return the connections that read."""
         return PostgresSnapshots(self)
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqlConnection]:
+        """A transaction that writes. Raises StoreError: then nothing was written, or a lost commit is not known of."""
+        engine = create_engine("postgresql+psycopg://", creator=self._open_writing, poolclass=NullPool)
+        try:
+            with engine.begin() as connection:
+                yield connection
+        except exc.DBAPIError as failure:
+            cause = failure.orig if isinstance(failure.orig, Exception) else failure
+            raise self.translate(cause) from cause
+        except psycopg.Error as failure:
+            raise self.translate(failure) from failure
+        finally:
+            engine.dispose()
+
+    def _open_writing(self) -> Connection:
+        connection = self._open()
+        connection.autocommit = False
+        return connection
 
     def facts(self) -> StoreFacts:
         """Find out how the database is, without changing it."""

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from monitor.store.backend import Log
+from monitor.store.scans import TABLES
 from monitor.store.tables import DECISIONS, REVIEWS, RUN_KINDS, MessageNodeRow, TextRow
 
 METADATA = MetaData()
@@ -80,6 +81,8 @@ checkpoints = Table(
 
 for _row in (TextRow, MessageNodeRow):
     _row.metadata.tables[str(_row.__tablename__)].to_metadata(METADATA)
+for _scan_table in TABLES:
+    _scan_table.to_metadata(METADATA)
 
 _log = (
     select(leaves.c.leaf_index, events)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, create_engine, event, exc
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 from sqlmodel import Session, SQLModel
 
 from monitor.errors import MonitorError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sqlalchemy import FromClause
+    from sqlalchemy import Connection, FromClause
 
     from monitor.errors import StoreError
     from monitor.store.raw import RawStore
@@ -59,6 +59,26 @@ class SqliteBackend:
     def snapshots(self) -> SqliteSnapshots:
         """Return the connections that read."""
         return SqliteSnapshots(self)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A write transaction; it waits for the file's write lock. Raises StoreError: then nothing was written."""
+        file = FileIdentity.of(self.path)
+        engine = create_engine("sqlite://", module=library.driver(), creator=self._open, poolclass=NullPool)
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        try:
+            with engine.begin() as connection:
+                yield connection
+                file.verify()
+        except exc.DBAPIError as failure:
+            raise self.translate(_driver_error(failure)) from failure
+        except self.errors as failure:
+            raise self.translate(failure) from failure
+        finally:
+            engine.dispose()
+
+    def _open(self) -> Any:
+        return library.connect(self.path, mode="rw", busy_seconds=self.busy_seconds)
 
     def facts(self) -> StoreFacts:
         """Find out how the file is, without changing it."""

@@ -1,0 +1,177 @@
+"""Subcalls in a Parquet file: exported from a store in bounded memory, and scanned like one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monitor.audit.rescan.columns import FORMAT, METADATA_KEY, found_in, place_of, pyarrow, row_of, schema
+from monitor.audit.rescan.sources import StoreSource, selection_of
+from monitor.errors import ConfigError
+from monitor.store import Found
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from monitor.store import Store, Wanted
+
+ROWS_IN_GROUP = 256
+"""Subcalls in one row group of the file: what is in memory at once, and one part of a scan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: ``failed`` of the ``subcalls`` could not be read back, and their rows say so."""
+
+    path: Path
+    subcalls: int
+    failed: int
+    tree_size: int
+    pending: int
+
+
+def export(
+    store: Store,
+    url: str,
+    path: Path,
+    wanted: Wanted,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Exported:
+    """Write the wanted subcalls of a store to ``path``, which is there once all are.
+
+    Raises:
+        ConfigError: the file cannot be written; and MissingExtraError.
+        StoreError: the store cannot be read.
+    """
+    arrow = pyarrow()
+    source = StoreSource.of(url, store, wanted)
+    facts = {"format": FORMAT, "selection": selection_of(wanted), **source.facts}
+    columns = schema().with_metadata({METADATA_KEY: json.dumps(facts, sort_keys=True).encode()})
+    bulk = store.bulk(wanted, source.extent.tree_size, whole=True)
+    recipes: dict[str, str] = {}
+    counts = [0, 0]
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for number in range(source.parts):
+            progress(number, source.parts)
+            for found in bulk.read(*source.leaves(number)):
+                if found.run_id not in recipes:
+                    recipes.clear()  # runs come one after the other, more or less
+                    recipes[found.run_id] = bulk.recipe(found.run_id)
+                counts[0] += 1
+                counts[1] += found.call is None
+                yield row_of(found, recipes[found.run_id])
+        progress(source.parts, source.parts)
+
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        with arrow.parquet.ParquetWriter(scratch, columns, compression="zstd") as writer:
+            every = rows()
+            while some := list(islice(every, ROWS_IN_GROUP)):
+                writer.write_table(arrow.Table.from_pylist(some, schema=columns))
+        scratch.replace(path)
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be written ({exc.strerror or exc}); name another place") from exc
+    finally:
+        scratch.unlink(missing_ok=True)
+    return Exported(path, counts[0], counts[1], source.extent.tree_size, source.pending)
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetSource:
+    """A file of ``export`` as a source. ``ranges`` are the leaves of each row group."""
+
+    path: str
+    facts: Mapping[str, Any]
+    ranges: tuple[tuple[int, int], ...] = field(repr=False)
+    wanted: Wanted
+    pending: int = 0
+
+    @classmethod
+    def of(cls, path: Path, wanted: Wanted) -> ParquetSource:
+        """The file at ``path``. Raises ConfigError: it is none, or not of an export."""
+        file = _opened(path)
+        try:
+            facts = json.loads((file.schema_arrow.metadata or {})[METADATA_KEY])
+            is_ours = facts.pop("format") == FORMAT and file.schema_arrow.equals(schema())
+        except (KeyError, ValueError):
+            is_ours = False
+        if not is_ours:
+            raise ConfigError(f"{path}: expected a file of `monitor export`, found another Parquet file")
+        selection = facts.pop("selection")
+        if any(selection.values()):
+            facts["exported"] = selection
+        ranges = tuple(_range_of(file.metadata.row_group(number)) for number in range(file.num_row_groups))
+        return cls(str(path.absolute()), {**facts, "parts": len(ranges), "part_leaves": 0}, ranges, wanted)
+
+    @property
+    def parts(self) -> int:
+        """How many row groups there are."""
+        return len(self.ranges)
+
+    @property
+    def selection(self) -> Mapping[str, Any]:
+        """Which subcalls are wanted."""
+        return selection_of(self.wanted)
+
+    def leaves(self, number: int) -> tuple[int, int]:
+        """Where the row group begins and ends."""
+        return self.ranges[number]
+
+    def as_it_was(self, header: Mapping[str, Any]) -> ParquetSource:
+        """The same: a file does not grow."""
+        del header
+        return self
+
+    def open(self, *, whole: bool) -> _OpenedFile:
+        """Open the file for reading; all of it is always there."""
+        del whole
+        return _OpenedFile(self)
+
+
+class _OpenedFile:
+    def __init__(self, source: ParquetSource) -> None:
+        self._file = _opened(Path(source.path))
+        self._wanted = source.wanted
+
+    def part(self, number: int) -> Iterator[Found]:
+        for row in self._file.read_row_group(number).to_pylist():
+            if self._is_wanted(row):
+                try:
+                    found = found_in(row)
+                except (ValueError, KeyError, TypeError) as exc:
+                    problem = f"its row cannot be read back ({type(exc).__name__})"
+                    found = Found(*place_of(row), problem=problem)
+                yield found
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _is_wanted(self, row: Mapping[str, Any]) -> bool:
+        """As a scan of the store: what cannot be told is wanted."""
+        wanted, at = self._wanted, row["started_at"]
+        return (
+            wanted.run_id in {None, row["run_id"]}
+            and (wanted.since is None or at is None or at >= wanted.since)
+            and (wanted.until is None or at is None or at < wanted.until)
+            and (not wanted.roles or row["role"] is None or row["role"] in wanted.roles)
+            and wanted.has_recipe(row["recipe"] or None)
+        )
+
+
+def _opened(path: Path) -> Any:
+    arrow = pyarrow()
+    try:
+        return arrow.parquet.ParquetFile(path)
+    except (OSError, arrow.ArrowInvalid) as exc:
+        raise ConfigError(f"{path}: expected a file of `monitor export`, found none that can be read ({exc})") from exc
+
+
+def _range_of(group: Any) -> tuple[int, int]:
+    """The leaves from the first subcall of a row group to its last."""
+    statistics = group.column(0).statistics
+    return int(statistics.min), int(statistics.max) + 1
