@@ -1,7 +1,7 @@
 """The engine for one machine: worker processes, each with the checks compiled once.
 
 A worker that dies costs the parts that were under way, which are done again. A part that kills its worker twice is done
-subcall by subcall, each in a process of its own; the one that kills it once more has failed, and the others have results.
+subcall by subcall; the one that kills its process once more has failed, and the others have results.
 """
 
 from __future__ import annotations
@@ -106,27 +106,28 @@ class _Pool:
 def carefully(job: Job, task: Task) -> Done:
     """A part that has killed workers, in a process of its own; and where it kills that too, subcall by subcall."""
     try:
-        return _apart(job, task)
+        with _pool(job, 1) as pool:
+            return pool.submit(_do, task).result()
     except BrokenProcessPool:
         pass
     with Worker(job) as reading:
         places = reading.leaves(task.number)
     results: list[ScanResult] = []
     reused = 0
-    for place in places:
-        try:
-            done = _apart(job, Task(task.number, task.known, alone=place[0]))
-            results += done.results
-            reused += done.reused
-        except BrokenProcessPool:
-            results.append(ScanResult(*place, "failed", problem=KILLED))
+    pool = _pool(job, 1)
+    try:
+        for place in places:
+            try:
+                done = pool.submit(_do, Task(task.number, task.known, alone=place[0])).result()
+                results += done.results
+                reused += done.reused
+            except BrokenProcessPool:
+                results.append(ScanResult(*place, "failed", problem=KILLED))
+                pool.shutdown()
+                pool = _pool(job, 1)
+    finally:
+        pool.shutdown()
     return Done(task.number, tuple(results), reused)
-
-
-def _apart(job: Job, task: Task) -> Done:
-    """A task in a process of its own. Raises BrokenProcessPool."""
-    with _pool(job, 1) as pool:
-        return pool.submit(_do, task).result()
 
 
 def _pool(job: Job, workers: int) -> ProcessPoolExecutor:
