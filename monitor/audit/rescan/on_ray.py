@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections import Counter
-from contextlib import contextmanager
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
-from monitor.audit.rescan.local import carefully
+from monitor.audit.rescan.local import carefully, usual_workers
 from monitor.audit.rescan.work import Done, Task, Worker
 from monitor.errors import ConfigError, MissingExtraError
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 _TRIES = 3  # of a part whose worker dies; after that it is done with care
 _MOST_BLOCKS = 10_000
+processes: deque[int] = deque(maxlen=64)
+"""The ids of the processes that did the last parts, on whichever machine: for whoever looks for them there."""
 
 
 def run(job: Job, tasks: Iterable[Task], *, address: str | None = None, workers: int | None = None) -> Iterator[Done]:
@@ -31,7 +32,8 @@ def run(job: Job, tasks: Iterable[Task], *, address: str | None = None, workers:
     Args:
         job: What is to be done. Its source and its probes must be within the workers' reach under the same names.
         tasks: The parts.
-        address: The cluster's; without one, a cluster of this machine alone is begun, and ended afterwards.
+        address: The cluster's; without one, and where this process is not connected to one, a cluster of this machine alone
+            is begun, and ended afterwards.
         workers: How many evaluate rules; without it, as many as the cluster has processors.
 
     Raises:
@@ -39,8 +41,14 @@ def run(job: Job, tasks: Iterable[Task], *, address: str | None = None, workers:
         ConfigError: the cluster cannot be reached, or went away.
     """
     ray = _module()
-    with _cluster(ray, address, workers):
+    is_connected = ray.is_initialized()  # then the caller's cluster is used, and left as it is
+    if not is_connected:
+        connected(address, workers)
+    try:
         yield from _done(ray, job, list(tasks), workers)
+    finally:
+        if not is_connected:
+            ray.shutdown()
 
 
 def _module() -> Any:
@@ -56,15 +64,18 @@ def _module() -> Any:
     return ray
 
 
-@contextmanager
-def _cluster(ray: Any, address: str | None, workers: int | None) -> Iterator[None]:
-    """A connection to the cluster, closed afterwards."""
+def connected(address: str | None, workers: int | None) -> Any:
+    """Ray, connected to the cluster at ``address``; without one, to a cluster of this machine alone, begun for it.
+
+    Raises MissingExtraError and ConfigError.
+    """
+    ray = _module()
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if address is None:
         options |= {
             "address": "local",
             "include_dashboard": False,
-            "num_cpus": max(2, workers or os.cpu_count() or 1),
+            "num_cpus": max(2, workers or usual_workers()),
             "_node_ip_address": "127.0.0.1",
         }
     else:
@@ -73,10 +84,7 @@ def _cluster(ray: Any, address: str | None, workers: int | None) -> Iterator[Non
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as exc:
         raise ConfigError(f"no Ray cluster at {address or 'this machine'}: {' '.join(str(exc).split())[:300]}") from exc
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    return ray
 
 
 def _done(ray: Any, job: Job, tasks: list[Task], workers: int | None) -> Iterator[Done]:
@@ -111,6 +119,7 @@ def _done(ray: Any, job: Job, tasks: list[Task], workers: int | None) -> Iterato
     )
     try:
         for row in data.iter_rows():
+            processes.append(int(row["pid"]))
             yield pickle.loads(row["done"])  # noqa: S301 - our own workers made it
     except ray.exceptions.RayError as exc:
         raise ConfigError(

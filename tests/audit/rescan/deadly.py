@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Deadly(StoreSource):
-    """``at`` is the leaf of the deadly subcall; with a file ``once``, it kills only as long as the file is not there."""
+    """``at`` is the leaf of the deadly subcall; with a file ``once``, it kills only as long as the file is not there.
+
+    ``in_any_process``: and not only in those that ``multiprocessing`` began.
+    """
 
     at: int = -1
     once: str = ""
+    in_any_process: bool = False
 
     def open(self, *, whole: bool) -> Opened:
         return _Opened(self, StoreSource.open(self, whole=whole))
@@ -51,7 +55,8 @@ class _Call:
 
     def __getattr__(self, name: str) -> Any:
         once = Path(self._source.once) if self._source.once else None
-        if multiprocessing.parent_process() is not None and not (once and once.exists()):
+        is_worker = self._source.in_any_process or multiprocessing.parent_process() is not None
+        if is_worker and not (once and once.exists()):
             if once:
                 once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
