@@ -267,7 +267,7 @@ def made(given: argparse.Namespace, count: int) -> Path:
         waiting: list[Event] = []
         for transcript in texts(given.data, count):
             run_id, root = new_run_id(), new_span_id()
-            messages = tuple(Message(role=role, content=text) for role, text in transcript[:-1])  # type: ignore[arg-type]  # roles are words
+            messages = tuple(Message(role=role, content=text) for role, text in transcript[:-1])
             call = Call(run_id=run_id, span_id=new_span_id(), key="k", role="agent", messages=messages, at=now())
             payloads: list[Any] = [
                 call,
