@@ -93,7 +93,7 @@ class Labels:
         for item in reviews:  # in the order of the log
             self._by_finding[item.run_id, item.review.span, rule_key(item.review)].append(item)
 
-    def about(self, run_id: str, span_id: str, rule: Finding | RuleRef) -> Opinion | None:
+    def about(self, run_id: str, span_id: str, rule: Finding | Review | RuleRef) -> Opinion | None:
         """What people say of what this rule found on this subcall; None where nobody has said anything.
 
         The labels of this very version count; where there are none, those of other versions.

@@ -1,4 +1,4 @@
-"""``monitor evaluate``: how good the rules are, on public data."""
+"""``monitor evaluate``: how good the monitor is; this module has the rules on public data."""
 
 import sys
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor.cli.console import emit_json, note
+from monitor.cli.evaluate_scores import scores
 from monitor.cli.exit_codes import ExitCode
 from monitor.cli.options import Json
 
@@ -20,13 +21,9 @@ __all__ = ["register", "rules"]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    group = typer.Typer(help="How good rules are, on public data.", no_args_is_help=True, rich_markup_mode=None)
-
-    @group.callback()
-    def _group() -> None:
-        """Keep `rules` a word of its own: with one command in it a group would be that command."""
-
+    group = typer.Typer(help="How good the monitor is.", no_args_is_help=True, rich_markup_mode=None)
     group.command("rules")(rules)
+    group.command("scores")(scores)
     app.add_typer(group, name="evaluate")
 
 
