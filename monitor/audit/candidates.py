@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from monitor.audit.evaluating import findings_of
 from monitor.audit.reviews import rule_key
 from monitor.errors import ConfigError
-from monitor.records import Finding, Status
+from monitor.records import Finding, Level, Status
 from monitor.settings import nearest
 
 if TYPE_CHECKING:
@@ -68,6 +68,28 @@ def _findings(trace: Trace, rules: PolicySet | None, covered: Covered) -> Iterab
     known = {(rule_key(finding), finding.rule_hash) for finding in recorded}
     found = findings_of(rules, trace, covered) or ()
     return ((finding, (rule_key(finding), finding.rule_hash) in known) for finding in found)
+
+
+WEIGHTS = {Level.INFORMATIONAL: 0.5, Level.LOW: 1.0, Level.MEDIUM: 2.0, Level.HIGH: 4.0, Level.CRITICAL: 8.0}
+"""What a finding that acts counts in the rules' score of a subcall, by its level."""
+
+
+def weight(findings: Iterable[Finding]) -> float:
+    """The rules' score: the findings that act, each by its level."""
+    return sum(
+        WEIGHTS[finding.level]
+        for finding in findings
+        if finding.status is Status.MATCH and not finding.shadow and not finding.suppressed_by
+    )
+
+
+def score_of(trace: Trace, probe: str | None) -> float | None:
+    """What was recorded of a subcall: the score of this probe, or without one of the rules; None where there is none."""
+    if trace.judgement is None:
+        return None
+    if probe is None:
+        return weight(finding for finding in trace.judgement.findings if finding.check == "rule")
+    return next((one.score for one in trace.judgement.probes if one.probe == probe and one.applies), None)
 
 
 def find_finding(found: Sequence[Finding], given: str) -> Finding:

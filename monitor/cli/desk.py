@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from monitor.audit.candidates import Candidate
     from monitor.audit.reviews import Opinion
+    from monitor.audit.sampling import SampleBy
     from monitor.audit.walk import Covered
     from monitor.policy import PolicySet
     from monitor.store import Store, Wanted
@@ -45,6 +46,8 @@ class Listing:
         unlabelled: bool,
         sample: int | None,
         seed: int,
+        sample_by: "SampleBy | None" = None,
+        probe: str | None = None,
     ) -> None:
         self.which = which
         self._span_id = span_id
@@ -53,6 +56,8 @@ class Listing:
         self._unlabelled = unlabelled
         self._sample = sample
         self._seed = seed
+        self._sample_by = sample_by
+        self._probe = probe
 
     def find(
         self, store: "Store", rules: "PolicySet | None", covered: "Covered", *, quiet: bool
@@ -70,14 +75,21 @@ class Listing:
                     yield candidate
 
     def _drawn(self, found: "Iterable[Candidate]") -> "Iterator[Candidate]":
-        from monitor.audit.sampling import Sampler
+        from monitor.audit.candidates import score_of
+        from monitor.audit.sampling import SampleBy, Sampler
 
         drawn: dict[str, Sampler[Candidate]] = {}
+        by = self._sample_by or SampleBy.RULE
         for candidate in found:
-            sampler = drawn.setdefault(candidate.finding.name, Sampler(self._sample or 0, self._seed))
-            sampler.offer(candidate.trace.key, candidate)
+            name = candidate.finding.name
+            sampler = drawn.setdefault(name if by is SampleBy.RULE else "", Sampler(self._sample or 0, self._seed))
+            key = candidate.trace.key if by is SampleBy.RULE else f"{candidate.trace.key} {name}"
+            if by is not SampleBy.SCORE:
+                sampler.offer(key, candidate)
+            elif (score := score_of(candidate.trace, self._probe)) is not None:
+                sampler.offer_ranked(score, key, candidate)
         for sampler in drawn.values():
-            yield from sampler.items()
+            yield from sampler.ranked() if by is SampleBy.SCORE else sampler.items()
 
 
 class Desk:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor.cli.console import emit_json, note
+from monitor.cli.evaluate_agreement import agreement
+from monitor.cli.evaluate_attack import attack
 from monitor.cli.evaluate_scores import scores
 from monitor.cli.exit_codes import ExitCode
 from monitor.cli.options import Json
@@ -24,6 +26,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="How good the monitor is.", no_args_is_help=True, rich_markup_mode=None)
     group.command("rules")(rules)
     group.command("scores")(scores)
+    group.command("attack")(attack)
+    group.command("agreement")(agreement)
     app.add_typer(group, name="evaluate")
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from monitor.audit.sampling import SampleBy
 from monitor.cli.desk import Desk, Listing
 from monitor.cli.options import Config, Db, Json, load_settings
 from monitor.cli.run import db_flag
@@ -64,6 +65,20 @@ def review(
             "--sample", min=1, metavar="N", help="N of each rule's matches, those that `policy backtest` draws."
         ),
     ] = None,
+    sample_by: Annotated[
+        SampleBy | None,
+        typer.Option(
+            "--sample-by",
+            help="With --sample: N of each rule (the default), N of all at random, or the N on the subcalls with the "
+            "highest score.",
+        ),
+    ] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option(
+            "--probe", metavar="NAME", help="With --sample-by score: this probe's recorded score, not the rules'."
+        ),
+    ] = None,
     seed: Seed = 0,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to list.")] = 50,
     ask: Annotated[bool, typer.Option("--ask", help="Ask about one after the other, at the terminal.")] = False,
@@ -109,13 +124,30 @@ def review(
                 "--ask: there is no terminal to ask at; label by: monitor review RUN/SUBCALL RULE LABEL --why …"
             )
         default = {Status.MATCH} if ask or sample else {Status.MATCH, Status.UNKNOWN}
+        _check_sampling(sample, sample_by, probe)
         listing = Listing(
-            which, one, only, frozenset(status or default), unlabelled=unlabelled, sample=sample, seed=seed
+            which,
+            one,
+            only,
+            frozenset(status or default),
+            unlabelled=unlabelled,
+            sample=sample,
+            seed=seed,
+            sample_by=sample_by,
+            probe=probe,
         )
         if ask:
             desk.ask(listing, second=second)
         else:
             desk.list(listing, limit=limit, json_output=json_output)
+
+
+def _check_sampling(sample: int | None, sample_by: SampleBy | None, probe: str | None) -> None:
+    """Raise ConfigError where options of sampling are given without what they are options of."""
+    if sample_by is not None and sample is None:
+        raise ConfigError("--sample-by says how a sample is chosen: say of how many with --sample N")
+    if probe is not None and sample_by is not SampleBy.SCORE:
+        raise ConfigError("--probe names the score that --sample-by score goes by")
 
 
 def _subcall(store: "Store", ref: str | None, subcall: str | None) -> tuple[str, str]:

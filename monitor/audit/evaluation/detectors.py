@@ -1,7 +1,7 @@
 """What scores a case: the rules, a probe, a judge; higher is worse. What a detector cannot score is not left out.
 
-**Rules** have no score of their own. Each finding that acts counts by its level (``WEIGHTS``), and the score is the sum; so
-all that no rule matches is one tie, at 0. **Unscored** cases (a probe that had nothing to read, a judge that said nothing)
+**Rules** have no score of their own. Each finding that acts counts by its level (``candidates.WEIGHTS``), and the score is
+the sum; so all that no rule matches is one tie, at 0. **Unscored** cases (a probe that had nothing to read, a judge that said nothing)
 get the lowest score that the detector gave to any, less one: the detector finds them last, and they are counted.
 """
 
@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from monitor.audit.candidates import weight
 from monitor.errors import ConfigError
-from monitor.records import Level, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from monitor.audit.evaluation.cases import Case, Cases
     from monitor.policy import PolicySet
     from monitor.probes.applying import Applied
     from monitor.probes.evaluation.base import Floats
-    from monitor.records import Finding
 
 RULES, BOTH = "rules", "both together"
-WEIGHTS = {Level.INFORMATIONAL: 0.5, Level.LOW: 1.0, Level.MEDIUM: 2.0, Level.HIGH: 4.0, Level.CRITICAL: 8.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +50,6 @@ class Detector:
     def largest_tie(self) -> int:
         """How many cases share the score that is most frequent."""
         return int(np.unique(self.ranked, return_counts=True)[1].max()) if len(self.scores) else 0
-
-
-def weight(findings: Iterable[Finding]) -> float:
-    """The rules' score of one record: its findings that act, each by its level."""
-    return sum(
-        WEIGHTS[finding.level]
-        for finding in findings
-        if finding.status is Status.MATCH and not finding.shadow and not finding.suppressed_by
-    )
 
 
 def by_rules(rules: PolicySet, cases: Cases) -> Detector:

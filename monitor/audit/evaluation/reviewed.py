@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from monitor.audit.candidates import weight
 from monitor.audit.evaluation.cases import Case, Cases
-from monitor.audit.evaluation.detectors import RULES, weight
+from monitor.audit.evaluation.detectors import RULES
 from monitor.audit.reviews import Labels
 from monitor.errors import ConfigError, StoreError
 from monitor.records import Record
@@ -63,7 +64,7 @@ def reviewed_cases(
         )
     notes = [
         "the labels are of subcalls that somebody chose to look at: recall is of the bad that people know, and a subcall "
-        "that nobody looked at is in no figure. Labels of a random sample (monitor review --sample-by random) are worth most"
+        "that nobody looked at is in no figure. Labels of a random sample are worth most (monitor review --sample-by random)"
     ]
     if unsure:
         notes.append(f"{unsure} labelled subcalls are left out: people differ about them, or cannot tell")
