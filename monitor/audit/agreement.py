@@ -16,18 +16,19 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from monitor.audit.reviews import rule_key
-from monitor.records import Label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from monitor.records import StoredReview
 
-Pair = tuple[bool, bool]
+Pair: TypeAlias = tuple[bool, bool]
 """What two people say of one finding: whether what the rule looks for is there."""
+Said: TypeAlias = "defaultdict[tuple[str, str, str, str], dict[str, bool | None]]"
+"""Run, subcall, rule and version of the rule → what each person says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,15 @@ def kappa_of(pairs: Sequence[Pair]) -> float | None:
 
 def agreement(reviews: Iterable[StoredReview]) -> list[Kappa]:
     """Every two people who labelled a finding in common, by their names. ``reviews`` in the order of the log."""
-    said: defaultdict[tuple[str, str, str, str], dict[str, bool | None]] = defaultdict(dict)
+    said: Said = defaultdict(dict)
     for item in reviews:  # a person's last label of a version of a rule counts
         review = item.review
-        finding = item.run_id, review.span, rule_key(review), review.rule_hash
-        said[finding][review.by] = None if review.label is Label.UNSURE else review.is_there
+        said[item.run_id, review.span, rule_key(review), review.rule_hash][review.by] = review.is_there
+    return compared(said)
+
+
+def compared(said: Said) -> list[Kappa]:
+    """The same from what each person says of each finding: whether it is there, None where they cannot tell."""
     people = sorted({person for of in said.values() for person in of})
     found = []
     for first, second in combinations(people, 2):

@@ -43,6 +43,7 @@ __all__ = [
     "print_covered",
     "print_line",
     "scanning",
+    "time_of",
     "wanted",
 ]
 
@@ -84,14 +85,14 @@ def wanted(  # noqa: PLR0917 - one for each option
 
     return Wanted(
         run_id=run if run is None or store is None else find_run(store, run).start.run_id,
-        since=_time("--since", since),
-        until=_time("--until", until),
+        since=time_of("--since", since),
+        until=time_of("--until", until),
         roles=frozenset(roles or ()),
         recipes=frozenset(recipes or ()),
     )
 
 
-def _time(flag: str, text: str | None) -> str | None:
+def time_of(flag: str, text: str | None) -> str | None:
     """A time as events carry it; one without a zone is UTC. Raises ConfigError."""
     if text is None:
         return None

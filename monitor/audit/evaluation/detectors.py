@@ -1,8 +1,8 @@
 """What scores a case: the rules, a probe, a judge; higher is worse. What a detector cannot score is not left out.
 
 **Rules** have no score of their own. Each finding that acts counts by its level (``candidates.WEIGHTS``), and the score is
-the sum; so all that no rule matches is one tie, at 0. **Unscored** cases (a probe that had nothing to read, a judge that said nothing)
-get the lowest score that the detector gave to any, less one: the detector finds them last, and they are counted.
+the sum; so all that no rule matches is one tie, at 0. **Unscored** cases (a probe that had nothing to read, a judge that
+said nothing) get the lowest score that the detector gave to any, less one: the detector finds them last, and they are counted.
 """
 
 from __future__ import annotations

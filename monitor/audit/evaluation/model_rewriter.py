@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from monitor.records import Finding, Level, Record
 
 KEEPS = "not checked: the model's own words"
-PROMPT = "Rewrite the following text in completely different words, keeping its meaning. Answer with the new text only.\n\n{text}"
+PROMPT = (
+    "Rewrite the following text in completely different words, keeping its meaning. Answer with the new text only."
+    "\n\n{text}"
+)
 _LONGEST = 400  # codepoints of a sentence that is handed to the model
 _TOKENS = 160
 _ENDS = ".!?\n"

@@ -64,7 +64,7 @@ def reviewed_cases(
         )
     notes = [
         "the labels are of subcalls that somebody chose to look at: recall is of the bad that people know, and a subcall "
-        "that nobody looked at is in no figure. Labels of a random sample are worth most (monitor review --sample-by random)"
+        "that nobody looked at is in no figure. Labels of a random sample (monitor review --sample-by random) say most"
     ]
     if unsure:
         notes.append(f"{unsure} labelled subcalls are left out: people differ about them, or cannot tell")

@@ -1,0 +1,11 @@
+-- description: What people decided in a period, and how long the answers had waited.
+-- parameters:
+--   since: {default: "", about: "only from this time on, as 2026-11-22"}
+--   until: {default: "9999", about: "only before this time"}
+
+SELECT choice, count(*) AS decisions, count(DISTINCT decided_by) AS people, avg(waited_seconds) AS mean_seconds,
+       max(waited_seconds) AS longest_seconds
+FROM decisions
+WHERE decided_at >= :since AND decided_at < :until
+GROUP BY choice
+ORDER BY decisions DESC, choice

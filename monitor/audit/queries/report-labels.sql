@@ -1,0 +1,9 @@
+-- description: Every label that counts of findings reviewed in a period: who said what of which.
+-- parameters:
+--   since: {default: "", about: "only from this time on, as 2026-11-22"}
+--   until: {default: "9999", about: "only before this time"}
+
+SELECT run_id, span_id, name, rule_id, rule_hash, status, label, reviewed_by
+FROM reviews
+WHERE is_current = 1 AND reviewed_at >= :since AND reviewed_at < :until
+ORDER BY run_id, span_id, name, rule_hash, reviewed_by

@@ -1,0 +1,11 @@
+-- description: What the subcalls of each role cost, retries included.
+-- parameters:
+--   since: {default: "", about: "only from this time on, as 2026-11-22"}
+--   until: {default: "9999", about: "only before this time"}
+
+SELECT role, count(*) AS subcalls, sum(calls) AS calls, sum(input_tokens) AS input_tokens,
+       sum(output_tokens) AS output_tokens, sum(cost) AS cost, sum(seconds) AS seconds
+FROM subcalls
+WHERE started_at >= :since AND started_at < :until AND observed_at IS NOT NULL
+GROUP BY role
+ORDER BY output_tokens DESC, role
