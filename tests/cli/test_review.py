@@ -196,6 +196,21 @@ def test_all_runs_a_sample_and_a_limit(monitor: Monitor, office: list[str]) -> N
     assert "4 findings: 4 not labelled, 3 of them not shown (--limit)" in limited
 
 
+def test_a_sample_at_random_and_by_score(monitor: Monitor, office: list[str]) -> None:
+    """Of matches and silences alike; by score, the subcalls that the rules weigh most come first."""
+    everything = ("--all", "--status", "match", "--status", "no_match")
+    drawn = found(monitor, *everything, "--sample", "2", "--sample-by", "random")
+    assert len(drawn) == 2
+    assert drawn == found(monitor, *everything, "--sample", "2", "--sample-by", "random")
+    others = [found(monitor, *everything, "--sample", "1", "--sample-by", "random", "--seed", f"{n}") for n in range(9)]
+    assert {item["finding"]["status"] for (item,) in others} == {"match", "no_match"}
+    ranked = found(monitor, *everything, "--sample", "3", "--sample-by", "score")
+    assert [item["finding"]["status"] for item in ranked] == ["match", "match", "no_match"]
+    assert found(monitor, *everything, "--sample", "3", "--sample-by", "score", "--probe", "none") == []
+    for wrong in (("--sample-by", "score"), ("--sample", "2", "--probe", "truth")):
+        assert monitor("review", *wrong).code == 2
+
+
 def test_hostile_text_is_shown_and_not_obeyed(monitor: Monitor, stored: str) -> None:
     listed = monitor("review", RUN[:8])
     assert EVIDENCE in listed.out

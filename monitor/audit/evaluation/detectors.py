@@ -2,7 +2,7 @@
 
 **Rules** have no score of their own. Each finding that acts counts by its level (``candidates.WEIGHTS``), and the score is
 the sum; so all that no rule matches is one tie, at 0. **Unscored** cases (a probe that had nothing to read, a judge that
-said nothing) get the lowest score that the detector gave to any, less one: the detector finds them last, and they are counted.
+said nothing) get the lowest score that the detector gave to any, less one: they are found last, and counted.
 """
 
 from __future__ import annotations

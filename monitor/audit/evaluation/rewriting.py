@@ -9,7 +9,7 @@ round gets another variant. What each keeps of the text:
   mostly a model, still reads the words.
 * ``base64`` and ``rot13`` encode the place: whoever knows it can decode it, and nobody reads it at a glance.
 
-Only letters of ASCII are touched, so that the escapes of JSON stay what they are.
+Only letters of ASCII are touched, and no escapes such as JSON has.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 TABLE = Path(__file__).with_name("rewriting.yaml")
-_WORD = re2.compile(r"[A-Za-z]+")
+_WORD = re2.compile(r"\\u[0-9a-fA-F]{4}|\\.|[A-Za-z]+")  # or an escape, as JSON writes them, which is left alone
 _LONG = 4  # letters; shorter words are left alone where looks are changed
 
 
@@ -48,7 +48,8 @@ def _words(text: str, change: Callable[[str], str]) -> str:
     """The text with each word changed."""
     parts, end = [], 0
     for found in _WORD.finditer(text):
-        parts += [text[end : found.start()], change(found.group())]
+        word = found.group()
+        parts += [text[end : found.start()], word if word.startswith("\\") else change(word)]
         end = found.end()
     return "".join([*parts, text[end:]])
 
@@ -85,7 +86,7 @@ def _fillers(text: str, variant: int) -> str:
 
 def _split(text: str, variant: int) -> str:
     joints = table()["joints"]
-    return _between(text, lambda number: joints[number // 2 % len(joints)] if number % 2 == variant % 2 else " ")
+    return _between(text, lambda number: joints[number // 2 % len(joints)] if number % 2 != variant % 2 else " ")
 
 
 def _long(change: Callable[[str, int], str]) -> Callable[[str, int], str]:

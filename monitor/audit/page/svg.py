@@ -173,6 +173,7 @@ def stacked(
     counts: Mapping[str, Sequence[float]],
     *,
     y: str,
+    colours: Sequence[int] = tuple(range(COLOURS)),
     width: int = 640,
 ) -> Plot:
     """Upright bars, one at each name of ``at``, of the parts that ``counts`` has, the first lowest."""
@@ -181,7 +182,7 @@ def stacked(
     left, right, above, inner = 58, 16, 14 + legend, 220
     height = above + inner + 44
     step = (width - left - right) / max(1, len(at))
-    parts = list(_legend(list(counts), left, width, filled=True))
+    parts = list(_legend(list(counts), left, width, filled=colours))
     for tick in _ticks(top):
         place = above + inner - tick / top * inner
         parts.append(f'<path d="M{left} {place:.1f}H{width - right}" stroke="var(--grid)"/>')
@@ -192,7 +193,9 @@ def stacked(
             tall = of[place] / top * inner
             base -= tall
             if tall > 0:
-                parts.append(_bar(left + place * step + step * 0.1, base, step * 0.8, tall, number))
+                parts.append(
+                    _bar(left + place * step + step * 0.1, base, step * 0.8, tall, colours[number % len(colours)])
+                )
         if _labelled(place, len(at), step):
             middle = left + (place + 0.5) * step
             parts.append(f'<text x="{middle:.1f}" y="{above + inner + 16}" text-anchor="middle">{_text(label)}</text>')
@@ -211,6 +214,7 @@ def bars(
     *,
     x: str,
     said: Callable[[float], str] = "{:,g}".format,
+    colours: Sequence[int] = tuple(range(COLOURS)),
     width: int = 640,
 ) -> Plot:
     """Lying bars, one for each row, of the parts that its map has; the sum stands behind it."""
@@ -221,14 +225,14 @@ def bars(
     inner = each * len(rows)
     height = above + inner + 28
     top = max((sum(of.values()) for _, of in rows), default=1.0) or 1.0
-    parts = list(_legend(names, left, width, filled=True)) if legend else []
+    parts = list(_legend(names, left, width, filled=colours)) if legend else []
     for number, (row, of) in enumerate(rows):
         place, reach = above + each * number, float(left)
         parts.append(f'<text x="{left - 8}" y="{place + 16}" text-anchor="end">{_text(_cut(row))}</text>')
         for part, value in of.items():
             long = value / top * (width - left - right)
             if long > 0:
-                parts.append(_bar(reach, place + 4, long, each - 8, names.index(part)))
+                parts.append(_bar(reach, place + 4, long, each - 8, colours[names.index(part) % len(colours)]))
             reach += long
         parts.append(f'<text x="{reach + 6:.1f}" y="{place + 16}">{_text(said(sum(of.values())))}</text>')
     parts.append(f'<path d="M{left} {above}V{above + inner}" stroke="var(--ink)"/>')
@@ -236,55 +240,12 @@ def bars(
     return Plot(name, title, alt, width, height, "".join(parts))
 
 
-def scatter(
-    name: str,
-    title: str,
-    alt: str,
-    points: Mapping[str, Sequence[tuple[float, float]]],
-    *,
-    x: str,
-    y: str,
-    rows: Sequence[str],
-    width: int = 640,
-) -> Plot:
-    """Points in named rows: y is the number of a row, x runs from the lowest to the highest."""
-    every = [point for of in points.values() for point in of]
-    low, high = min((p[0] for p in every), default=0.0), max((p[0] for p in every), default=1.0)
-    reach = (high - low) or 1.0
-    left, right, each = _room(rows), 24, 34
-    above = 10 + 18 * ((len(points) + 1) // 2)
-    inner = each * len(rows)
-    height = above + inner + 42
-
-    def at(value: float) -> float:
-        return left + 8 + (value - low) / reach * (width - left - right - 16)
-
-    parts = list(_legend(list(points), left, width, filled=True))
-    for number, row in enumerate(rows):
-        place = above + each * number + each / 2
-        parts.append(f'<path d="M{left} {place}H{width - right}" stroke="var(--grid)"/>')
-        parts.append(f'<text x="{left - 8}" y="{place + 4}" text-anchor="end">{_text(_cut(row))}</text>')
-    for number, of in enumerate(points.values()):
-        colour = f"var(--c{number % COLOURS})"
-        for value, line in of:
-            middle = above + each * line + each / 2 + (number - 0.5) * 8
-            parts.append(
-                f'<circle cx="{at(value):.1f}" cy="{middle:.1f}" r="3.5" fill="{colour}" fill-opacity="0.55"/>'
-            )
-    parts += [
-        f'<text x="{at(value):.1f}" y="{above + inner + 16}" text-anchor="middle">{value:.3g}</text>'
-        for value in (low, low + reach / 2, low + reach)
-    ]
-    parts.append(f'<text x="{(left + width - right) / 2:.0f}" y="{height - 6}" text-anchor="middle">{_text(x)}</text>')
-    return Plot(name, title, f"{alt} {y}".strip(), width, height, "".join(parts))
-
-
-def _legend(names: Sequence[str], left: float, width: int, *, filled: bool = False) -> Iterator[str]:
+def _legend(names: Sequence[str], left: float, width: int, *, filled: Sequence[int] = ()) -> Iterator[str]:
     half = (width - left) / 2
     for number, name in enumerate(names):
         x, y = left + half * (number % 2), 10 + 18 * (number // 2)
         if filled:
-            yield _bar(x, y - 6, 22, 10, number)
+            yield _bar(x, y - 6, 22, 10, filled[number % len(filled)])
         else:
             dash = f' stroke-dasharray="{_DASHES[number % COLOURS]}"' if number % COLOURS else ""
             yield f'<path d="M{x:.0f} {y}h24" stroke="var(--c{number % COLOURS})" stroke-width="2"{dash}/>'

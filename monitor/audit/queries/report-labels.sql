@@ -1,4 +1,4 @@
--- description: Every label that counts of findings reviewed in a period: who said what of which.
+-- description: Who labelled which finding how, in a period; of each person the label that counts.
 -- parameters:
 --   since: {default: "", about: "only from this time on, as 2026-11-22"}
 --   until: {default: "9999", about: "only before this time"}

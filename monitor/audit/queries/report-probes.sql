@@ -1,4 +1,4 @@
--- description: Each probe beside the rules: on how many subcalls which of the two speaks, and where the probe cannot.
+-- description: Each probe beside the rules, on how many subcalls which of the two speaks, and where the probe cannot.
 -- parameters:
 --   since: {default: "", about: "only from this time on, as 2026-11-22"}
 --   until: {default: "9999", about: "only before this time"}

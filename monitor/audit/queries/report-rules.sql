@@ -6,7 +6,7 @@
 WITH said AS (
   SELECT DISTINCT run_id, span_id, name, rule_hash, consensus FROM reviews WHERE is_current = 1 AND status = 'match'
 )
-SELECT f.name, f.pack, max(f.level) AS level,
+SELECT f.name, f.pack, f.level,
        count(*) FILTER (WHERE f.shadow = 0 AND f.suppressed_by = '') AS matches,
        count(DISTINCT f.run_id) AS runs,
        count(*) FILTER (WHERE f.suppressed_by <> '') AS suppressed,
@@ -17,5 +17,5 @@ FROM findings AS f
 LEFT JOIN said AS s
   ON s.run_id = f.run_id AND s.span_id = f.span_id AND s.name = f.name AND s.rule_hash = f.rule_hash
 WHERE f.status = 'match' AND f.check_kind = 'rule' AND f.at >= :since AND f.at < :until
-GROUP BY f.pack, f.name
-ORDER BY matches DESC, f.pack, f.name
+GROUP BY f.pack, f.name, f.level
+ORDER BY matches DESC, f.pack, f.name, f.level

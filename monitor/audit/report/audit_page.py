@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Rows of a table, bars of a plot; what is left out is counted."""
 VERDICTS = ("block", "flag", "unmeasured", "pass")
+VERDICT_COLOURS, LEVEL_COLOURS, USE_COLOURS = (3, 1, 5, 0), (3, 1, 4, 5), (3, 1, 4, 0)
 LEVELS = {"high": "high and critical", "medium": "medium", "low": "low and informational", "unknowns": "unknown"}
 
 
@@ -108,7 +109,8 @@ def _summary(found: Gathered) -> Iterator[str]:
     cost = "unknown" if totals["cost"] is None else f"${_float(totals['cost']):,.4f}"
     unknown = f", that of {_int(totals['cost_unknown']):,} subcalls being unknown" if totals["cost_unknown"] else ""
     yield (
-        f"Spent: {_int(totals['input_tokens']):,} input and {_int(totals['output_tokens']):,} output tokens; cost {cost}{unknown}."
+        f"Spent: {_int(totals['input_tokens']):,} input and {_int(totals['output_tokens']):,} output tokens; "
+        f"cost {cost}{unknown}."
     )
 
 
@@ -118,7 +120,9 @@ def _verdicts(found: Gathered) -> list[Block]:
         return [Text("No subcall was judged: unmeasured.")]
     unit, at, counts = bars_of(rows, VERDICTS)
     alt = f"Verdicts by {unit}, {at[0]} to {at[-1]}: " + "; ".join(f"{sum(of):,} {name}" for name, of in counts.items())
-    return [Drawn(stacked("verdicts", f"Judged subcalls by {unit}", alt, at, counts, y="subcalls"))]
+    return [
+        Drawn(stacked("verdicts", f"Judged subcalls by {unit}", alt, at, counts, y="subcalls", colours=VERDICT_COLOURS))
+    ]
 
 
 def _findings(found: Gathered) -> list[Block]:
@@ -129,8 +133,14 @@ def _findings(found: Gathered) -> list[Block]:
     unit, at, counts = bars_of(rows, tuple(LEVELS))
     named = {LEVELS[name]: of for name, of in counts.items()}
     alt = f"Findings by {unit}, {at[0]} to {at[-1]}: " + "; ".join(f"{sum(of):,} {name}" for name, of in named.items())
-    said = "Matches that act, by level, and checks that could not be made (unknown). Suppressed matches and rules on trial are not in it."
-    return [Text(said), Drawn(stacked("findings", f"Findings by {unit}", alt, at, named, y="findings"))]
+    said = (
+        "Matches that act, by level, and checks that could not be made (unknown). Suppressed matches and rules on trial "
+        "are not in it."
+    )
+    return [
+        Text(said),
+        Drawn(stacked("findings", f"Findings by {unit}", alt, at, named, y="findings", colours=LEVEL_COLOURS)),
+    ]
 
 
 def _roles(found: Gathered) -> list[Block]:
@@ -144,7 +154,7 @@ def _roles(found: Gathered) -> list[Block]:
     heads = ["role", "subcalls", *VERDICTS, "with a catch", "outage alone"]
     columns = ("subcalls", *VERDICTS, "with_catches", "outages_alone")
     return [
-        Drawn(bars("roles", "Verdicts by role", alt, top, x="judged subcalls")),
+        Drawn(bars("roles", "Verdicts by role", alt, top, x="judged subcalls", colours=VERDICT_COLOURS)),
         *_table(heads, rows, lambda row: [Said(row["role"]), *(f"{_int(row[name]):,}" for name in columns)]),
         Text("A catch is a verdict because of what a check found; an outage, because a check could not look."),
     ]
@@ -183,7 +193,16 @@ def _budgets(found: Gathered) -> list[Block]:
             for limit, of in used
         )
         blocks.append(
-            Drawn(bars("budgets", "Runs by how much of each limit they used", alt, used, x="runs that ended"))
+            Drawn(
+                bars(
+                    "budgets",
+                    "Runs by how much of each limit they used",
+                    alt,
+                    used,
+                    x="runs that ended",
+                    colours=USE_COLOURS,
+                )
+            )
         )
     else:
         blocks.append(Text("No run with a limit of its own ended: how much of budgets is used is unmeasured."))
@@ -228,8 +247,8 @@ def _probes(found: Gathered) -> list[Block]:
     )
     blocks: list[Block] = [
         Text(
-            "A probe speaks where its score reaches the threshold of its calibrated rate; rules speak where one matches. The "
-            "mode says whose activations were read: a reader's are a classifier of the text."
+            "A probe speaks where its score reaches the threshold of its calibrated rate; rules speak where one matches. "
+            "The mode says whose activations were read: a reader's are a classifier of the text."
         ),
         *counted,
     ]
