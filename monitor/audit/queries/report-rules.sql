@@ -11,8 +11,8 @@ SELECT f.name, f.pack, f.level,
        count(DISTINCT f.run_id) AS runs,
        count(*) FILTER (WHERE f.suppressed_by <> '') AS suppressed,
        count(*) FILTER (WHERE f.shadow = 1) AS on_trial,
-       count(*) FILTER (WHERE s.consensus = 'true') AS right_matches,
-       count(*) FILTER (WHERE s.consensus = 'false') AS wrong_matches
+       count(*) FILTER (WHERE s.consensus = 'true' AND f.shadow = 0 AND f.suppressed_by = '') AS right_matches,
+       count(*) FILTER (WHERE s.consensus = 'false' AND f.shadow = 0 AND f.suppressed_by = '') AS wrong_matches
 FROM findings AS f
 LEFT JOIN said AS s
   ON s.run_id = f.run_id AND s.span_id = f.span_id AND s.name = f.name AND s.rule_hash = f.rule_hash

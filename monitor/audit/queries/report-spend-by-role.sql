@@ -4,8 +4,9 @@
 --   until: {default: "9999", about: "only before this time"}
 
 SELECT role, count(*) AS subcalls, sum(calls) AS calls, sum(input_tokens) AS input_tokens,
-       sum(output_tokens) AS output_tokens, sum(cost) AS cost, sum(seconds) AS seconds
+       sum(output_tokens) AS output_tokens, round(CAST(sum(cost) AS numeric), 6) AS cost,
+       round(CAST(sum(seconds) AS numeric), 3) AS seconds
 FROM subcalls
 WHERE started_at >= :since AND started_at < :until AND observed_at IS NOT NULL
 GROUP BY role
-ORDER BY output_tokens DESC, role
+ORDER BY output_tokens DESC NULLS LAST, role

@@ -14,8 +14,9 @@ SELECT count(*) AS subcalls, count(DISTINCT run_id) AS runs,
        count(*) FILTER (WHERE state = 'awaiting_human') AS waiting,
        count(*) FILTER (WHERE kind = 'model' AND reasoning_state = 'absent') AS without_reasoning,
        count(*) FILTER (WHERE kind = 'model') AS model_subcalls,
-       sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost) AS cost,
+       sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, round(CAST(sum(cost) AS numeric), 6) AS cost,
        count(*) FILTER (WHERE kind = 'model' AND observed_at IS NOT NULL AND cost IS NULL) AS cost_unknown,
        min(started_at) AS first_at, max(started_at) AS last_at
 FROM subcalls
 WHERE started_at >= :since AND started_at < :until
+HAVING count(*) > 0

@@ -70,7 +70,7 @@ def _alarms(found: Gathered) -> Iterator[Block]:
     if not found.is_whole:
         yield Text("Part of this report could not be had: what is missing is said where it should stand.", loud=True)
     totals = found.totals
-    if totals and not totals["subcalls"]:
+    if not totals and "report-totals" not in found.missing:
         yield Text(
             "No subcall started in this period: there is nothing to report, and nothing was measured.", loud=True
         )
@@ -87,7 +87,7 @@ def _alarms(found: Gathered) -> Iterator[Block]:
 
 def _summary(found: Gathered) -> Iterator[str]:
     totals = found.totals
-    if not totals or not totals["subcalls"]:
+    if not totals:
         return
     every = _int(totals["subcalls"])
     yield (

@@ -47,7 +47,7 @@ class Gathered:
 
     @property
     def totals(self) -> Row:
-        """The one row of the totals; a count is None where it is missing."""
+        """The one row of the totals; empty where nothing started in the period, or where it is missing."""
         found = self.rows("report-totals")
         return found[0] if found else {}
 

@@ -34,6 +34,8 @@ from monitor.records import (
     new_span_id,
 )
 from monitor.store import Store
+from monitor.store.asking import grant
+from monitor.store.location import is_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -113,6 +115,8 @@ def fill(store: Store) -> None:
 
 
 def reported(url: str, folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
+    if is_postgres(url):
+        grant(url)
     code = main(["audit", "report", "--db", url, "--out", str(folder), "--json", *more])
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert code == 0, found
