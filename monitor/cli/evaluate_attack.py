@@ -12,14 +12,16 @@ from rich.text import Text
 from monitor.cli.console import emit_json, note, stdout
 from monitor.cli.evaluate_scores import Html, Labelled, Markdown, print_table
 from monitor.cli.options import Config, Json, load_settings
-from monitor.cli.probe_parts import stages
+from monitor.cli.probe_parts import Device, Model, find_probe, load_model, require_torch, stages
 from monitor.cli.safe import visible
+from monitor.errors import ConfigError
 from monitor.records import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from monitor.audit.evaluation.attack import Attack, Target
+    from monitor.audit.evaluation.cases import Cases
     from monitor.policy import PolicySet
     from monitor.settings import Settings
 
@@ -47,9 +49,15 @@ def attack(
     rewrites: Annotated[
         int, typer.Option("--rewrites", min=1, metavar="N", help="How many records of each source it rewrites.")
     ] = 40,
+    probe: Annotated[
+        str | None,
+        typer.Option("--probe", metavar="PROBE", help="With --labelled: what this probe says before and after."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Which records the model rewrites, and its seed.")] = 0,
     html: Html = None,
     markdown: Markdown = None,
+    model: Model = None,
+    device: Device = "auto",
     config: Config = None,
     json_output: Json = False,
 ) -> None:
@@ -66,15 +74,19 @@ def attack(
 
     settings = load_settings(config=config)
     rules = load_packs(packs or ["core"])
+    if probe is not None and not labelled:
+        raise ConfigError("--probe needs --labelled cases: its threshold is set on those that are not bad")
     found: list[Attack] = []
     with stages(quiet=json_output) as told:
-        for source, targets in _sources(rules, labelled, data):
+        for source, targets, cases in _sources(rules, labelled, data):
             stage = f"rewriting {source}"
             one = tried(rules, source, targets, level=level, told=_at(told, stage))
             if rewriter is not None:
                 one = _with_model(
                     rules, one, targets, rewriter, settings, rewrites, seed, _at(told, f"{stage} by {rewriter}")
                 )
+            if probe is not None and cases is not None:
+                one = _with_probe(one, cases, probe, model, device, _at(told, f"probe {probe}"), quiet=json_output)
             found.append(one)
     command = f"monitor {shlex.join(sys.argv[1:])}"
     written = write(attack_page(found, command), html=html, markdown=markdown) if html or markdown else []
@@ -91,18 +103,44 @@ def _at(told: "Callable[[str, int, int], None]", stage: str) -> "Callable[[int, 
     return lambda done, total: told(stage, done, total)
 
 
-def _sources(rules: "PolicySet", labelled: list[Path] | None, data: Path | None) -> "list[tuple[str, list[Target]]]":
+def _sources(
+    rules: "PolicySet", labelled: list[Path] | None, data: Path | None
+) -> "list[tuple[str, list[Target], Cases | None]]":
     """Where bad records are from. Raises ConfigError."""
     from monitor.audit.evaluation.cases import read_cases
     from monitor.audit.evaluation.targets import of_cases, of_peer, of_tests
 
-    found = [("the rules' own tests", of_tests(rules))]
+    found: list[tuple[str, list[Target], Cases | None]] = [("the rules' own tests", of_tests(rules), None)]
     for path in labelled or ():
         cases = read_cases(path)
-        found.append((cases.name, of_cases(cases)))
+        found.append((cases.name, of_cases(cases), cases))
     if data is not None:
-        found.append(("a peer's attacks, development half", of_peer(data)))
+        found.append(("a peer's attacks, development half", of_peer(data), None))
     return found
+
+
+def _with_probe(  # noqa: PLR0917 - one for each option
+    one: "Attack",
+    cases: "Cases",
+    probe: str,
+    model: str | None,
+    device: str,
+    told: "Callable[[int, int], None]",
+    *,
+    quiet: bool,
+) -> "Attack":
+    """The attack with what a probe says of its records."""
+    require_torch()
+    from monitor.audit.evaluation.attack_probe import noticed
+    from monitor.probes.applying import Applied
+    from monitor.probes.artefact import read_sidecar
+    from monitor.probes.evaluation.remembering import scores_of
+
+    folder = find_probe(probe)
+    applied = Applied.load(folder, load_model(model, read_sidecar(folder).model, device=device, quiet=quiet))
+    name = applied.artefact.sidecar.name
+    said = noticed(name, cases, one, lambda texts: scores_of(applied, texts, on_progress=told))
+    return replace(one, noticed=tuple(said))
 
 
 def _with_model(  # noqa: PLR0917 - one for each option
@@ -130,7 +168,7 @@ def _with_model(  # noqa: PLR0917 - one for each option
 
 
 def _print(found: "Attack") -> None:
-    from monitor.audit.evaluation.attack_report import survival_table
+    from monitor.audit.evaluation.attack_report import noticed_table, survival_table
 
     stdout().print(Text(f"\n{visible(found.source)}", style="bold"))
     caught = (
@@ -138,3 +176,5 @@ def _print(found: "Attack") -> None:
     )
     stdout().print(Text(caught), soft_wrap=True)
     print_table(survival_table(found.survivals))
+    if found.noticed:
+        print_table(noticed_table(found.noticed))

@@ -24,6 +24,7 @@ from monitor.records import Level, Record, Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from monitor.audit.evaluation.attack_probe import Noticed
     from monitor.audit.evaluation.rewriting import Technique
     from monitor.policy import PolicySet
     from monitor.records import Finding
@@ -92,6 +93,7 @@ class Attack:
     level: Level
     survivals: tuple[Survival, ...]
     tried: tuple[Tried, ...]
+    noticed: tuple[Noticed, ...] = ()
 
 
 def caught_by(rules: PolicySet, record: Record, level: Level) -> list[Finding]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from monitor.audit.evaluation.attack import Attack, Survival
+    from monitor.audit.evaluation.attack_probe import Noticed
     from monitor.audit.evaluation.intervals import Interval
     from monitor.audit.page.blocks import Block, Table
 
@@ -46,6 +47,8 @@ def _section(found: Attack, number: int) -> Section:
     if rows:
         plot = intervals(f"attack-{number}", "What is still caught, by technique", alt, rows, x="share still caught")
         blocks += [Drawn(plot), survival_table(found.survivals), Text("What holds best and worst"), rules_table(found)]
+    if found.noticed:
+        blocks += [Text("The same records under a probe that the attacker does not know"), noticed_table(found.noticed)]
     return Section(Said(found.source), tuple(blocks))
 
 
@@ -72,6 +75,18 @@ def survival_table(found: Sequence[Survival]) -> Table:
         "rules that it sets off",
     ]
     return table(heads, rows)
+
+
+def noticed_table(found: Sequence[Noticed]) -> Table:
+    """What a probe says of the records that rules caught, before and after."""
+    rows = []
+    for one in found:
+        shares = [
+            one.missing or f"{hits} of {one.count}, {100 * hits / one.count:.0f} %{_range(one.interval(hits))}"
+            for hits in (one.before, one.after, one.either)
+        ]
+        rows.append([Said(one.technique), Said(one.probe), *shares])
+    return table(["technique", "probe", "noticed before", "noticed after", "by rules or probe after"], rows)
 
 
 def rules_table(found: Attack) -> Table:
@@ -116,6 +131,18 @@ def shape(attacks: Sequence[Attack]) -> dict[str, Any]:
                         "sets_off": dict(one.rules),
                     }
                     for one in found.survivals
+                ],
+                "probes": [
+                    {
+                        "probe": one.probe,
+                        "technique": one.technique,
+                        "of": one.count,
+                        "before": None if one.missing else one.before,
+                        "after": None if one.missing else one.after,
+                        "rules_or_probe_after": None if one.missing else one.either,
+                        "missing": one.missing or None,
+                    }
+                    for one in found.noticed
                 ],
                 "tried": [
                     {

@@ -48,9 +48,14 @@ class Case:
     @property
     def text(self) -> str:
         """What a probe of texts reads: the reasoning, else the output, else the last that the subcall was told."""
-        seen, messages = self.record.observation, self.record.call.messages
-        told = messages[-1].content if messages else ""
-        return next((text for text in (seen.reasoning.text, seen.output, told) if text.strip()), "")
+        return text_of(self.record)
+
+
+def text_of(record: Record) -> str:
+    """The reasoning, else the output, else the last message; empty where there is none of them."""
+    seen, messages = record.observation, record.call.messages
+    told = messages[-1].content if messages else ""
+    return next((text for text in (seen.reasoning.text, seen.output, told) if text.strip()), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,7 @@ def stacked(
     """Upright bars, one at each name of ``at``, of the parts that ``counts`` has, the first lowest."""
     top = max((sum(of[place] for of in counts.values()) for place in range(len(at))), default=1.0) or 1.0
     legend = 18 * ((len(counts) + 1) // 2)
-    left, right, above, inner = 58, 16, 14 + legend, 220
+    left, right, above, inner = 58, 36, 14 + legend, 220
     height = above + inner + 44
     step = (width - left - right) / max(1, len(at))
     parts = list(_legend(list(counts), left, width, filled=colours))

@@ -163,3 +163,22 @@ def test_shipped_rules_have_positives_to_attack() -> None:
     rules = policy.load([find("policy", "core")])
     targets = of_tests(rules)
     assert {target.group for target in targets} == {one.name for one in rules.rules}
+
+
+def test_a_probe_that_the_attacker_does_not_know(tmp_path: Path) -> None:
+    """It counts the letter z: in every bad text, in one of twenty others, and in none that is base64."""
+    np = pytest.importorskip("numpy")
+    from monitor.audit.evaluation.attack_probe import noticed
+    from monitor.audit.evaluation.cases import Case, Cases
+    from monitor.audit.evaluation.targets import of_cases
+
+    rules = loaded(tmp_path, rule(1, "reasoning|contains: secret"))
+    bad = [Case(f"b{n}", f"b{n}", True, agent_record("secret z" if n < 3 else "secret")) for n in range(4)]
+    good = [Case(f"g{n}", f"g{n}", False, agent_record("z" if n == 0 else "work")) for n in range(40)]
+    cases = Cases("built", "bad", (*bad, *good))
+    found = attack(rules, "built", of_cases(cases), techniques=[BY_NAME["hyphens"]])
+    (said,) = noticed("zed", cases, found, lambda texts: np.array([float(text.count("z")) for text in texts]))
+    assert (said.count, said.before, said.after, said.either, said.missing) == (4, 3, 3, 3, "")
+    few = Cases("built", "bad", (*bad, *good[:5]))
+    (said,) = noticed("zed", few, found, lambda texts: np.array([float(text.count("z")) for text in texts]))
+    assert said.missing == "5 cases are not bad: too few for a threshold at 5 %"
