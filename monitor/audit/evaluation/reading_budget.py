@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from monitor.probes.evaluation.base import Estimate
-from monitor.probes.evaluation.resampling import draw_groups, of_share, wilson
+from monitor.probes.evaluation.resampling import by_lot, draw_groups, of_share, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,9 +117,9 @@ def _estimate(value: float, drawn: Floats, groups: int) -> Estimate:
 
 def _by_lot(read: int, bad: int, count: int) -> Estimate:
     """What reading at random finds: the expectation, and the middle 95 % of what chance gives (hypergeometric)."""
-    low, high = stats.hypergeom.ppf([0.025, 0.975], count, bad, read)
+    low, high = by_lot(read, bad, count)
     note = "the range is that of chance, for these cases"
-    return Estimate(read / count, float(low) / bad, float(high) / bad, note=note)
+    return Estimate(read / count, low / bad, high / bad, note=note)
 
 
 def _by_chance(seed: int, key: str) -> str:

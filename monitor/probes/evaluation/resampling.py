@@ -121,6 +121,14 @@ def wilson(value: float, trials: int, *, level: float = LEVEL) -> tuple[float, f
     return max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole)
 
 
+def by_lot(read: int, bad: int, count: int, *, level: float = LEVEL) -> tuple[int, int]:
+    """How many of ``bad`` are among ``read`` drawn from ``count`` without replacement: the middle ``level`` of what chance
+    gives (hypergeometric).
+    """
+    low, high = stats.hypergeom.ppf([(1 - level) / 2, (1 + level) / 2], count, bad, read)
+    return int(low), int(high)
+
+
 def _root(beyond: Callable[[float], float], outer: float, inner: float) -> float:
     """Where ``beyond`` changes its sign between a far end and the value itself; the value where it does not."""
     for _ in range(60):

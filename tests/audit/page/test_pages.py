@@ -15,6 +15,8 @@ from monitor.audit.page.svg import Estimated, Line, bars, intervals, lines, stac
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from monitor.audit.page.blocks import Block
+
 HOSTILE = (
     '</title></style></svg><script>document.title="ran"</script><img src=x onerror="document.title=\'ran\'">'
     "<svg onload=\"document.title='ran'\">\"'><a href=javascript:document.title=1>\x00\x1b\u202e"
@@ -33,7 +35,12 @@ def page() -> Page:
         stacked("stacked", HOSTILE, HOSTILE, [HOSTILE, "b"], {HOSTILE: [1, 2], "z": [0, 3]}, y=HOSTILE),
         bars("bars", HOSTILE, HOSTILE, [(HOSTILE, {"a": 1.0, HOSTILE: 2.0})], x=HOSTILE),
     )
-    blocks = (Text(said, loud=True), Points((said,)), Table((said, said), ((said, said),)), *map(Drawn, plots))
+    blocks: tuple[Block, ...] = (
+        Text(said, loud=True),
+        Points((said,)),
+        Table((said, said), ((said, said),)),
+        *map(Drawn, plots),
+    )
     return Page(said, (Text(said),), (Section(said, blocks),))
 
 
