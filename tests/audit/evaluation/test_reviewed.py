@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,11 +10,14 @@ import pytest
 pytest.importorskip("numpy")
 
 from monitor.audit.evaluation.reviewed import reviewed_cases
+from monitor.cli import main
 from monitor.errors import ConfigError
-from tests.audit.conftest import rule
+from monitor.store import Store
+from tests.audit.conftest import Desk, rule
 
 if TYPE_CHECKING:
-    from tests.audit.conftest import Desk
+    from collections.abc import Callable
+    from pathlib import Path
 
 
 def test_a_subcall_is_bad_where_a_finding_on_it_is_held_to_be_right(desk: Desk) -> None:
@@ -42,3 +46,27 @@ def test_without_a_sure_label_there_is_nothing_to_measure(desk: Desk) -> None:
     desk.label(subcall, "rule_1", "unsure")
     with pytest.raises(ConfigError, match="1 unsure or disputed"):
         reviewed_cases(desk.store.reviews(), desk.store.subcall)
+
+
+def test_what_was_recorded_is_measured_on_labels(
+    new_database: Callable[[], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three of four bad subcalls were matched; no rule is evaluated again unless a pack is given."""
+    pytest.importorskip("sklearn")
+    url = new_database()
+    with Store.open(url) as store:
+        desk = Desk(store, tmp_path)
+        rules = desk.rules(rule(1, "reasoning|contains: bad"))
+        for text, label in (("bad", "true"),) * 3 + (("worse", "false"),) + (("fine", "true"),) * 30:
+            desk.label(desk.think(desk.run(), text, rules), "rule_1", label)
+    assert main(["evaluate", "scores", "--reviews", "--db", url, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["sets"]
+    (rules_alone,) = found["detectors"]
+    assert (found["cases"], found["bad"], rules_alone["name"], rules_alone["how"]) == (
+        34,
+        4,
+        "rules",
+        "as given with the cases",
+    )
+    assert [recall["recall"] and recall["recall"]["value"] for recall in rules_alone["recalls"]] == [None, 0.75, 0.75]
+    assert all(which["tied_with"] in {3, 31} for which in found["audit_budget"][0]["which"])
