@@ -174,8 +174,10 @@ def make(connection: Any, commit: Commit) -> None:
     connection.execute("COMMIT")
 
 
-def read_commits(db: Path) -> tuple[list[str], list[Commit]]:
-    """The schema of a monitored run's database, and its rows in the transactions in which they were first needed."""
+def read_commits(db: Path, *, runs: bool = False) -> tuple[list[str], list[Commit]]:
+    """The schema of a monitored run's database, and its rows in the transactions in which they were first needed; with
+    ``runs`` those of runs' own events, too.
+    """
     connection = pysqlite3.connect(str(db))
     schema = [
         sql
@@ -210,7 +212,7 @@ def read_commits(db: Path) -> tuple[list[str], list[Commit]]:
                 needed.insert(0, (insert_node, node))
             elif name in texts:
                 needed.insert(0, (insert_text, texts.pop(name)))
-        if not event[kind_at].startswith("run_"):
+        if runs or not event[kind_at].startswith("run_"):
             commits.append([*needed, (insert_event, event)])
     assert not nodes
     assert not texts
