@@ -5,8 +5,9 @@ r"""What each wrap adds to a call, beside the same commits made raw and beside L
         opentelemetry-exporter-otlp-proto-http opentelemetry-instrumentation-openai-v2 opentelemetry-util-genai==1.1b0
     peers/bin/python bench/wraps.py [--turns 100] [--batch 4] [--json] [--no-peers]
 
-Every contender is a process of its own (``wraps_worker.py``), for some of them change the SDK for the whole process; they
-take turns of a few calls, in an order that changes with every turn, against one stub server on loopback.
+Each family of ours, with its bare call and its raw commits, and each peer is a process of its own (``wraps_worker.py``),
+for some change the SDK for the whole process. They take turns of a few calls, in an order that changes with every turn,
+against one stub server on loopback.
 
 bare        the client or framework alone
 inside      ours, in one observed run that is open all the while: three commits for each call (started, observed, judged)
@@ -55,7 +56,7 @@ class Child:
 
     def __init__(self, family: str, kind: str, folder: Path, base_url: str) -> None:
         self.family, self.kind = family, kind
-        self.ways = {"plain": ("bare", "raw-inside", "raw-own"), "ours": ("inside", "own")}.get(kind, (kind,))
+        self.ways = ("bare", "raw-inside", "inside", "raw-own", "own") if kind == "family" else (kind,)
         command = [
             sys.executable,
             str(Path(__file__).with_name("wraps_worker.py")),
@@ -102,9 +103,9 @@ def measure(children: list[Child], turns: int, batch: int, say: Callable[[str], 
     for child in children:
         for way in child.ways:
             if not way.startswith("raw"):
-                child.ask(way, turns * batch if child.kind == "ours" else 20)
+                child.ask(way, turns * batch if way in {"inside", "own"} else 20)
     for child in children:
-        if child.kind == "plain":
+        if child.kind == "family":
             child.ask("rows")
     plans = [(child, way) for child in children for way in child.ways]
     times: dict[tuple[str, str], list[float]] = {(child.family, way): [] for child, way in plans}
@@ -120,7 +121,7 @@ def measure(children: list[Child], turns: int, batch: int, say: Callable[[str], 
 def durable(folder: Path, peers: tuple[str, ...], base_url: str, received: Path, how: str) -> dict[str, int]:
     """How many of the calls of a process that was killed when the last one had returned can be found; or that ended."""
     found: dict[str, int] = {}
-    for kind in ("ours", *peers):
+    for kind in ("family", *peers):
         place = folder / f"{how}-{kind}"
         place.mkdir()
         (place / "twelve.yaml").write_text((folder / "twelve.yaml").read_text())
@@ -130,7 +131,7 @@ def durable(folder: Path, peers: tuple[str, ...], base_url: str, received: Path,
         child.answer()
         child.last(how, KILLED_AFTER)
         time.sleep(1)  # what was sent already arrives
-        if kind == "ours":
+        if kind == "family":
             found |= {f"ours, {way}": judged(place / f"chat-{way}.db") for way in ("inside", "own")}
             continue
         where = [place / "mlflow.db", place / "mlflow.db-wal"] if kind == "mlflow" else sorted(received.iterdir())
@@ -234,7 +235,7 @@ def main() -> None:
         try:
             before = os.getloadavg()[0]
             (folder / "twelve.yaml").write_text(first_rules(ROOT / "policies/oversight.yaml", RULES))
-            contenders = [(family, kind) for family in FAMILIES for kind in ("plain", "ours")]
+            contenders = [(family, "family") for family in FAMILIES]
             contenders += [("chat", peer) for peer in peers]
             children = [Child(family, kind, folder, base_url) for family, kind in contenders]
             try:

@@ -47,12 +47,10 @@ class Worker:
 
     def prepare(self) -> None:
         """Make the clients."""
-        if self.kind == "ours":
-            self.ways["own"] = self.made("own")
-            self.ways["inside"] = self.made("inside")
+        if self.kind == "family":
+            for name, way in (("bare", ""), ("own", "own"), ("inside", "inside")):
+                self.ways[name] = self.made(way)
             monitor.observed_run("bench", **self.options("inside")).__enter__()
-        elif self.kind == "plain":
-            self.ways["bare"] = self.made("")
         else:
             getattr(self, f"set_up_{self.kind}")()
             self.ways[self.kind] = self.ways.get(self.kind) or self.made("")
@@ -183,15 +181,11 @@ class Worker:
             began = time.perf_counter()
             for commit in commits[:before]:
                 make(connection, commit)
+            run = (lambda work, given: work(given)) if way == "inside" else self.outside.run
             if self.is_async:
-                awaited = self.awaiting(call, prompt)
-                (self.outside.run if way == "own" else lambda run, work: run(work))(
-                    self.loop.run_until_complete, awaited
-                )
-            elif way == "own":
-                self.outside.run(call, prompt)
+                run(self.loop.run_until_complete, self.awaiting(call, prompt))
             else:
-                call(prompt)
+                run(call, prompt)
             for commit in commits[before:]:
                 make(connection, commit)
             times.append((time.perf_counter() - began) * 1000)
