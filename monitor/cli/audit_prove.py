@@ -216,7 +216,7 @@ def verify(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            "--policy", metavar="PACK", help="Packs that say which texts their rules read; default: all shipped."
+            "--policy", metavar="PACK", help="A pack whose rules ran, to know what they read; default: shipped ones."
         ),
     ] = None,
     grace: Annotated[
@@ -239,17 +239,19 @@ def verify(
     settings = load_settings(config=config, db=address)
     bounds = _bounds(min_coverage or [])
     now = datetime.now(UTC)
-    reads, problems = surfaces_of([*(policy or catalog.names("policy")), *settings.policies])
     with working("verifying", quiet=json_output) as told:
         found = check(
             settings.db,
             verifier=_verifier(vkey, settings),
             outside=_read_note(against) if against else "",
-            reads=reads,
             grace_until=_at(now - parse_duration(grace)) if parse_duration(grace) else "",
             busy_seconds=settings.busy_seconds,
             progress=lambda _what, done, total: told(done, total),
         )
+    shipped, ran = set(catalog.names("policy")), found.coverage.packs
+    packs = policy or [*(shipped & ran.keys()), *(name for name in settings.policies if ran and name not in shipped)]
+    reads, problems = surfaces_of(packs)
+    found.coverage.resolve(reads)
     short = _short_of(found, bounds)
     code = _code(found, short)
     if json_output:

@@ -12,6 +12,7 @@ from monitor.canonical import parse_json
 from monitor.cli.console import emit_json, stdout
 from monitor.cli.detail import evidence_lines, print_subcall
 from monitor.cli.options import Config, Db, Json, load_settings
+from monitor.cli.redacted import REDACTED, hide_erased, marked, said_of
 from monitor.cli.runs import RunRef, find_run
 from monitor.cli.safe import one_line, visible
 from monitor.cli.tree import draw, expired, notable, run_label, standing, state_text, verdict_text
@@ -48,7 +49,8 @@ def show(
     settings = load_settings(config=config, db=db)
     with Store.open(settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
         run = find_run(store, ref)
-        subcalls = store.subcalls(run.start.run_id)
+        redactions = store.redactions(run.start.run_id)
+        run, subcalls = hide_erased(run, store.subcalls(run.start.run_id), redactions)
     if subcall is not None:
         chosen = _pick(subcalls, subcall)
         if json_output:
@@ -57,9 +59,9 @@ def show(
         else:
             print_subcall(stdout(), chosen, full=full)
     elif json_output:
-        emit_json("monitor.run/1", run_json(run, subcalls))
+        emit_json("monitor.run/1", {**run_json(run, subcalls), "redactions": list(redactions)})
     else:
-        _print_run(run, subcalls)
+        _print_run(run, subcalls, said_of(redactions))
 
 
 def _pick(subcalls: Sequence[StoredSubcall], prefix: str) -> StoredSubcall:
@@ -111,11 +113,13 @@ def _probes(subcall: StoredSubcall) -> tuple[ProbeScore, ...]:
 
 def _isolation_note(start: RunStart) -> str:
     """Said of a run whose untrusted roles' tools had less around them than they could."""
+    if start.options == REDACTED:
+        return ""
     isolation = parse_json(start.options or "{}").get("tool_isolation", "landlock")
     return "" if isolation == "landlock" else f"tool_isolation {isolation}: tools of untrusted roles were not confined"
 
 
-def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> None:
+def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall], redacted: Sequence[str]) -> None:
     console, start = stdout(), run.start
     console.print(draw(run_label(run), subcalls))
     console.print()
@@ -139,6 +143,7 @@ def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> None:
         facts.append(("error", f"{run.end.error.kind}: {run.end.error.message}" if run.end.error else ""))
         facts += [("exceeded", str(exceeded)) for exceeded in run.end.exceeded]
     facts += [("review", f"{item.span[:8]}, score {item.score:g}: {item.why}") for item in run.queued]
+    facts += [("redacted", said) for said in redacted]
     for name, value in facts:
         if value:
             console.print(Text.assemble((f"{name:<9} ", "dim"), visible(value)), soft_wrap=True)
@@ -204,7 +209,7 @@ def list_runs(
             Text(str(end.usage.calls) if end else ""),
             Text(one_line(run.start.recipe, 24)),
             Text(one_line(run.start.model, 24)),
-            Text(one_line(run.start.task, 40)),
+            Text(one_line(marked(run.start.task), 40)),
         )
     stdout().print(table)
 
@@ -217,7 +222,7 @@ def _listed(run: StoredRun) -> dict[str, Any]:
         "verdict": end.verdict.value if end else None,
         "recipe": run.start.recipe,
         "model": run.start.model,
-        "task": run.start.task,
+        "task": marked(run.start.task),
         "started": run.start.at,
         "seconds": end.seconds if end else None,
         "usage": end.usage if end else None,

@@ -38,11 +38,10 @@ class Share:
 class CoverageCount:
     """Counts subcalls as their events go by.
 
-    ``reads`` says for each rule's hash which surfaces the rule reads. ``subcalls`` are those that came back: of these,
+    ``subcalls`` are those that came back: of these,
     ``unchecked`` were left so by their recipe, ``unjudged`` have no findings, and ``checked`` have a conclusive one.
     """
 
-    reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
     subcalls: Share = field(default_factory=Share)
     unchecked: int = 0
     unjudged: int = 0
@@ -53,6 +52,8 @@ class CoverageCount:
     trials: Counter[str] = field(default_factory=Counter)
     strangers: set[str] = field(default_factory=set)
     _open: dict[tuple[str, str], _Subcall] = field(default_factory=dict)
+    _alike: Counter[tuple[frozenset[str], frozenset[str], frozenset[str]]] = field(default_factory=Counter)
+    _names: dict[str, str] = field(default_factory=dict)
 
     def take(self, run: str, span: str, kind: str, body: Mapping[str, Any]) -> None:
         """Take one event into account."""
@@ -70,54 +71,56 @@ class CoverageCount:
         for subcall in self._open.values():
             if subcall.is_observed:
                 self.unjudged += 1
-                self._count(subcall, set(), is_unclear=False, is_checked=False)
+                self._count(subcall, set(), set(), is_checked=False)
         self._open.clear()
+
+    def resolve(self, reads: Mapping[str, frozenset[str]]) -> None:
+        """Fill ``surfaces``, once, by what each rule reads: its surfaces by its hash.
+
+        ``packs`` names the packs that are needed for it; ``strangers`` are rules that ran and are not among ``reads``.
+        """
+        for (texts, hashes, read_by_probes), count in self._alike.items():
+            unknown = hashes - reads.keys()
+            self.strangers |= {f"{self._names[name]} ({name[:12]})" for name in unknown}
+            read = read_by_probes.union(*(reads[name] for name in hashes - unknown))
+            for text in texts:
+                share = self.surfaces[text]
+                share.present += count
+                share.checked += count * (text in read)
+                share.unclear += count * (bool(unknown) and text not in read)
+        self._alike.clear()
 
     def _judge(self, subcall: _Subcall, body: Mapping[str, Any]) -> None:
         self.unchecked += not subcall.is_checked
         verdict = body.get("verdict")
         self.unmeasured += isinstance(verdict, dict) and verdict.get("value") == "unmeasured"
+        hashes: set[str] = set()
         read: set[str] = set()
-        is_unclear = is_checked = False
+        is_checked = False
         for finding in body.get("findings", ()):
-            check, status = finding.get("check"), finding.get("status", "")
+            check, status, name = finding.get("check"), finding.get("status", ""), finding.get("name", "")
             if check == "budget":
                 continue
             if finding.get("shadow"):
                 self.trials[status] += 1
                 continue
-            if check == "probe":
-                self.probes.setdefault(finding.get("name", ""), Counter())[status] += 1
-            else:
-                self.packs.setdefault(finding.get("pack") or _UNNAMED, Counter())[status] += 1
+            where, key = (self.probes, name) if check == "probe" else (self.packs, finding.get("pack") or _UNNAMED)
+            where.setdefault(key, Counter())[status] += 1
             if status not in _CONCLUSIVE:
                 continue
             is_checked = True
-            seen = self._read_by(finding, body)
-            is_unclear |= seen is None
-            read |= seen or set()
-        self._count(subcall, read, is_unclear=is_unclear, is_checked=is_checked)
+            if check == "probe":
+                scores = body.get("probes") or ()
+                read |= {_surface(score["surface"]) for score in scores if score.get("probe") == name}
+            else:
+                hashes.add(str(finding.get("rule_hash")))
+                self._names[str(finding.get("rule_hash"))] = name
+        self._count(subcall, hashes, read, is_checked=is_checked)
 
-    def _read_by(self, finding: Mapping[str, Any], body: Mapping[str, Any]) -> frozenset[str] | None:
-        """The surfaces that a finding is about; None where the rule is not at hand to say."""
-        if finding.get("check") == "probe":
-            scores = body.get("probes") or ()
-            return frozenset(
-                _surface(score["surface"]) for score in scores if score.get("probe") == finding.get("name")
-            )
-        known = self.reads.get(finding.get("rule_hash", ""))
-        if known is None:
-            self.strangers.add(f"{finding.get('name')} ({str(finding.get('rule_hash'))[:12]})")
-        return known
-
-    def _count(self, subcall: _Subcall, read: set[str], *, is_unclear: bool, is_checked: bool) -> None:
+    def _count(self, subcall: _Subcall, hashes: set[str], read: set[str], *, is_checked: bool) -> None:
         self.subcalls.present += 1
         self.subcalls.checked += is_checked
-        for name in subcall.texts:
-            share = self.surfaces[name]
-            share.present += 1
-            share.checked += name in read
-            share.unclear += is_unclear and name not in read
+        self._alike[frozenset(subcall.texts), frozenset(hashes), frozenset(read)] += 1
 
 
 @dataclass(slots=True)

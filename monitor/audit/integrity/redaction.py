@@ -52,7 +52,8 @@ class Plan:
         wanted = {use.commitment for use in self.targets}
         if everywhere:
             return wanted | {use.commitment for use in self.containing}
-        return wanted - {use.commitment for use in self.shared}
+        left = wanted - {use.commitment for use in self.shared}
+        return left if any(use.commitment in left and not use.is_json for use in self.targets) else set()
 
 
 def plan_redaction(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from monitor.audit.integrity.completeness import Gap, gaps_of
 from monitor.audit.integrity.contents import Contents
-from monitor.audit.integrity.coverage import CoverageCount
 from monitor.audit.integrity.naming import named
 from monitor.audit.integrity.notes import Checkpoint, NoteError, Verifier, parse_checkpoint
 from monitor.audit.integrity.walk import Walk
@@ -20,8 +19,9 @@ from monitor.store.opening import locate
 from monitor.store.raw import Fault, UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
+    from monitor.audit.integrity.coverage import CoverageCount
     from monitor.store.raw import RawStore
 
 MOST_FAULTS = 1_000
@@ -80,7 +80,7 @@ class Integrity:
 
 @dataclass(slots=True)
 class Verification:
-    """The three answers."""
+    """The three answers. ``coverage`` knows of text surfaces once it is told what the rules read (``resolve``)."""
 
     place: str
     integrity: Integrity
@@ -95,7 +95,6 @@ def verify(
     *,
     verifier: Verifier | None = None,
     outside: str = "",
-    reads: Mapping[str, frozenset[str]] | None = None,
     grace_until: str = "",
     busy_seconds: float = 30.0,
     progress: Progress = lambda what, done, total: None,
@@ -106,7 +105,6 @@ def verify(
         url: The store.
         verifier: The operator's public key, without which no checkpoint says who made it.
         outside: A checkpoint (a signed note) that was kept elsewhere.
-        reads: Which surfaces each rule reads, by the rule's hash.
         grace_until: Runs with an event later than this are still going on, and are not missing their end.
         busy_seconds: How long to wait for a lock or a server.
         progress: Told what is done, how much of it, and of how much (0 where that is not known).
@@ -117,7 +115,7 @@ def verify(
     """
     kept = parse_checkpoint(outside, verifier) if outside else None
     result = Integrity()
-    walk = Walk(coverage=CoverageCount(reads=reads or {}))
+    walk = Walk()
     raw = locate(url, busy_seconds=busy_seconds).raw()
     waiting: set[object] = set()
     try:

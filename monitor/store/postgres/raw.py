@@ -53,7 +53,7 @@ WHERE p.pronamespace = current_schema()::regnamespace
   AND NOT EXISTS (SELECT 1 FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
 UNION ALL
 SELECT 'trigger', t.tgrelid::regclass::text || '.' || t.tgname,
-       replace(pg_get_triggerdef(t.oid), current_schema() || '.', '') || ' ' || t.tgenabled
+       replace(pg_get_triggerdef(t.oid), current_schema() || '.', '') || ' ' || t.tgenabled::text
 FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
 WHERE c.relnamespace = current_schema()::regnamespace AND NOT t.tgisinternal
 """
@@ -175,12 +175,12 @@ class PostgresRaw:
         opened.patience = None
         engine = create_engine("postgresql+psycopg://", creator=lambda: opened, poolclass=NullPool)
         try:
-            with engine.connect() as connection:
+            with engine.connect() as connection, connection.begin() as transaction:
                 opened.execute(f"CREATE SCHEMA {name}".encode())
                 opened.execute(f"SET LOCAL search_path = {name}".encode())
                 migrate(connection, version_table=VERSION_TABLE, target=f"{version:04}")
                 found = _manifest(opened)
-                connection.rollback()
+                transaction.rollback()
         except exc.DBAPIError as failure:
             raise failure.orig if isinstance(failure.orig, psycopg.Error) else failure from None
         finally:

@@ -1,0 +1,69 @@
+"""A backup that is made while runs write is a whole store as it was at one moment, and goes on from there."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from monitor.audit.integrity.checkpoints import make
+from monitor.audit.integrity.notes import Signer
+from monitor.audit.integrity.verify import verify
+from monitor.store import Store
+from monitor.store.sqlite import driver
+from tests.store.events import run_ended, run_started, trio
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.sqlite("VACUUM INTO")
+
+
+def write(url: str, ready: threading.Event, ending: threading.Event) -> None:
+    number = 0
+    with Store.open(url) as store:
+        while not ending.is_set() or not number:
+            run = run_started(task=f"run {number}")
+            store.append_sync(run, *trio(run.run_id, f"text {number} " + "x" * 300))
+            store.append_sync(run_ended(run))
+            number += 1
+            if number == 20:
+                ready.set()
+
+
+def test_a_backup_made_while_runs_write_verifies_and_goes_on(tmp_path: Path) -> None:
+    signer = Signer.generate("test.example/log")
+    live = str(tmp_path / "live.db")
+    Store.open(live).close()
+    ready, ending = threading.Event(), threading.Event()
+    writers = [threading.Thread(target=write, args=(live, ready, ending)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    try:
+        assert ready.wait(timeout=60)
+        copies = []
+        for number in range(4):
+            with Store.open(live) as store:
+                note = make(store, signer).note
+            copies.append((str(tmp_path / f"copy{number}.db"), note))
+            connection = driver().connect(live, isolation_level=None, timeout=60)
+            connection.execute("VACUUM INTO ?", (copies[-1][0],))
+            connection.close()
+    finally:
+        ending.set()
+        for writer in writers:
+            writer.join()
+    for path, note in copies:
+        found = verify(path, verifier=signer.verifier, outside=note).integrity
+        assert found.faults == []
+        assert found.covered == found.outside
+        assert found.covered <= found.leaves
+        with Store.open(path) as restored:  # put in its place, it is written to, and signed, like any other
+            run = run_started(task="after the restore")
+            restored.append_sync(run, *trio(run.run_id), run_ended(run))
+            make(restored, signer, earlier=note)
+        again = verify(path, verifier=signer.verifier, outside=note)
+        assert (again.integrity.faults, again.integrity.covered) == ([], again.integrity.leaves)
+    whole = verify(live, verifier=signer.verifier, outside=copies[-1][1])
+    assert (whole.integrity.faults, whole.gaps) == ([], [])
