@@ -93,7 +93,8 @@ def begin(store: Store) -> str:
 
 def cost_of_the_index(folder: Path, turns: int) -> dict[str, float]:
     """Milliseconds of a subcall's three commits, without and with the index, in turn."""
-    chance, taken = random.Random(1), {"plain": [], "indexed": []}  # type: dict[str, list[float]]
+    chance = random.Random(1)
+    taken: dict[str, list[float]] = {"plain": [], "indexed": []}
     ledgers: dict[str, Any] = {}
     runs = {}
     for name in taken:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from monitor.errors import StoreUnavailableError
+from monitor.records import Label
 from monitor.store import Store
 from monitor.store.asking import VIEWS, QueryError, QueryLimits, ask, grant
 from monitor.store.asking.views import FUNCTIONS
@@ -291,7 +292,7 @@ def test_ordinary_questions_are_answered(record: str) -> None:
 
 def test_a_question_reads_while_a_writer_holds_the_store(record: str) -> None:
     with Store.open(record) as store:
-        store.append_sync(known.review(known.A, 9, known.A5, known.LEAK, known.Label.TRUE, "cyd"))
+        store.append_sync(known.review(known.A, 9, known.A5, known.LEAK, Label.TRUE, "cyd"))
         assert ask(record, "SELECT count(*) AS n FROM reviews").rows == [(6,)]
 
 
