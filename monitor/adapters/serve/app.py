@@ -35,8 +35,8 @@ _RPC = {400: 3, 401: 16, 413: 3, 415: 3, 429: 8, 500: 13, 503: 14}
 class Intake:
     """How much is taken. Bytes are those of bodies, decompressed: of one request, and of all that are held at once."""
 
-    body_bytes: int = 64 * 2**20
-    held_bytes: int = 128 * 2**20
+    body_bytes: int = 32 * 2**20
+    held_bytes: int = 64 * 2**20
     requests: int = 64
     body_seconds: float = 60.0
 

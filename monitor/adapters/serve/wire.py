@@ -23,7 +23,8 @@ TYPES: Final[dict[str, Encoding]] = {"application/x-protobuf": "protobuf", "appl
 CODINGS: Final[dict[str, int]] = {"gzip": 31, "deflate": 15}
 """What a body may be compressed with, and the window bits by which zlib knows it."""
 _CHUNK = 256 * 1024
-_MOST_OBJECTS = 2_000_000  # of JSON in one request: each takes far more memory than its two characters
+_MOST_OBJECTS = 1_000_000  # of JSON in one request: each takes far more memory than its two characters
+_MOST_MESSAGES = 20_000  # in one field of one message of protobuf
 _LEVELS = {"traces": ("resourceSpans", "scopeSpans", "spans"), "logs": ("resourceLogs", "scopeLogs", "logRecords")}
 _IDS = ("traceId", "spanId", "parentSpanId")
 
@@ -137,13 +138,20 @@ def _from_protobuf(body: bytes, signal: Signal) -> Any:
     except (_module("google.protobuf.message").DecodeError, UnicodeDecodeError) as exc:
         raise BadPayloadError(f"expected {request.DESCRIPTOR.name} in protobuf ({exc})") from None
     outer, middle, inner = _LEVELS[signal]
-    records = [
-        record
-        for resource in getattr(request, _snake(outer))
-        for scope in getattr(resource, _snake(middle))
-        for record in getattr(scope, _snake(inner))
-    ]
+    # Messages are counted before they are looked at: empty ones take two bytes, and hundreds once Python has them.
+    scopes = [scope for one in _few(request, outer) for scope in _few(one, middle)]
+    records = [record for scope in scopes for record in _few(scope, inner)]
+    for record in records:
+        _few(record, "attributes")
     return {outer: [{middle: [{inner: Lazily(records)}]}]}
+
+
+def _few(message: Any, name: str) -> Any:
+    """The messages of a field. Raises TooLargeError where they are too many."""
+    found = getattr(message, _snake(name))
+    if len(found) > _MOST_MESSAGES:
+        raise TooLargeError(f"more than {_MOST_MESSAGES:,} {name} in one: send fewer at once")
+    return found
 
 
 class Lazily(list[Any]):
