@@ -11,6 +11,7 @@ from monitor.cli import (
     audit_scans,
     audit_search,
     audit_tree,
+    audit_verify,
 )
 
 __all__ = ["audit", "register"]
@@ -25,6 +26,7 @@ _PARTS = (
     audit_report,
     audit_rescan,
     audit_scans,
+    audit_verify,
     audit_prove,
     audit_erase,
 )
