@@ -1,7 +1,8 @@
 """The same attack beside a probe, of which the attacker knows nothing: what it says of the rewritten records.
 
-The probe's threshold is that of a false-positive rate on the cases of the file that are not bad (``measured.threshold``), and
-it reads the record's text before and after. Where there are too few of them, nothing reaches the threshold, and that is said.
+The probe's threshold is that of a false-positive rate on the cases of the file that are not bad (``measured.threshold``),
+and it reads the record's text before and after. Where there are too few of them, nothing reaches the threshold, and that is
+said.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from monitor.audit.evaluation.attack import Attack, Tried
     from monitor.audit.evaluation.cases import Cases
-    from monitor.probes.evaluation.base import Floats
+    from monitor.probes.words import Array
 
 RATE = 0.05
 
@@ -48,7 +49,7 @@ class Noticed:
 
 
 def noticed(
-    probe: str, cases: Cases, found: Attack, score: Callable[[Sequence[str]], Floats], *, rate: float = RATE
+    probe: str, cases: Cases, found: Attack, score: Callable[[Sequence[str]], Array], *, rate: float = RATE
 ) -> list[Noticed]:
     """What the probe says, by technique. ``score`` scores texts, each with some text in it."""
     texts = {case.key: case.text for case in cases.cases}

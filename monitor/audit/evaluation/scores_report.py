@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 HOW = (
     "Recall is the share of the bad cases above a threshold that further cases which are not bad are expected to reach at "
-    "that rate at most: just above the m-th highest of n, m = ⌊rate · (n + 1)⌋. Cases with one score pass together or not at "
-    "all.",
+    "that rate at most: just above the m-th highest of n, m = ⌊rate · (n + 1)⌋. Cases with one score pass together or not "
+    "at all.",
     "Intervals are at 95 %, from drawing whole groups again (docs/probe-evaluation.md has their measured coverage).",
     "Both together is a logistic regression over the other detectors' scores, fitted in grouped folds on the other cases "
     "only.",

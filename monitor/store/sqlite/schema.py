@@ -6,6 +6,8 @@ The file says whose it is before anything is done to it, so that a stranger's fi
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 import time
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -130,14 +132,37 @@ def _create_file(path: Path, busy_seconds: float) -> None:
     except OSError as exc:
         raise StoreUnavailableError(f"{path.parent}: cannot be made ({exc.strerror}); name another place") from exc
     try:
-        connection = connect(path, mode="rwc", busy_seconds=busy_seconds)
-        try:
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            _enter_wal(connection, deadline=time.monotonic() + busy_seconds)
-        finally:
-            connection.close()
+        if not os.path.lexists(path) and _put_in_place(path, busy_seconds):
+            return
+        _say_whose(path, busy_seconds)
     except driver().Error as exc:
         raise translate(exc, path, busy_seconds=busy_seconds) from exc
+
+
+def _put_in_place(path: Path, busy_seconds: float) -> bool:
+    """Make the file beside its place and link it there when it is whole: nobody finds it half made, not after a kill
+    either. False where the file system has no links.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.making")
+    try:
+        _say_whose(beside, busy_seconds)
+        path.hardlink_to(beside)
+    except FileExistsError:
+        return True  # somebody else was quicker
+    except OSError:
+        return False
+    finally:
+        beside.unlink(missing_ok=True)
+    return True
+
+
+def _say_whose(path: Path, busy_seconds: float) -> None:
+    connection = connect(path, mode="rwc", busy_seconds=busy_seconds)
+    try:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        _enter_wal(connection, deadline=time.monotonic() + busy_seconds)
+    finally:
+        connection.close()
 
 
 def _enter_wal(connection: Any, *, deadline: float) -> None:
