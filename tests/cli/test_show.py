@@ -102,7 +102,7 @@ def test_a_subcall_that_is_not_answered_yet(monitor: Monitor) -> None:
 
 def test_json_of_a_run(monitor: Monitor) -> None:
     shape = monitor("show", RUN, "--json").json
-    assert set(shape) == {"format", "run_id", "state", "start", "resumes", "end", "queued", "subcalls"}
+    assert set(shape) == {"format", "run_id", "state", "start", "resumes", "end", "queued", "subcalls", "redactions"}
     assert (shape["format"], shape["run_id"], shape["state"]) == ("monitor.run/1", RUN, "ok")
     assert [item["span_id"] for item in shape["subcalls"]] == [PLAN, PART, RETRY]
     assert [item["name"] for item in shape["subcalls"][0]["findings"]] == ["hiding_from_oversight", "price"]
