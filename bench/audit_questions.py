@@ -42,8 +42,8 @@ from monitor.records import (
 )
 from monitor.store import Store
 from monitor.store.asking import QueryLimits, ask
-from monitor.store.search import Filters, SqliteWords, TextSearch
-from monitor.store.search.index import Indexer
+from monitor.store.search.finding import Filters, TextSearch
+from monitor.store.search.index import Indexer, SqliteWords
 from monitor.store.sqlite.ledger import SqliteLedger
 
 WORDS = [

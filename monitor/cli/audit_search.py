@@ -15,7 +15,7 @@ from monitor.cli.working import working
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
-    from monitor.store.search import Found, Hit
+    from monitor.store.search.finding import Found, Hit
 
 __all__ = ["register", "search"]
 
@@ -61,7 +61,9 @@ def search(  # noqa: PLR0912 - options, each read once
     """
     from monitor.errors import StoreError
     from monitor.store import Store
-    from monitor.store.search import SURFACES, Filters, TextSearch, parse
+    from monitor.store.search.finding import Filters, TextSearch
+    from monitor.store.search.index import SURFACES
+    from monitor.store.search.syntax import parse
 
     settings = load_settings(config=config, db=db)
     for name in surface or ():

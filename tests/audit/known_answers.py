@@ -68,6 +68,7 @@ ANSWERS: dict[str, list[tuple[object, ...]]] = {
             "block",
             '["leak"]',
             "too late to withhold: it was over before it was checked",
+            0,
             "2026-11-02T10:00:03.000000Z",
         )
     ],

@@ -42,7 +42,11 @@ def test_every_command_is_run(block: Block, audited: Path, capsys: pytest.Captur
 
 def test_every_saved_question_is_in_the_guide() -> None:
     table = " ".join(row[1] for row in rows(page("docs/auditing.md"), "you want to know"))
-    assert set(re2.findall(r"[a-z]+(?:-[a-z]+)+|retries", table)) == saved_queries().keys()
+    assert set(re2.findall(r"[a-z]+(?:-[a-z]+)+|retries", table)) == {
+        name
+        for name in saved_queries()
+        if not name.startswith("report-")  # those that `monitor audit report` is made from
+    }
 
 
 def test_the_page_of_views_is_the_schema(new_database: Callable[[], str]) -> None:

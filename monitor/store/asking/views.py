@@ -16,6 +16,10 @@ VIEWS = (
     "review_queue",
     "run_rules",
     "leaves",
+    "releases",
+    "redactions",
+    "scans",
+    "scan_findings",
 )
 
 FUNCTIONS = frozenset(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from monitor.store.postgres.connection import Connection
 
 _ROWS_AT_ONCE = 500
-_FIRST_WITH_CHECKPOINTS = 5
+_FIRST_WITH_CHECKPOINTS = 7
 _NO_INDEXES = (
     "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off"
 )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from monitor.store.postgres.address import Address
     from monitor.store.postgres.connection import Connection
 
-TABLES = ("texts",)
+TABLES = ("texts", "search_words")
 """The tables that hold texts, or anything that is derived from them."""
 
 _OUTSIDE = (

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _HIDDEN = re2.compile(
     r"(?i)(?:^|[^A-Za-z0-9_$\x{80}-\x{10ffff}])"
-    r"(events|texts|message_nodes|alembic_version|search_[a-z_]+|sqlite_[a-z_0-9]+|pragma_[a-z_]+|fts5?[a-z]*)"
+    r"(events|texts|shown_texts|message_nodes|checkpoints|scan_(?:headers|checks|parts|results)|alembic_version|search_[a-z_]+|sqlite_[a-z_0-9]+|pragma_[a-z_]+|fts5?[a-z]*)"
     r"(?:$|[^A-Za-z0-9_$\x{80}-\x{10ffff}])"
 )
 _CHILD = Path(__file__).with_name("asked_child.py")

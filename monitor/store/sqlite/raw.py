@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _MOST_FAULTS = 100
-_FIRST_WITH_CHECKPOINTS = 5
+_FIRST_WITH_CHECKPOINTS = 7
 _EVENTS = (
     "SELECT leaf_index, run_id, span_id, seq, kind, at, canonical, leaf_hash, leaf_hash, leaf_index "
     "FROM events NOT INDEXED ORDER BY rowid"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from monitor.records import Message, Reasoning, ReasoningState
 from monitor.store import Store
 from monitor.store.location import is_postgres, parse_url
-from monitor.store.search import Filters, PostgresWords, SearchError, SqliteWords, TextSearch, forget_text, parse
-from monitor.store.search.index import OVERLAP, PART_WORDS
-from monitor.store.search.syntax import LONGEST_PHRASE
+from monitor.store.search.finding import Filters, TextSearch
+from monitor.store.search.index import OVERLAP, PART_WORDS, PostgresWords, SqliteWords, forget_text
+from monitor.store.search.syntax import LONGEST_PHRASE, SearchError, parse
 from monitor.store.search.words import words_of
 from tests.audit import known
 from tests.store.events import observed, run_started, started
