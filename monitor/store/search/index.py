@@ -47,7 +47,7 @@ class Words(Protocol):
 
 
 class SqliteWords:
-    """FTS5 without contents: the index has the words, the texts are in ``texts`` alone. ``secure-delete`` is on."""
+    """FTS5 without contents: the index has the words, the texts are in ``texts`` alone."""
 
     def __init__(self, execute: Callable[[str, tuple[Any, ...]], Any]) -> None:
         self._execute = execute
@@ -57,7 +57,8 @@ class SqliteWords:
         self._execute("INSERT INTO search_words (rowid, words) VALUES (?, ?)", (number, _spaced(body)))
 
     def take(self, number: int, body: str) -> None:
-        """See ``Words``."""
+        """See ``Words``. Raises the driver's errors before SQLite 3.42, which would leave the words there."""
+        self._execute("INSERT INTO search_words (search_words, rank) VALUES ('secure-delete', 1)", ())
         self._execute(
             "INSERT INTO search_words (search_words, rowid, words) VALUES ('delete', ?, ?)", (number, _spaced(body))
         )

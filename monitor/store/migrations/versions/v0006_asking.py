@@ -294,7 +294,6 @@ _SEARCH = {
         """,
         "CREATE TABLE search_state (next_leaf INTEGER NOT NULL)",
         "CREATE VIRTUAL TABLE search_words USING fts5(words, content='', tokenize='ascii')",
-        "INSERT INTO search_words (search_words, rank) VALUES ('secure-delete', 1)",
     ),
     "postgresql": (
         """
