@@ -24,7 +24,7 @@ LEFT_OUT = ("factored-monitor", "nvidia-", "cuda-", "triton")  # ourselves, and 
 def resolve() -> dict[str, str]:
     """Ask pip what it would install into an empty environment: versions by name."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    command += ["--editable", ".[embedded,probes]", "--group", "dev", "pip"]
+    command += ["--editable", ".[embedded,probes,ray]", "--group", "dev", "pip"]
     report = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout  # noqa: S603 - fixed arguments
     packages = [item["metadata"] for item in json.loads(report)["install"]]
     return {package["name"].lower(): package["version"].partition("+")[0] for package in packages}

@@ -41,7 +41,8 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "the answer was released (also with a `flag` verdict), or the command did what was asked",
     ExitCode.UNEXPECTED: "a check said no (`doctor`, `policy test`, `policy lint`, `policy import`, `evaluate rules`, "
     "`db copy`), an answer was cut or not everything was searched (`audit query`, `ask`, `search`), "
-    "a stored subcall could not be looked at (`policy backtest`, `policy diff`, `policy coverage`, `review`), "
+    "a stored subcall could not be looked at (`policy backtest`, `policy diff`, `policy coverage`, `review`, "
+    "`audit rescan`, `audit diff`, `export`), "
     "a foreign record was refused (`ingest`), a query of a report could not be answered (`audit report`), "
     "or an error nobody foresaw",
     ExitCode.USAGE: "the command line, a setting, a recipe, a role, a policy file, a probe or its data is wrong",

@@ -14,6 +14,8 @@ HEAVY = {
     "langchain_core",
     "langgraph",
     "openai",
+    "pyarrow",
+    "ray",
     "sqlalchemy",
     "sqlmodel",
     "torch",
