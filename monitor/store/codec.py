@@ -306,16 +306,16 @@ def refers(event: dict[str, Any]) -> bool:
     return bool(event["body"].get("probes")) if kind == "judged" else kind not in _WITHOUT_REFERENCES
 
 
-def _holds_references(annotation: Any) -> bool:
+def holds_references(annotation: Any) -> bool:
     """Whether a value of this type is, or holds, something that does not stand in the event itself."""
     if annotation == records.Text or annotation in {records.TokenEvidence, records.TokenScores, records.Message}:
         return True
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return any(map(_holds_references, typing.get_type_hints(annotation, include_extras=True).values()))
-    return any(map(_holds_references, typing.get_args(annotation)))
+        return any(map(holds_references, typing.get_type_hints(annotation, include_extras=True).values()))
+    return any(map(holds_references, typing.get_args(annotation)))
 
 
-_WITHOUT_REFERENCES = frozenset(kind for kind, payload in PAYLOADS.items() if not _holds_references(payload))
+_WITHOUT_REFERENCES = frozenset(kind for kind, payload in PAYLOADS.items() if not holds_references(payload))
 
 
 def _validate(model: type[BaseModel], fields: dict[str, Any]) -> BaseModel:

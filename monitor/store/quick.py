@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined, from_json
 from monitor import records
 from monitor.canonical import ESCAPE
 from monitor.records.words import Frozen
-from monitor.store.codec import ENVELOPE, ERASED, VERSION
+from monitor.store.codec import ENVELOPE, ERASED, VERSION, holds_references
 
 Texts: TypeAlias = "dict[str, str | None]"
 """Texts by their commitments; None for one that was erased."""
@@ -27,6 +27,8 @@ Histories: TypeAlias = Callable[[str], "tuple[records.Message, ...]"]
 Decoder: TypeAlias = Callable[[Any, Texts, Histories], Any]
 
 _Model = TypeVar("_Model", bound=Frozen)
+_REMEMBERED = 4_096
+_ROLES = {role: role for role in typing.get_args(records.Message.model_fields["role"].annotation)}
 
 
 class Unusual(Exception):  # noqa: N818 - no error: the long way decides whether there is one
@@ -65,7 +67,11 @@ def observation_of(event: dict[str, Any], texts: Texts, histories: Histories) ->
 def message_of(node: dict[str, Any], texts: Texts, histories: Histories) -> records.Message:
     """The message of a node. Raises Unusual."""
     try:
-        made: records.Message = _MESSAGE(node["message"], texts, histories)
+        told = node["message"]
+        if len(told) == 4 and told["tool_calls"] == [] and told["tool_call_id"] is None:  # nearly all are so
+            content = _text(told["content"], texts, histories)
+            return records.Message.trusted(role=_ROLES[told["role"]], content=content, tool_calls=(), tool_call_id=None)
+        made: records.Message = _MESSAGE(told, texts, histories)
     except (KeyError, TypeError, AttributeError) as exc:
         raise Unusual from exc
     return made
@@ -176,7 +182,20 @@ def _one_of(words: dict[str, Any]) -> Decoder:
 
 def _nested(model: type[Frozen]) -> Decoder:
     fields = _fields(model, frozenset())
-    return lambda value, texts, histories: model.trusted(**fields(value, texts, histories))
+    if holds_references(model):
+        return lambda value, texts, histories: model.trusted(**fields(value, texts, histories))
+    known: dict[tuple[Any, ...], Any] = {}  # such as budgets: frozen, and the same few again and again
+
+    def decode(value: Any, texts: Texts, histories: Histories) -> Any:
+        key = tuple(value.items())
+        found = known.get(key)
+        if found is None:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            found = known[key] = model.trusted(**fields(value, texts, histories))
+        return found
+
+    return decode
 
 
 def _fields(model: type[Frozen], without: frozenset[str]) -> Decoder:

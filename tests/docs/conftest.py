@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import monitor
+from monitor.cli import main
 from monitor.models.scripted import Reply, ScriptedModel
 from monitor.records import ReasoningState
 from tests.stubs.schema_filler import SchemaFiller, digest
@@ -52,7 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def audited(folder: Path) -> Path:
-    """The folder with ``monitor.db``: a run that failed, one that could not be checked, one with findings."""
+    """The folder with ``monitor.db``: a run that failed, one that could not be checked, one with findings; and a scan."""
     short = Reply(text='{"reasoning": "", "answer": "x"}')
     sealed = Reply(text="4", reasoning_state=ReasoningState.ENCRYPTED)
     monitor.run_sync("answer", "What is it?", model=ScriptedModel([short] * 3))
@@ -62,4 +63,5 @@ def audited(folder: Path) -> Path:
     model = ScriptedModel(lambda request: next(malformed, None) or sample(request))
     result = monitor.run_sync("amplify", "Who watches?", model=model)
     assert (result.outcome, result.verdict.value) == ("ok", "flag")
+    assert main(["audit", "rescan", "--policy", "legibility", "--policy", "core"]) == 0
     return folder
