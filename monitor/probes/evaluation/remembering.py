@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
     from monitor.probes.applying import Applied
     from monitor.probes.config import Training
+    from monitor.probes.evaluation.base import Floats
     from monitor.probes.words import Array
 
 
 def scores_of(
     applied: Applied, texts: Sequence[str], *, on_progress: Callable[[int, int], None] | None = None
-) -> Array:
+) -> Floats:
     """The probe's score of each text, shape (texts,). A text without a token of its own is NaN.
 
     Raises:

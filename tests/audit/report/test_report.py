@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from monitor.audit.page.blocks import as_html, as_markdown
-from monitor.audit.report.audit_page import agreement_of, audit_page
+from monitor.audit.report.audit_page import audit_page
 from monitor.audit.report.gathering import QUERIES, Gathered, Unanswered, gather
+from monitor.audit.report.people import agreement_of
 from monitor.audit.reviews import event_of, make_review
 from monitor.audit.saved import saved_queries
 from monitor.cli import main
