@@ -360,3 +360,20 @@ def test_what_comes_of_a_result_later_would_be_judged_by_nobody(db: str) -> None
             function()
         (subcall,) = stored(db)[1].values()
         assert subcall.state == "failed"
+
+
+def test_a_run_in_a_run_is_a_run_of_its_own(db: str) -> None:
+    @monitor.subcall("shout")
+    def shout(text: str) -> str:
+        return text.upper()
+
+    with monitor.observed_run("outer", db=db, policy=[], budget=Limits(tool_calls=1)) as outer:
+        with monitor.observed_run("inner", db=db, policy=[]) as inner:
+            shout("one")
+            shout("two")
+        shout("three")
+    assert inner.result is not None
+    assert outer.result is not None
+    assert (inner.result.usage.tool_calls, outer.result.usage.tool_calls) == (2, 1)
+    with Store.open(db) as store:
+        assert {run.start.run_id for run in store.runs(limit=None)} == {inner.run_id, outer.run_id}
