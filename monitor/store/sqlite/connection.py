@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from urllib.parse import quote
 from monitor.errors import ConflictError, StoreError, StoreFormatError, StoreUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SAFE_VERSION = (3, 51, 3)
@@ -67,15 +69,27 @@ def connect(path: Path, *, mode: Mode, busy_seconds: float) -> Any:
         check_same_thread=False,
         cached_statements=256,
     )
-    try:
+    with closed_on_failure(connection):
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute(f"PRAGMA journal_size_limit={_JOURNAL_BYTES_KEPT}")
+    return connection
+
+
+@contextmanager
+def closed_on_failure(connection: Any) -> Iterator[None]:
+    """Close a connection that cannot be used. Of a damaged schema the driver may be unable to say what SQLite says of it,
+    which quotes its bytes: then it is the driver's own ``DatabaseError`` all the same.
+    """
+    try:
+        yield
+    except UnicodeDecodeError as exc:
+        connection.close()
+        raise driver().DatabaseError("database disk image is malformed (and its schema is no UTF-8)") from exc
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
 def connect_reader(path: Path, *, busy_seconds: float) -> Any:
@@ -95,12 +109,9 @@ def connect_reader(path: Path, *, busy_seconds: float) -> Any:
 
 def _probed(connection: Any) -> Any:
     """Forbid writing on ``connection`` and make sure that it can read; it is closed if it cannot."""
-    try:
+    with closed_on_failure(connection):
         connection.execute("PRAGMA query_only=ON")
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 

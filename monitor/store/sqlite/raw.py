@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from monitor.errors import StoreUnavailableError
 from monitor.store.raw import Fault, RawEvent, UnreadableError
 from monitor.store.schema import SCHEMA_VERSION, migrate
-from monitor.store.sqlite.connection import connect, driver, translate
+from monitor.store.sqlite.connection import closed_on_failure, connect, driver, translate
 from monitor.store.sqlite.schema import APPLICATION_ID, version_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class SqliteRaw:
         """The version of the schema; 0 where it cannot be told."""
         try:
             return version_of(self._connection)
-        except driver().Error:
+        except (driver().Error, UnicodeDecodeError):
             return 0
 
     # ------------------------------------------------------------------------------------------------------ rows
@@ -75,7 +75,7 @@ class SqliteRaw:
         """About how many events there are."""
         try:
             (found,) = self._connection.execute("SELECT coalesce(max(rowid) + 1, 0) FROM events NOT INDEXED").fetchone()
-        except driver().Error:
+        except (driver().Error, UnicodeDecodeError):
             return 0
         return int(found)
 
@@ -102,7 +102,7 @@ class SqliteRaw:
     def _rows(self, table: str, query: str) -> Iterator[Any]:
         try:
             yield from self._connection.execute(query)
-        except (driver().Error, OverflowError) as failure:
+        except (driver().Error, OverflowError, UnicodeDecodeError) as failure:
             self._fail(table, failure)
 
     # ------------------------------------------------------------------------------------------------- structure
@@ -115,7 +115,7 @@ class SqliteRaw:
             yield from self._schema()
             progress("comparing tables, indexes and pages")
             rows = self._connection.execute(f"PRAGMA integrity_check({_MOST_FAULTS})").fetchall()
-        except driver().Error as failure:
+        except (driver().Error, UnicodeDecodeError) as failure:  # what SQLite says may quote damaged bytes
             yield Fault("the file", "", f"SQLite cannot read it: {failure}")
             return
         for (said,) in rows:
@@ -176,15 +176,12 @@ def _read_only(path: Path, busy_seconds: float) -> Any:
 
 def _begun(connection: Any) -> Any:
     """The connection inside of a read transaction. A text that is no UTF-8 comes back all the same."""
-    try:
+    with closed_on_failure(connection):
         connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
         connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("BEGIN")
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 
