@@ -145,6 +145,8 @@ class Walk:
         steps = self.spans.setdefault((run, span), Steps())
         if seq in steps.kinds:
             fault(f"the same place is taken twice, by {steps.kinds[seq]} and {kind}")
+        elif kind == "released":
+            self._part(seq, steps, fault)
         elif seq < steps.last:
             fault(f"it comes after step {steps.last} of the same span: the order of the log was changed")
         if not _has_place(kind, seq):
@@ -170,6 +172,15 @@ class Walk:
         self._refer(parsed, fault)
         self.coverage.take(run, span, kind, body)
 
+    @staticmethod
+    def _part(seq: int, steps: Steps, fault: Callable[[str], None]) -> None:
+        """Parts of a stream count down from -1, between the start of their subcall and its answer."""
+        if steps.last != 0:
+            where = "step 0" if steps.last < 0 else f"step {steps.last}"
+            fault(f"a part of a stream stands {'before' if steps.last < 0 else 'after'} {where} of its subcall")
+        elif seq < -1 and seq + 1 not in steps.kinds:
+            fault(f"part {-seq} of a stream is there, and part {-seq - 1} is not, or comes later")
+
     def _mention(self, run: str, span: str, kind: str, body: dict[str, Any]) -> None:
         """Note which other spans of its run an event names."""
         names = {"started": ("parent_id", "retry_of"), "reviewed": ("span",), "run_queued": ("span",)}.get(kind, ())
@@ -188,6 +199,8 @@ class Walk:
 def _has_place(kind: str, seq: int) -> bool:
     if kind in _FIRST:
         return seq == _FIRST[kind]
+    if kind == "released":
+        return seq < 0
     return seq >= 1 if kind in _OF_RUNS else seq > _FIRST["judged"]
 
 

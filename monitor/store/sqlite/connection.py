@@ -86,7 +86,9 @@ def closed_on_failure(connection: Any) -> Iterator[None]:
         yield
     except UnicodeDecodeError as exc:
         connection.close()
-        raise driver().DatabaseError("database disk image is malformed (and its schema is no UTF-8)") from exc
+        damaged = driver().DatabaseError("the database's schema is damaged: a name in it is no text")
+        damaged.sqlite_errorname = "SQLITE_CORRUPT"
+        raise damaged from exc
     except BaseException:
         connection.close()
         raise

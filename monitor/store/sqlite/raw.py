@@ -45,7 +45,7 @@ class SqliteRaw:
             raise StoreUnavailableError(f"{self._path}: there is no store here; name another with --db")
         try:
             self._connection = _read_only(self._path, self._busy_seconds)
-        except driver().Error as failure:
+        except _failures() as failure:
             self._fail("the file", failure)
         return self
 
@@ -66,7 +66,7 @@ class SqliteRaw:
         """The version of the schema; 0 where it cannot be told."""
         try:
             return version_of(self._connection)
-        except (driver().Error, UnicodeDecodeError):
+        except _failures():
             return 0
 
     # ------------------------------------------------------------------------------------------------------ rows
@@ -75,7 +75,7 @@ class SqliteRaw:
         """About how many events there are."""
         try:
             (found,) = self._connection.execute("SELECT coalesce(max(rowid) + 1, 0) FROM events NOT INDEXED").fetchone()
-        except (driver().Error, UnicodeDecodeError):
+        except _failures():
             return 0
         return int(found)
 
@@ -102,7 +102,7 @@ class SqliteRaw:
     def _rows(self, table: str, query: str) -> Iterator[Any]:
         try:
             yield from self._connection.execute(query)
-        except (driver().Error, OverflowError, UnicodeDecodeError) as failure:
+        except (*_failures(), OverflowError) as failure:
             self._fail(table, failure)
 
     # ------------------------------------------------------------------------------------------------- structure
@@ -115,7 +115,7 @@ class SqliteRaw:
             yield from self._schema()
             progress("comparing tables, indexes and pages")
             rows = self._connection.execute(f"PRAGMA integrity_check({_MOST_FAULTS})").fetchall()
-        except (driver().Error, UnicodeDecodeError) as failure:  # what SQLite says may quote damaged bytes
+        except _failures() as failure:
             yield Fault("the file", "", f"SQLite cannot read it: {failure}")
             return
         for (said,) in rows:
@@ -159,6 +159,11 @@ class SqliteRaw:
                 yield Fault("schema", str(name), "a trigger that no migration makes: it can change what is written")
             else:
                 self.notes.append(f"the {kind} {name} is none of the monitor's; it was left out")
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What reading a damaged file raises: where SQLite quotes what is no text, the driver cannot read the message."""
+    return (driver().Error, UnicodeDecodeError)
 
 
 def _read_only(path: Path, busy_seconds: float) -> Any:

@@ -25,7 +25,7 @@ from monitor.records import (
 )
 from monitor.records import Event as StoredAs
 from monitor.store import Store
-from tests.store.events import asking, decided, judged, observed, reviewed, run_ended, run_started, started
+from tests.store.events import asking, decided, judged, observed, released, reviewed, run_ended, run_started, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,8 @@ def signer() -> Signer:
 
 
 def fill(store: Store, *, runs: int = 3) -> list[str]:
-    """Runs with growing histories, tools, reasoning, tokens, findings, decisions, reviews; returns their ids."""
+    """Runs with growing histories, tools, reasoning, tokens, findings, decisions, reviews, and streams of which parts were
+    released before their end; returns their ids."""
     ids = []
     for number in range(runs):
         run = run_started(task=f"the task of run {number}", options='{"concurrency": 1, "options": {}}')
@@ -68,11 +69,21 @@ def fill(store: Store, *, runs: int = 3) -> list[str]:
                     prompt_ids=(1, 2, step), output_ids=(3, 4, number), logprobs=(-0.5, -0.25, -0.125)
                 ),
             )
+            parts = (
+                released(call, reasoning=f"thought {number}.{step}", output=""),
+                released(call, after=1, output=f"answer {number}.{step}", reasoning_start=11),
+            )
             history.append(Message(role="assistant", content=f"answer {number}.{step}: forty-two"))
             if step == 2:
                 store.append_sync(call, seen, asking(call), decided(call, why=f"because of {number}", by="ann"))
             else:
-                store.append_sync(call, seen, checked(call), reviewed(call, why=f"it is right {number}", by="bob"))
+                store.append_sync(
+                    call,
+                    *(parts if step else ()),
+                    seen,
+                    checked(call),
+                    reviewed(call, why=f"it is right {number}", by="bob"),
+                )
         failed = started(run.run_id, task="to fail", parent_id=run.span_id)
         store.append_sync(
             failed,

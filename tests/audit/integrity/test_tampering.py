@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,16 +12,17 @@ import pytest
 from monitor.audit.integrity.checkpoints import make
 from monitor.audit.integrity.redaction import plan_redaction, redact
 from monitor.audit.integrity.verify import verify
+from monitor.errors import StoreFormatError
 from monitor.store import Store
 from monitor.store.erasing import Eraser
 from monitor.store.ledger import leaf_hash_of
 from monitor.store.sqlite import driver
 from tests.audit.integrity import tampering
 from tests.audit.integrity.conftest import fill
+from tests.store.events import judged, observed, released, run_started, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from monitor.audit.integrity.notes import Signer
     from monitor.audit.integrity.verify import Verification
@@ -121,7 +123,7 @@ def test_a_clean_cut_is_seen_with_a_checkpoint_kept_elsewhere_and_not_without(si
     assert alone.integrity.faults == []
     assert any("a tail that was cut off" in limit and "cannot be detected" in limit for limit in alone.integrity.limits)
     fault, missing = verify(path, verifier=signer.verifier, outside=note).integrity.faults
-    assert missing.problem.startswith("the checkpoint kept elsewhere, over 18 leaves, is not among those in the store")
+    assert missing.problem.startswith("the checkpoint kept elsewhere, over 20 leaves, is not among those in the store")
     assert fault.row.startswith("leaves 13 to ")
     assert fault.problem.endswith("and there are 13: the end of the log was cut off")
 
@@ -203,6 +205,43 @@ def test_a_file_that_is_no_database_any_more_is_a_fault_and_no_crash(
         found = check(path, signer, base[2])
         assert not found.integrity.is_whole
         assert found.gaps == []
+
+
+def test_a_schema_with_names_that_are_no_text_is_a_fault_and_no_crash(
+    base: tuple[Path, Path, str, Any], signer: Signer, tmp_path: Path
+) -> None:
+    path = tampering.copied(base[0], tmp_path / "names.db")
+    data = path.read_bytes()
+    assert b"CREATE TABLE texts" in data
+    path.write_bytes(data.replace(b"CREATE TABLE texts", b"CREATE \xc5\xc5\xc5\xc5\xc5 texts"))
+    assert not check(path, signer, base[2]).integrity.is_whole
+    with pytest.raises(StoreFormatError, match="expected a monitor database"):
+        Store.open(str(path), create=False)
+
+
+def test_parts_of_a_stream_that_were_moved_or_left_out_are_found(signer: Signer, tmp_path: Path) -> None:
+    run = run_started()
+    call = started(run.run_id)
+    parts = [released(call, after=number) for number in range(3)]
+    with Store.open(str(tmp_path / "store.db")) as store:
+        store.append_sync(run, call, *parts, observed(call), judged(call))
+        assert check_alone(tmp_path / "store.db") == []
+
+    def out(edit: tampering.Editor) -> None:
+        edit.sql.execute("DELETE FROM events WHERE seq = -2")
+
+    def behind(edit: tampering.Editor) -> None:
+        for old, new in ((4, -1), (5, 4), (-1, 5)):  # the last part and the answer change places
+            edit.sql.execute("UPDATE events SET leaf_index = ? WHERE leaf_index = ?", (new, old))
+
+    found = check_alone(Path(edited(tmp_path / "store.db", tmp_path / "out.db", out)))
+    assert any("part 3 of a stream is there, and part 2 is not" in problem for problem in found)
+    found = check_alone(Path(edited(tmp_path / "store.db", tmp_path / "behind.db", behind)))
+    assert found == ["a part of a stream stands after step 1 of its subcall"]
+
+
+def check_alone(path: Path) -> list[str]:
+    return [fault.problem for fault in verify(str(path)).integrity.faults]
 
 
 def test_a_dropped_trigger_a_changed_view_and_a_new_trigger_are_named(
