@@ -144,6 +144,16 @@ class Eraser:
                 nodes[node_hash] = (parent, tuple(name for _, _, name in _places(message)))
         return _Histories(nodes)
 
+    def streams(self) -> dict[tuple[str, str, str], list[str]]:
+        """The texts of streams released in parts, by run, subcall and surface (``reasoning``, ``output``), in their order:
+        what stands in none of the parts can stand across them. Raises StoreError.
+        """
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for event in self._events(self._backend.log.table.c.kind == "released"):
+            for path, _, name in _places(event.body):
+                found.setdefault((event.run_id, event.span_id, path), []).append(name)
+        return found
+
     def bodies(self, commitments: Iterable[str]) -> dict[str, str]:
         """The texts that are still there under these commitments. Raises StoreError."""
         found: dict[str, str] = {}

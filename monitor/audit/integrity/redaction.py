@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.canonical import escape_text
 from monitor.errors import ConfigError
 from monitor.models.weights import cache_dir
 from monitor.records import Event, RedactedPlace, Redaction, new_span_id, now
+from monitor.store.erasing import forms_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from monitor.store.erasing import Eraser, Use
 
@@ -87,8 +88,10 @@ def plan_redaction(
         is_there = use.run_id == run_id and (not span_id or span_id in {use.span_id, use.about})
         return is_there and (not surfaces or surface_of(use) in {*surfaces, *_WITH_ALL})
 
+    streams = _Streams.of(eraser)
     if phrase:
         bodies = eraser.containing([escape_text(phrase)], progress)
+        bodies |= streams.containing([escape_text(phrase)])
     else:
         asked = [use for use in eraser.uses_in(run_id, {span_id} if span_id else ()) if is_asked(use)]
         bodies = eraser.bodies(use.commitment for use in asked)
@@ -100,8 +103,14 @@ def plan_redaction(
     others: dict[str, str] = {}
     if not phrase:
         plan.short = len({body for body in bodies.values() if len(body) < SHORTEST})
-        others = eraser.containing([body for body in bodies.values() if len(body) >= SHORTEST], progress)
-    for use in eraser.uses_of(bodies.keys() | others.keys(), progress):
+        long = [body for body in bodies.values() if len(body) >= SHORTEST]
+        others = eraser.containing(long, progress) | streams.containing(long)
+    uses = eraser.uses_of(bodies.keys() | others.keys(), progress)
+    for released in streams.begun_by(uses):  # the parts of an answer go with it, whatever of it stands in them
+        added = bodies if released.of <= bodies.keys() else others
+        added |= {name: body for name, body in released.parts.items() if name not in bodies}
+    missing = (bodies.keys() | others.keys()) - {use.commitment for use in uses}
+    for use in [*uses, *(eraser.uses_of(missing, progress) if missing else [])]:
         if use.kind == "redacted":
             continue
         if use.commitment not in bodies:
@@ -110,6 +119,43 @@ def plan_redaction(
             (plan.targets if is_asked(use) else plan.shared).append(use)
     plan.bodies = bodies | others
     return plan
+
+
+class _Released(NamedTuple):
+    """The parts of a stream, and the answer or thought that it came to."""
+
+    of: set[str]
+    parts: dict[str, str]
+
+
+class _Streams:
+    """What was released in parts: a text can stand across them, and they are the beginning of an answer."""
+
+    def __init__(self, parts: dict[tuple[str, str, str], dict[str, str]]) -> None:
+        self._parts = parts
+
+    @classmethod
+    def of(cls, eraser: Eraser) -> _Streams:
+        """Those of which every text is read into memory: few streams are released before their end."""
+        streams = eraser.streams()
+        bodies = eraser.bodies(name for names in streams.values() for name in names)
+        return cls({key: {name: bodies[name] for name in names if name in bodies} for key, names in streams.items()})
+
+    def containing(self, texts: Sequence[str]) -> dict[str, str]:
+        """The parts of all streams in which one of these texts stands, across their parts."""
+        forms = {form for text in texts for form in forms_of(text)}
+        found: dict[str, str] = {}
+        for parts in self._parts.values():
+            whole = "".join(parts.values())
+            if any(form in whole for form in forms):
+                found |= parts
+        return found
+
+    def begun_by(self, uses: Sequence[Use]) -> Iterator[_Released]:
+        """The streams that came to one of these answers or thoughts."""
+        for use in uses:
+            if use.kind == "observed" and (parts := self._parts.get((use.run_id, use.span_id, surface_of(use)))):
+                yield _Released({use.commitment}, parts)
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from monitor.store.ledger import leaf_hash_of
 from monitor.store.sqlite import driver
 from tests.conftest import POSTGRES
 from tests.store.databases import Database
-from tests.store.events import judged, observed, run_ended, run_started, started
+from tests.store.events import judged, observed, released, run_ended, run_started, started
 from tests.store.test_merkle import is_included
 
 if TYPE_CHECKING:
@@ -210,6 +210,28 @@ def test_a_phrase_is_erased_wherever_it_stands(store_url: str) -> None:
     assert set(done.runs) == runs
     with Database(store_url) as database:
         assert database.rows("SELECT count(*) FROM texts WHERE body LIKE '%ZEBRA%'") == [(0,)]
+    assert verify(store_url).integrity.faults == []
+
+
+def test_what_was_released_in_parts_goes_with_the_answer_and_is_found_across_the_parts(store_url: str) -> None:
+    """A phrase stands in no part alone, and an answer's beginning was released: neither can be put together again."""
+    run = run_started()
+    ended, killed, other = started(run.run_id), started(run.run_id), started(run.run_id)
+    with Store.open(store_url) as store:
+        store.append_sync(run, ended, released(ended, output="it is 7141-"), released(ended, after=1, output="ZEB"))
+        store.append_sync(observed(ended, output="it is 7141-ZEBRA"), judged(ended))
+        store.append_sync(killed, released(killed, output="say 7141"), released(killed, after=1, output="-ZEBRA!"))
+        store.append_sync(other, released(other, output="no more"))
+    _, done = erase(store_url, phrase="7141-ZEBRA")
+    assert done.texts == 5
+    with Store.open(store_url) as store:
+        one, two, three = store.subcalls(run.run_id)
+        assert [part.output for part in (*one.released, *two.released)] == ["█" * 11, "█" * 3, "█" * 8, "█" * 7]
+        assert [part.output for part in three.released] == ["no more"]
+        again = started(run.run_id)
+        store.append_sync(again, released(again, output="part"), observed(again, output="part of it"), judged(again))
+    plan, done = erase(store_url, run_id=run.run_id, span_id=again.span_id, surfaces=["output"])
+    assert (done.texts, [use.kind for use in plan.targets]) == (2, ["released", "observed"])
     assert verify(store_url).integrity.faults == []
 
 
