@@ -25,7 +25,8 @@ _CHUNK = 200
 _ADDRESS_SPACE = 256 * 2**20  # beside the heap: the interpreter, the library, the map of the shared memory
 _RECURSIVE = getattr(sqlite, "SQLITE_RECURSIVE", 33)
 _INNER_VIEWS = ("shown_texts",)  # what views read, and no question names
-_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('events', 'texts', 'message_nodes')"
+_READ_BY_VIEWS = "events", "texts", "message_nodes", "scan_headers", "scan_checks", "scan_parts", "scan_results"
+_TABLES = f"SELECT name FROM sqlite_master WHERE type = 'table' AND name IN {_READ_BY_VIEWS}"  # noqa: S608 - our names
 _JSON_TABLES = frozenset({"json_each", "json_tree"})
 
 

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from monitor.audit.integrity.redaction import plan_redaction, redact
 from monitor.errors import StoreUnavailableError
 from monitor.records import Label
-from monitor.store import Store
+from monitor.store import ScanResult, Store
 from monitor.store.asking import VIEWS, QueryError, QueryLimits, ask, grant
 from monitor.store.asking.views import FUNCTIONS
+from monitor.store.erasing import Eraser
 from monitor.store.location import is_postgres
 from tests.audit import known
+from tests.store.databases import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -268,7 +271,32 @@ def test_parameters_are_values_and_nothing_else(record: str) -> None:
         ask(record, "SELECT :a, :b", {"a": 1})
 
 
+def test_every_table_is_refused_and_every_view_that_is_there_is_listed(record: str) -> None:
+    """Of whatever the migrations make; what they add next must be put on one side or the other."""
+    there = "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
+    if is_postgres(record):
+        there = (
+            "SELECT c.relname, c.relkind::text FROM pg_class AS c "
+            "WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'v', 'm', 'p')"
+        )
+    with Database(record) as database:
+        found = {str(name): str(kind)[0] for name, kind in database.rows(there)}
+    assert {name for name, kind in found.items() if kind == "v"} == {*VIEWS, "shown_texts"}
+    assert {"checkpoints", "scan_results", "search_words", "texts"} < found.keys()
+    for name in found.keys() - set(VIEWS):
+        for statement in (f"SELECT * FROM {name}", f"WITH runs AS (SELECT * FROM {name}) SELECT * FROM runs"):
+            with pytest.raises(QueryError):
+                ask(record, statement, limits=LIMITS)
+
+
 def test_ordinary_questions_are_answered(record: str) -> None:
+    with Eraser.opened(record, busy_seconds=5) as eraser:
+        redact(eraser, plan_redaction(eraser, phrase="it deletes"), everywhere=True, why="asked for", by="ann")
+    with Store.open(record) as store:
+        check = {"check": "rule", "name": "leak", "shadow": False}
+        store.scans.begin("5" * 16, {"checks": [check], "parts": 1, "tree_size": 40})
+        matched = '[{"evidence":[],"n":0,"status":"match"}]'
+        store.scans.add("5" * 16, [(0, [ScanResult(3, known.A, known.A1, "0" * 64, "done", "flag", "flag", matched)])])
     for view in VIEWS:
         assert ask(record, f"SELECT count(*) AS n FROM {view}").rows[0][0] > 0, view
     nested = "WITH a AS (SELECT role, cost FROM subcalls), b AS (SELECT role, sum(cost) AS cost FROM a GROUP BY role) "
