@@ -35,7 +35,7 @@ def search(  # noqa: PLR0912 - options, each read once
         list[str] | None,
         typer.Option(
             "--surface",
-            help="Only in this text: task, prompt, reasoning, output, raw, error, tool_calls, decision, review.",
+            help="Only in this text: task, prompt, reasoning, output, raw, error, tool_calls, released, decision, review.",
         ),
     ] = None,
     role: Annotated[str | None, typer.Option("--role", help="Only subcalls of this role.")] = None,

@@ -2,7 +2,7 @@
 
 Run ``A`` plans: ``a1`` (planner, trusted) hands work to ``a2`` and ``a3`` (workers, untrusted), ``a4`` (judge, trusted)
 reads what they said, ``a5`` is its second attempt, ``a6`` waits for a person. Run ``B`` observes a foreign agent: ``b1``
-was over before it was checked, ``b2`` failed on a limit, ``b3`` never came back.
+was over before it was checked, ``b2`` failed on a limit, ``b3`` never came back, and a part of it was released.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from monitor.records import (
     QueuedReview,
     Reasoning,
     ReasoningState,
+    Released,
     Review,
     RuleRef,
     RunEnd,
@@ -191,6 +192,7 @@ def foreign() -> Iterator[Event]:
     yield seen(B, B2, 5, **failed, exceeded=over, usage=Usage(), reasoning=Reasoning(), at=at(5, day=2), seconds=0.0)
     yield verdict(B, B2, 6, "pass", finding(LEAK, Status.NO_MATCH), outcome=Outcome.BUDGET_EXCEEDED, at=at(6, day=2))
     yield call(B, B3, 7, **about, at=at(7, day=2))
+    yield Event.of(B, B3, Released(output="Dear customer,", at=at(7, day=2)))
     yield Event.of(B, ROOT_B, QueuedReview(span=B1, why="it deletes", score=0.8, at=at(8, day=2)))
     end = RunEnd(
         outcome=Outcome.BUDGET_EXCEEDED, verdict=Verdict(value=VerdictValue.BLOCK), usage=Usage(calls=2, input_tokens=100),

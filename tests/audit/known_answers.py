@@ -70,7 +70,8 @@ ANSWERS: dict[str, list[tuple[object, ...]]] = {
             "too late to withhold: it was over before it was checked",
             0,
             "2026-11-02T10:00:03.000000Z",
-        )
+        ),
+        ("B", "B3", "agent", "m3", "observed:support", None, None, None, 1, None),
     ],
     "reserved-and-used": [
         ("agent", "calls", 2, 2.0, 1.0, 0.5),

@@ -2,8 +2,8 @@
 -- parameters:
 --   run: {default: "", about: "only this run: its whole id, or how it begins"}
 
-SELECT v.run_id, v.span_id, v.role, v.model, v.recipe, v.verdict, v.caught_by, v.note, s.released_before_final, v.judged_at
-FROM verdicts AS v
-JOIN subcalls AS s ON s.run_id = v.run_id AND s.span_id = v.span_id
-WHERE (s.released_before_final = 1 OR v.note LIKE '%too late to %') AND v.run_id >= :run AND v.run_id < :run || 'g'
-ORDER BY v.judged_at, v.run_id, v.span_id
+SELECT s.run_id, s.span_id, s.role, s.model, s.recipe, v.verdict, v.caught_by, v.note, s.released_before_final, v.judged_at
+FROM subcalls AS s
+LEFT JOIN verdicts AS v ON v.run_id = s.run_id AND v.span_id = s.span_id
+WHERE (s.released_before_final = 1 OR v.note LIKE '%too late to %') AND s.run_id >= :run AND s.run_id < :run || 'g'
+ORDER BY s.started_at, s.run_id, s.span_id

@@ -16,7 +16,7 @@ from monitor.store.search.words import words_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SURFACES = ("task", "prompt", "reasoning", "output", "raw", "error", "tool_calls", "decision", "review")
+SURFACES = ("task", "prompt", "reasoning", "output", "raw", "error", "tool_calls", "released", "decision", "review")
 PART_WORDS, OVERLAP = 256, 32
 """On PostgreSQL a text is indexed in parts: a ``tsvector`` keeps 256 places of a word. A phrase fits into the overlap."""
 
@@ -204,6 +204,9 @@ def _texts(kind: str, body: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         for call in body["tool_calls"]:
             yield "tool_calls", call["name"]
             yield "tool_calls", call["arguments"]
+    elif kind == "released":
+        yield "released", body["reasoning"]
+        yield "released", body["output"]
     elif kind == "run_ended":
         yield "output", body["answer"]
         yield "error", (body["error"] or {}).get("message")

@@ -56,6 +56,7 @@ FOUND: list[tuple[str, set[tuple[str, str]]]] = [
     ("reserves OR twelve", {("A3", "output"), ("A4", "prompt")}),
     ("mine say", {("A6", "decision")}),
     ("notes.txt", {("B1", "tool_calls")}),
+    ("dear customer", {("B3", "released")}),
     ('"test value"', {("A2", "review")}),
     ('"calls left"', {("B2", "error")}),
     ('"plan the year"', {("ROOT_A", "task"), ("A1", "prompt")}),
