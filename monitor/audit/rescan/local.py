@@ -70,15 +70,19 @@ class _Pool:
         under_way: dict[Future[Done], Task] = {}
         try:
             while True:
-                while len(under_way) < _AHEAD * self._workers:
+                lost: list[Task] = []
+                while len(under_way) < _AHEAD * self._workers and not lost:
                     task = again.pop() if again else next(waiting, None)
                     if task is None:
                         break
-                    under_way[self._pool.submit(_do, task)] = task
-                if not under_way:
+                    try:
+                        under_way[self._pool.submit(_do, task)] = task
+                    except BrokenProcessPool:  # a worker died since the last look; what was under way is found below
+                        lost.append(task)
+                if not under_way and not lost:
                     return
-                finished, _ = wait(under_way, return_when=FIRST_COMPLETED)
-                lost: list[Task] = []
+                finished = set() if lost else wait(under_way, return_when=FIRST_COMPLETED)[0]
+                finished |= {future for future in under_way if future.done()}
                 for future in finished:
                     task = under_way.pop(future)
                     try:

@@ -48,7 +48,7 @@ def signer() -> Signer:
 
 
 def fill(store: Store, *, runs: int = 3) -> list[str]:
-    """Runs with growing histories, tools, reasoning, tokens, findings, decisions, reviews, released parts; returns their ids."""
+    """Runs with growing histories, tools, reasoning, tokens, findings, decisions, reviews, parts of streams; returns the ids."""
     ids = []
     for number in range(runs):
         run = run_started(task=f"the task of run {number}", options='{"concurrency": 1, "options": {}}')

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +45,34 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(bench: Bench, tmp_pat
     job = deadly(bench, 17, once=str(tmp_path / "killed"))
     summary = bench.scan(job, two, fresh=True)
     assert (tmp_path / "killed").exists()
+    assert (summary.of_status("done"), summary.is_whole) == (30, True)
+    assert bench.rows(summary.scan_id) == bench.rows(bench.scan(fresh=True).scan_id)
+
+
+def test_a_worker_that_dies_before_the_next_part_is_handed_out_loses_nothing(bench: Bench, tmp_path: Path) -> None:
+    """The pool is broken when it is handed a part, and not when one is waited for."""
+    fill(bench.store, 30)
+    job = deadly(bench, 17, once=str(tmp_path / "killed"))
+    broken: list[int] = []
+
+    def engine(job: Job, tasks: Any, loaded: Any) -> Iterator[Any]:
+        del loaded
+        pool = local._Pool(job, 2)
+
+        def handed() -> Iterator[Any]:
+            for task in tasks:
+                yield task
+                first, end = job.source.leaves(task.number)
+                if first <= job.source.at < end and not broken:  # type: ignore[attr-defined]  # it is a Deadly
+                    with contextlib.suppress(BrokenProcessPool):
+                        while True:
+                            pool._pool.submit(os.getpid).result()
+                    broken.append(task.number)
+
+        return pool.run(handed())
+
+    summary = bench.scan(job, engine, fresh=True)
+    assert len(broken) == 1
     assert (summary.of_status("done"), summary.is_whole) == (30, True)
     assert bench.rows(summary.scan_id) == bench.rows(bench.scan(fresh=True).scan_id)
 
