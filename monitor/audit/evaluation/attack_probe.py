@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from monitor.audit.evaluation.attack import Attack, Tried
     from monitor.audit.evaluation.cases import Cases
-    from monitor.probes.words import Array
 
 RATE = 0.05
 
@@ -49,7 +48,12 @@ class Noticed:
 
 
 def noticed(
-    probe: str, cases: Cases, found: Attack, score: Callable[[Sequence[str]], Array], *, rate: float = RATE
+    probe: str,
+    cases: Cases,
+    found: Attack,
+    score: Callable[[Sequence[str]], np.ndarray[Any, np.dtype[Any]]],
+    *,
+    rate: float = RATE,
 ) -> list[Noticed]:
     """What the probe says, by technique. ``score`` scores texts, each with some text in it."""
     texts = {case.key: case.text for case in cases.cases}
