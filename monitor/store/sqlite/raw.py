@@ -102,7 +102,7 @@ class SqliteRaw:
     def _rows(self, table: str, query: str) -> Iterator[Any]:
         try:
             yield from self._connection.execute(query)
-        except (*_failures(), OverflowError) as failure:
+        except (driver().Error, UnicodeDecodeError, OverflowError) as failure:
             self._fail(table, failure)
 
     # ------------------------------------------------------------------------------------------------- structure

@@ -48,7 +48,7 @@ def signer() -> Signer:
 
 
 def fill(store: Store, *, runs: int = 3) -> list[str]:
-    """Runs with histories, tools, reasoning, tokens, findings, decisions, reviews and parts of streams; returns their ids."""
+    """Runs with histories, tools, reasoning, tokens, findings, decisions, reviews, parts of streams; returns their ids."""
     ids = []
     for number in range(runs):
         run = run_started(task=f"the task of run {number}", options='{"concurrency": 1, "options": {}}')
