@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from monitor.audit.integrity.verify import verify
 from monitor.errors import StoreFormatError, StoreUnavailableError
 from monitor.records import Finding, Message, Status
 from monitor.store import Store, copying, inspect
+from monitor.store.asking import VIEWS
 from monitor.store.opening import locate
 from monitor.store.postgres import backup as dumps
 from monitor.store.schema import SCHEMA_VERSION, missing
+from monitor.store.search.finding import TextSearch
 from monitor.store.sqlite import backup as files
 from monitor.store.sqlite import schema
 from monitor.store.upgrading import upgrade
+from tests.audit import known
 from tests.store.databases import Database
 from tests.store.events import judged, reviewed, run_started, started, trio
 
@@ -203,6 +208,37 @@ def test_findings_of_older_events_are_neither_on_trial_nor_suppressed(tmp_path: 
                 assert subcall.judgement.findings == (finding,)
                 store.append_sync(reviewed(call))
                 assert len(store.reviews()) == 1
+
+
+VERSIONS = [f"{version:04}" for version in range(1, SCHEMA_VERSION)]
+
+
+def answers(address: str) -> dict[str, int]:
+    """How many rows each view has, and how many texts the search finds; an integrity without a fault."""
+    assert verify(address).integrity.faults == []
+    index = TextSearch(address)
+    index.update()
+    with Database(address) as database:
+        (counts,) = database.rows(f"SELECT {', '.join(f'(SELECT count(*) FROM {view})' for view in VIEWS)}")
+    return {**dict(zip(VIEWS, map(int, map(str, counts)), strict=True)), "search": index.search("code").total}
+
+
+def test_from_every_version_what_was_stored_is_whole_and_all_of_it_is_asked(tmp_path: Path, server: Server) -> None:
+    """Each schema with rows of every kind, upgraded to the newest, answers as a store that was new from the start."""
+    with Store.open(str(tmp_path / "new.db")) as new:
+        known.fill(new)
+    expected = answers(str(tmp_path / "new.db"))
+    assert all(expected[view] for view in VIEWS if view not in {"redactions", "scans", "scan_findings"})
+    for version in VERSIONS:
+        path = tmp_path / f"from{version}.db"
+        schema._create_file(path, busy_seconds=1)
+        with server.database(empty=True) as name:
+            for address in (str(path), server.url(name)):
+                locate(address).upgrade(target=version)
+                with contextlib.closing(Store(locate(address))) as old:
+                    known.fill(old)
+                assert upgrade(address, backup=False).done
+                assert answers(address) == expected, (version, address)
 
 
 def test_without_pg_dump_there_is_no_upgrade_unless_that_is_wanted(
