@@ -150,6 +150,12 @@ def _print_copy(report: "CopyReport") -> None:
         f"{report.source} -> {report.target}",
         f"{report.copied} events copied, {report.present} were there already",
         *([f"{report.checkpoints} checkpoints copied"] if report.checkpoints else []),
+        *([f"{report.scans} scans copied"] if report.scans else []),
+        *(
+            [f"{report.scans_left} scans not copied: the log of TO does not begin with FROM's"]
+            if report.scans_left
+            else []
+        ),
         f"compared: {report.events} events, {report.texts} texts ({report.erased} of them erased)",
         f"log of FROM  {report.source_digest}",
         f"log of TO    {report.target_digest}",

@@ -20,6 +20,7 @@ from monitor.store.batches import KEYS_AT_ONCE, NODES, Batch, Extent, batches, c
 from monitor.store.leaf_log import LeafLog
 from monitor.store.ledger import leaf_hash_of
 from monitor.store.opening import locate
+from monitor.store.scans import ScanLog
 from monitor.store.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ _PAUSE_SECONDS = 0.1  # before a lost connection is made again
 class CopyReport:
     """What a copy did and found. ``source`` and ``target`` are URLs without passwords.
 
-    ``checkpoints`` were copied now, which is done where the log of the target begins with that of the source.
+    ``checkpoints`` and ``scans`` were copied now, which is done where the log of the target begins with that of the source:
+    they say something of places in it. ``scans_left`` are those of the source that were left for that reason.
 
     ``events`` are those of the source: ``copied`` now, or ``present`` before. ``texts`` are those they refer to, ``erased``
     of them without a body in the target. The digests are SHA-256 over the leaf hashes of the source's events, in the order
@@ -55,6 +57,8 @@ class CopyReport:
     texts: int = 0
     erased: int = 0
     checkpoints: int = 0
+    scans: int = 0
+    scans_left: int = 0
     source_digest: str = ""
     target_digest: str = ""
     different: int = 0
@@ -229,6 +233,9 @@ def _compare(  # noqa: PLR0917 - the two sides and what is told
     report.source_digest, report.target_digest = in_source.hexdigest(), in_target.hexdigest()
     if report.is_equal and sorted(index for index, _ in places) == list(range(len(places))):
         report.checkpoints = _copy_checkpoints(source, reading, target, comparing, len(places))
+        report.scans = ScanLog(target, comparing).adopt(ScanLog(source, reading))
+    else:
+        report.scans_left = len(ScanLog(source, reading).scans())
 
 
 def _copy_checkpoints(source: Backend, reading: Snapshots, target: Backend, comparing: Snapshots, leaves: int) -> int:

@@ -8,6 +8,7 @@ part of the same scan, the second adds nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Integer, Table, Text, func, select, text
@@ -109,7 +110,7 @@ class ScanLog:
 
     # -------------------------------------------------------------------------------------------------- writing
 
-    def begin(self, scan_id: str, header: Mapping[str, Any]) -> None:
+    def begin(self, scan_id: str, header: Mapping[str, Any], *, begun_at: str = "") -> None:
         """Note a scan, where it is not there yet. Its ``checks`` are maps, whose order numbers them. Raises StoreError."""
         checks = [
             (
@@ -122,7 +123,7 @@ class ScanLog:
             for number, check in enumerate(header["checks"])
         ]
         with self._backend.transaction() as connection:
-            connection.exec_driver_sql(self._insert[_HEADERS], (scan_id, now(), canonical_text(header)))
+            connection.exec_driver_sql(self._insert[_HEADERS], (scan_id, begun_at or now(), canonical_text(header)))
             if checks:
                 connection.exec_driver_sql(self._insert[_CHECKS], checks)
 
@@ -133,6 +134,26 @@ class ScanLog:
             if rows:
                 connection.exec_driver_sql(self._insert[_RESULTS], rows)
             connection.exec_driver_sql(self._insert[_PARTS], [(scan_id, number) for number, _ in parts])
+
+    def adopt(self, other: ScanLog) -> int:
+        """Add all scans of another log as they are, finished or not; what is there already stays. Return how many were new.
+
+        Of each scan the results come before the marks of finished parts, so one that is cut off here is gone on with.
+        Raises StoreError.
+        """
+        known = {scan.scan_id for scan in self.scans()}
+        theirs = other.scans()
+        for scan in theirs:
+            done = sorted(other.done(scan.scan_id))  # before its results, of which more may be added meanwhile
+            self.begin(scan.scan_id, scan.header, begun_at=scan.begun_at)
+            found = other.results(scan.scan_id)
+            while results := list(islice(found, _ROWS_AT_ONCE)):
+                with self._backend.transaction() as connection:
+                    connection.exec_driver_sql(self._insert[_RESULTS], [(scan.scan_id, *row) for row in results])
+            if done:
+                with self._backend.transaction() as connection:
+                    connection.exec_driver_sql(self._insert[_PARTS], [(scan.scan_id, number) for number in done])
+        return len({scan.scan_id for scan in theirs} - known)
 
     # -------------------------------------------------------------------------------------------------- reading
 
