@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from monitor.canonical import parse_json
 from monitor.records.judging import Verdict
 from monitor.records.probing import ProbeRef
@@ -97,7 +99,10 @@ class RunResume(Frozen):
 
 
 class RunEnd(Frozen):
-    """The payload of a run's ``ended`` event. ``verdict`` is the worst of its subcalls'."""
+    """The payload of a run's ``ended`` event. ``verdict`` is the worst of its subcalls'.
+
+    ``dropped`` counts what an adapter found of a foreign run and could not take in: what it was is not recorded.
+    """
 
     outcome: Outcome
     answer: Text = ""
@@ -106,6 +111,7 @@ class RunEnd(Frozen):
     error: ErrorInfo | None = None
     exceeded: tuple[Exceeded, ...] = ()
     seconds: float = 0.0
+    dropped: int = Field(default=0, ge=0)
     at: str = ""
 
 

@@ -11,6 +11,7 @@ can pass of which nothing is known.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 from monitor.adapters.ingest.otlp_span import Places, SpanReader
@@ -64,25 +65,29 @@ class Exports:
     def traces(self) -> Iterator[Trace | Problem]:
         """The traces in the order in which they began, those without any span of a model or a tool left out."""
         for trace_id in self._places:
-            spans = self._spans(trace_id)
+            spans, dropped = self._spans(trace_id)
             if any(span.kind and span.end for span in spans.values()):
-                yield from _trace(trace_id, spans, self._file)
+                yield from _trace(trace_id, spans, self._file, dropped)
             elif spans:
                 why = "no span of a model or a tool that has ended"
                 yield Problem(self._file, f"trace {trace_id}", why, is_refused=False)
 
-    def _spans(self, trace_id: str) -> dict[str, Span]:
-        """The spans of a trace. Of one that is there twice, the one that has ended; logs go to the spans they are of."""
+    def _spans(self, trace_id: str) -> tuple[dict[str, Span], int]:
+        """The spans of a trace, and how many of its records cannot be read.
+
+        Of a span that is there twice, it is the one that has ended; logs go to the spans they are of.
+        """
         spans: dict[str, Span] = {}
-        logs = []
+        logs, dropped = [], 0
         for number in self._places[trace_id]:
             export = self._parsed(number)
             for _, record in spans_of(export):
                 if _is_of(record, trace_id):
                     try:
                         span = read_span(record)
-                    except NotOtlp:
-                        continue  # it was named when it was added
+                    except NotOtlp:  # it was named when it was added
+                        dropped += 1
+                        continue
                     before = spans.get(span.span_id)
                     if before is None or before.end < span.end:
                         spans[span.span_id] = span
@@ -91,11 +96,11 @@ class Exports:
                     try:
                         logs.append(read_log(record))
                     except NotOtlp:
-                        continue
+                        dropped += 1
         for _, span_id, happening in logs:
             if span_id in spans:
                 spans[span_id].happenings.append(happening)
-        return spans
+        return spans, dropped
 
     def _parsed(self, number: int) -> Any:
         if number not in self._recent:
@@ -113,12 +118,12 @@ def _joined(*places: str) -> str:
     return ", ".join(filter(None, places))
 
 
-def _trace(trace_id: str, spans: Mapping[str, Span], file: str) -> Iterator[Trace | Problem]:
+def _trace(trace_id: str, spans: Mapping[str, Span], file: str, dropped: int) -> Iterator[Trace | Problem]:
     wanted = [span for span in spans.values() if span.kind and span.end]
     trace, problems = build(trace_id, spans, wanted, file)
     yield from problems
     if trace:
-        yield trace
+        yield replace(trace, dropped=trace.dropped + dropped)
 
 
 def build(
@@ -149,6 +154,7 @@ def build(
         answer=models[-1].observation.output if models else "",
         at=time_of(min(span.start for span in spans.values())),
         may_grow=True,
+        dropped=len(problems),
     )
     return trace, problems
 

@@ -48,6 +48,7 @@ class Tally:
             usage=trace.usage or Usage(**self._usage, cost=self._cost),
             error=trace.error,
             seconds=self._seconds,
+            dropped=trace.dropped,
             at=now(),
         )
 

@@ -50,7 +50,7 @@ class Trace:
 
     ``file`` and ``where`` say where it was read. ``usage`` is what the trace itself reports of the whole run, if it does.
     ``may_grow`` says that more of it may come, under the same id. ``length`` are the characters of its messages; one of
-    which that is not counted is taken as long.
+    which that is not counted is taken as long. ``dropped`` counts what belongs to it and could not be read.
     """
 
     tree: Tree
@@ -67,6 +67,7 @@ class Trace:
     at: str = ""
     may_grow: bool = False
     length: int = MAX_RECORD
+    dropped: int = 0
 
     @property
     def run_id(self) -> str:

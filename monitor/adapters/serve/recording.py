@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from monitor.adapters.ingest.otlp import build
@@ -149,10 +149,13 @@ class Recorder:
 
 
 def _trace(trace_id: str, spans: dict[str, Span], bodies: Mapping[str, Body]) -> Trace:
-    """The trace of the spans that are ready. A span that cannot be read with what came apart from it is read without."""
+    """The trace of the spans that are ready. A span that cannot be read with what came apart from it is read without, and
+    the trace says so (``dropped``).
+    """
     for span_id, body in bodies.items():
         spans[span_id] = span_of_body(body.text, body.notes)
     trace, problems = build(trace_id, spans, [spans[span_id] for span_id in bodies], FILE)
+    dropped = len(problems)
     if problems:
         for problem in problems:
             span_id = problem.where.rpartition("/")[2]
@@ -160,7 +163,7 @@ def _trace(trace_id: str, spans: dict[str, Span], bodies: Mapping[str, Body]) ->
         trace, problems = build(trace_id, spans, [spans[span_id] for span_id in bodies], FILE)
     assert trace is not None, "each span could be read when it came"
     assert not problems, "as above"
-    return trace
+    return replace(trace, dropped=dropped)
 
 
 async def _sleep(ended: asyncio.Event, seconds: float) -> None:

@@ -40,6 +40,10 @@ def gaps_of(walk: Walk, grace_until: str = "") -> tuple[list[Gap], int]:
         Gap("run without a start", run, "", "events of it are there, and not the one that starts it")
         for run in newest.keys() - walk.runs.keys()
     ]
+    gaps += [
+        Gap("dropped by an adapter", run, "", f"{count} or more records of its trace could not be read when it came in")
+        for run, count in walk.dropped.items()
+    ]
     for run, span, kind, named in walk.mentions:
         if named != walk.runs.get(run) and (run, named) not in walk.spans:
             gaps.append(Gap("missing subcall", run, named, f"the {kind} event of {span} names it, and it is not there"))

@@ -43,7 +43,7 @@ class Walk:
     """What a pass over the log found. ``roots`` and ``peaks`` are those at the sizes that were asked for.
 
     ``broken_at`` is the first leaf that is not there: beyond it there is no tree to compare. ``texts`` and ``heads`` are
-    what events refer to, ``erased`` the commitments that redactions name.
+    what events refer to, ``erased`` the commitments that redactions name, ``dropped`` what adapters could not read, by run.
     """
 
     sizes: frozenset[int] = frozenset()
@@ -60,6 +60,7 @@ class Walk:
     heads: set[bytes] = field(default_factory=set)
     erased: set[bytes] = field(default_factory=set)
     mentions: list[tuple[str, str, str, str]] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
     coverage: CoverageCount = field(default_factory=CoverageCount)
 
     def go(self, events: Iterable[RawEvent], progress: Callable[[int], None]) -> None:
@@ -166,6 +167,8 @@ class Walk:
             steps.asks = body.get("action") == "ask_human" and body.get("outcome") == "blocked"
         elif kind == "decided":
             steps.asks = steps.asks and body.get("choice") == "escalate"
+        elif kind == "run_ended" and isinstance(count := body.get("dropped", 0), int) and count:
+            self.dropped[run] = max(count, self.dropped.get(run, 0))
         elif kind == "redacted":
             self.erased.update(_digests(body.get("texts", ()), fault))
         self._mention(run, span, kind, body)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from monitor.adapters.ingest.sources import read_file
 from monitor.adapters.ingest.traces import Trace
 from monitor.adapters.otel.mapping import NAMES, VERSION
+from monitor.audit.integrity.verify import verify
 from monitor.records import Event, Outcome, ReasoningState, RunStart, now
 from tests.adapters.ingest.conftest import DATA
 from tests.adapters.ingest.test_broken import JSON, places, problems, read_all, traces
@@ -61,6 +62,23 @@ def test_ids_are_those_of_the_trace(take: Ingesting) -> None:
     spans = export["resourceSpans"][0]["scopeSpans"][0]["spans"]
     assert run.start.run_id == spans[0]["traceId"]
     assert [one.call.span_id for one in take.subcalls()] == [span["spanId"] for span in spans]
+
+
+def test_what_could_not_be_read_of_a_trace_is_on_record_and_verify_says_so(take: Ingesting, tmp_path: Path) -> None:
+    (export,) = (json.loads(line) for line in CURRENT.read_text("utf-8").splitlines())
+    spans = export["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    spans[-1]["spanId"] = "no id"
+    path = tmp_path / "broken.jsonl"
+    path.write_text(json.dumps(export) + "\n")
+    report = take(path)
+    (run,) = take.runs
+    assert run.end is not None
+    assert (report.refused, run.end.dropped) == (1, 1)
+    (gap,) = [one for one in verify(take.store.url).gaps if one.what == "dropped by an adapter"]
+    assert (gap.run_id, gap.detail[:17]) == (run.start.run_id, "1 or more records")
+    before = take.events
+    take(path)
+    assert take.events == before
 
 
 def test_a_tool_is_a_subcall_and_chains_are_not(take: Ingesting) -> None:

@@ -192,6 +192,9 @@ def test_a_log_that_breaks_a_span_does_not_lose_it(desk: Desk) -> None:
     desk.later(PATIENCE.settle)
     (subcall,) = desk.subcalls()
     assert seen(subcall).output == ""
+    (run,) = desk.store.runs()
+    assert run.end is not None
+    assert run.end.dropped == 1  # and verify counts it
 
 
 def test_a_trace_that_is_larger_than_memory_is_recorded_in_parts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
