@@ -289,7 +289,7 @@ class _Check:
                 f"{size - result.outside} events came after the checkpoint that was kept elsewhere: that these are all "
                 "cannot be shown"
             )
-        if result.covered < size and result.checkpoints:
+        if result.covered < size and result.checkpoints and self._verifier is not None:
             result.limits.append(
                 f"{size - result.covered} of {size} leaves are in no checkpoint signed by the key given"
             )
