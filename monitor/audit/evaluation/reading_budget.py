@@ -9,7 +9,7 @@ at the same **share** of subcalls read, since a draw has more or fewer of them.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 RANDOM = "at random"
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75)
 _POINTS = 200
+_WIDTH = 1e-9  # of an interval that says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def curves(found: Measured, *, seed: int = 0, draws: int = 2000, shares: Sequenc
         value = caught(task.labels, ranking.scores, np.array(at, dtype=np.float64))
         drawn = _drawn(task.labels, ranking.scores, weights, np.array(at) / count)
         points = [
-            Point(read, _estimate(value[place], drawn[:, place], found.groups_with_bad))
+            Point(read, _estimate(value[place], drawn[:, place], found.groups_with_bad, most=read / found.bad))
             for place, read in enumerate(at)
         ]
         every = np.unique(np.linspace(0, count, min(count, _POINTS) + 1).round())
@@ -110,9 +111,18 @@ def _drawn(labels: Bools, scores: Floats, weights: Floats, shares: Floats) -> Fl
     return found
 
 
-def _estimate(value: float, drawn: Floats, groups: int) -> Estimate:
+def _estimate(value: float, drawn: Floats, groups: int, *, most: float) -> Estimate:
+    """``most`` is the share that is caught if all that are read are bad.
+
+    Where every draw gives the same (all that are read are bad, one in each group), the interval is Wilson's for the share of
+    bad ones among those read, with groups as the sample: no draw shows that the next one read might not be bad.
+    """
     edges = wilson(float(value), groups) if groups else (0.0, 1.0)
-    return of_share(float(value), drawn, edges=edges, groups=groups)
+    found = of_share(float(value), drawn, edges=edges, groups=groups)
+    if found.high - found.low > _WIDTH or not 0 < value < 1:
+        return found
+    low, high = wilson(min(1.0, value / most), max(1, min(groups, round(value * groups))))
+    return replace(found, low=min(found.low, low * most), high=max(found.high, min(1.0, high * most)))
 
 
 def _by_lot(read: int, bad: int, count: int) -> Estimate:

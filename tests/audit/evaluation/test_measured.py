@@ -136,6 +136,18 @@ def test_which_ones_are_read_and_what_chance_would_find() -> None:
     assert by_score.points[-1].caught.value == 0.0  # 75 of 100 read, the bad ones last
 
 
+def test_an_order_that_makes_no_mistake_is_not_said_to_be_certain() -> None:
+    """One bad case in each group, all of them first: each draw of groups gives the same."""
+    labels = [number % 4 == 0 for number in range(100)]
+    some = cases(labels, [f"g{number // 4}" for number in range(100)])
+    scores = [100.0 * label - number / 1000 for number, label in enumerate(labels)]
+    (mine, _) = curves(measured(some, [detector("d", scores)], draws=50), draws=50)
+    at_ten = next(point for point in mine.points if point.read == 10)
+    assert at_ten.caught.value == pytest.approx(0.4)
+    assert at_ten.caught.low < 0.35
+    assert at_ten.caught.high == pytest.approx(0.4)
+
+
 def test_a_detector_that_knows_nothing_is_reading_at_random() -> None:
     mine, by_chance = curves(built([0.0] * 100), draws=50)
     assert [point.caught.value for point in mine.points] == [point.caught.value for point in by_chance.points]
