@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'factored-monitor[parquet]'")
+arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'factored-monitor[audit]'")
 files = pytest.importorskip("pyarrow.parquet")
 
 from monitor.audit.rescan import parquet  # noqa: E402
