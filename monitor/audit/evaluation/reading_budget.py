@@ -114,8 +114,8 @@ def _drawn(labels: Bools, scores: Floats, weights: Floats, shares: Floats) -> Fl
 def _estimate(value: float, drawn: Floats, groups: int, *, most: float) -> Estimate:
     """``most`` is the share that is caught if all that are read are bad.
 
-    Where every draw gives the same (all that are read are bad, one in each group), the interval is Wilson's for the share of
-    bad ones among those read, with groups as the sample: no draw shows that the next one read might not be bad.
+    Where every draw gives the same (all that are read are bad, one in each group), the interval is Wilson's for the share
+    of bad ones among those read, with groups as the sample: no draw shows that the next one might not be bad.
     """
     edges = wilson(float(value), groups) if groups else (0.0, 1.0)
     found = of_share(float(value), drawn, edges=edges, groups=groups)
