@@ -12,6 +12,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 import monitor
+from monitor.audit.integrity.checkpoints import make
+from monitor.audit.integrity.notes import Signer
 from monitor.cli import main
 from monitor.errors import ConfigError, StoreError, StoreFormatError, StoreUnavailableError
 from monitor.models.scripted import ScriptedModel
@@ -229,6 +231,20 @@ def test_a_role_with_the_documented_rights_writes_and_changes_nothing(server: Se
             store.append_sync(run, *trio(run.run_id))
             store.sequence()
             assert [event.leaf_index for event in store.events(run.run_id)] == [0, 1, 2, 3]
+        writing = ["--db", server.url(name, username="agents")]
+        reading = ["--db", server.url(name, username="auditors")]
+        assert main(["audit", "search", "task", *writing]) == 0
+        assert main(["audit", "rescan", "--policy", "core", *writing]) == 0
+        with Store.open(writing[1]) as store:
+            assert make(store, Signer.generate("test.example/rights")).is_new
+        for asked in (
+            ["search", "task"],
+            ["query", "SELECT * FROM scan_findings"],
+            ["scans"],
+            ["verify"],
+            ["tree", "latest"],
+        ):
+            assert main(["audit", *asked, *reading]) == (9 if asked == ["verify"] else 0), asked  # its run has no end
         with Store.open(server.url(name, username="auditors")) as store:
             assert len(store.runs()) == 1
             with pytest.raises(StoreError):
