@@ -210,6 +210,11 @@ def _print(summary: "Summary") -> None:
     ):
         if count := summary.of_status(status):
             print_line(f"{number(count, 'subcall')} {why}", 2)
+    if summary.erased:
+        print_line(
+            f"{number(summary.erased, 'subcall')} looked at without texts that were erased: nothing is found in those",
+            2,
+        )
     verdicts = ", ".join(
         f"{count:,} {verdict}"
         for verdict in ("block", "flag", "unmeasured", "pass")
@@ -264,6 +269,7 @@ def _json(summary: "Summary") -> dict[str, Any]:
         "reused": summary.reused,
         "resumed_parts": summary.resumed,
         "pending": summary.pending,
+        "erased": summary.erased,
         "statuses": {status: summary.of_status(status) for status in statuses},
         "verdicts": {word: summary.of_verdict(word) for word in ("block", "flag", "unmeasured", "pass")},
         "checks": [

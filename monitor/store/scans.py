@@ -64,7 +64,8 @@ _PREFIX_MIN = 4
 class ScanResult(NamedTuple):
     """What a scan says of one subcall.
 
-    ``event_hash`` is a digest of the subcall's events. ``status`` is ``done``, ``failed`` (``problem`` says why),
+    ``event_hash`` is a digest of the subcall's events. ``status`` is ``done``, ``failed`` (``problem`` says why;
+    of one that is done, it says what of it was erased),
     ``unanswered`` (nothing had come back) or ``unchecked`` (left so by its recipe). ``findings`` is canonical JSON: one
     object for each check that said anything else than ``no_match``, whose ``n`` is the check's place in the header.
     """
@@ -208,6 +209,14 @@ class ScanLog:
         query = select(*columns, func.count()).where(_RESULTS.c.scan_id == scan_id).group_by(*columns)
         with self._snapshots.session() as session:
             return {(status, verdict): int(count) for status, verdict, count in session.execute(query)}
+
+    def erased(self, scan_id: str) -> int:
+        """How many subcalls were looked at of which texts were erased."""
+        query = select(func.count()).where(
+            _RESULTS.c.scan_id == scan_id, _RESULTS.c.status == "done", _RESULTS.c.problem != ""
+        )
+        with self._snapshots.session() as session:
+            return int(session.execute(query).scalar_one())
 
     def failures(self, scan_id: str, most: int) -> list[ScanResult]:
         """The first ``most`` results that failed."""

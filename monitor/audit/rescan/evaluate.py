@@ -60,7 +60,8 @@ class Evaluator:
         if broken:
             problem = "; ".join(f"probe {score.probe}: {score.cause or 'no score'}" for score in broken)
             return ScanResult(*where, "failed", verdict, action, findings, problem)
-        return ScanResult(*where, "done", verdict, action, findings)
+        erased = f"{found.erased} of its texts were erased, and nothing is found in those" if found.erased else ""
+        return ScanResult(*where, "done", verdict, action, findings, erased)
 
     def _judged(
         self, seen: Observation, judgement: Judgement | None, said: tuple[Finding, ...]

@@ -32,7 +32,8 @@ class Summary:
     """What came of a scan, all of it, however often it was interrupted.
 
     ``evaluated`` and ``reused`` are of this call; ``resumed`` parts were done by earlier ones. ``pending`` subcalls have no
-    place in the log yet and so are not covered.
+    place in the log yet and so are not covered. Of ``erased`` ones a text was erased: no rule finds what stood there, and
+    a verdict on them is of the rest.
     """
 
     scan_id: str
@@ -42,6 +43,7 @@ class Summary:
     resumed: int = 0
     pending: int = 0
     parts_done: int = 0
+    erased: int = 0
     counts: Mapping[tuple[str, str | None], int] = field(default_factory=dict)
     spoken: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     failures: tuple[ScanResult, ...] = ()
@@ -111,6 +113,7 @@ def rescan(
         log.add(scan_id, unwritten)
     summary.parts_done = len(log.done(scan_id))
     summary.counts, summary.spoken = log.counts(scan_id), log.spoken(scan_id)
+    summary.erased = log.erased(scan_id)
     summary.failures = tuple(log.failures(scan_id, _FAILURES_SHOWN))
     return summary
 

@@ -257,6 +257,9 @@ def test_after_an_erasure_nothing_is_taken_over(bench: Bench) -> None:
         database.execute(f"UPDATE texts SET sha256 = NULL, salt = NULL, body = NULL WHERE body = '{body}'")
     second = bench.scan()
     assert (second.evaluated, second.reused, second.of_verdict("flag")) == (8, 0, 1)
+    assert (second.erased, second.is_whole) == (1, True)
+    (said,) = [row.problem for row in bench.rows(second.scan_id) if row.problem]
+    assert said == "1 of its texts were erased, and nothing is found in those"
 
 
 def test_an_empty_store_is_scanned_whole(bench: Bench) -> None:
