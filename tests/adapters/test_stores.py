@@ -18,7 +18,7 @@ from monitor.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.sqlite  # it is about SQLite's own file
+pytestmark = pytest.mark.sqlite("it is about SQLite's own file")
 
 PROGRAM = """
 import sys
