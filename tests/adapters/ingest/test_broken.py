@@ -352,7 +352,7 @@ def test_a_folder_that_cannot_be_read_is_said(take: Ingesting, tmp_path: Path, m
     ("content", "why"),
     [
         (
-            gzip.compress(json.dumps(GOOD).encode())[:-8],
+            gzip.compress(json.dumps(GOOD).encode(), mtime=0)[:-8],
             "compressed with gzip, which is not unpacked here: unpack it first",
         ),
         (json.dumps(GOOD).encode("utf-16"), "expected UTF-8, found UTF-16"),
