@@ -26,7 +26,7 @@ from monitor.redaction import redacted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from monitor.records import Finding, Observation, ProbeScore, StoredSubcall
+    from monitor.records import Finding, JudgeAnswer, Observation, ProbeScore, StoredSubcall
 
 STRENGTH = (Action.LOG, Action.FLAG, Action.REDACT, Action.WITHHOLD, Action.ASK_HUMAN, Action.HALT)
 _ALWAYS_POSSIBLE = frozenset({Action.LOG, Action.FLAG})
@@ -39,10 +39,11 @@ def judge(
     *,
     checked: bool = True,
     probes: tuple[ProbeScore, ...] = (),
+    answers: tuple[JudgeAnswer, ...] = (),
     is_late: bool = False,
 ) -> Judgement:
     """Judge one observation by its findings. Pure, but for the time stamp. ``checked`` is the call's,
-    ``probes`` what the findings were made from besides the trace.
+    ``probes`` and ``answers`` what the findings were made from besides the trace.
 
     The strongest action that any finding asks for is taken. A subcall that has something to release (an answer, or part
     of one) and may not release it ends as ``blocked``. So does a malformed answer that is caught: nobody could use it, but
@@ -70,6 +71,7 @@ def judge(
         action=action,
         outcome=Outcome.BLOCKED if blocked else observation.outcome,
         probes=probes,
+        answers=answers,
         at=now(),
     )
 

@@ -1,6 +1,7 @@
 """The one door: every subcall, ours or foreign, is stored, checked, judged and only then released, in this order.
 
-    event started ─ the call itself ─ event observed (─ probes) ─ checks ─ verdict ─ event judged ─ action (─ event decided)
+    event started ─ the call itself ─ event observed (─ probes, judge) ─ checks ─ verdict ─ event judged ─ action (─ event
+    decided)
 
 The one exception is asked for, and on the record: parts of a stream that no acting rule can match any more may be released
 between ``started`` and ``observed``, each once its event ``released`` is committed (see ``policy/windows.py``).
@@ -15,11 +16,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from monitor import actions, catalog, checks, policy, probes, verdict
 from monitor.canonical import escape_text
 from monitor.errors import ConfigError, StoreError
+from monitor.judging import Judging
 from monitor.models.secrets import clean
 from monitor.records import (
     ErrorInfo,
@@ -38,7 +41,9 @@ from monitor.records import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from monitor.records import Call, Decision, FilterRef, ProbeScore, QueuedReview, RuleRef
+    from monitor.checks import RunCheck
+    from monitor.judging import Judge
+    from monitor.records import Call, Decision, FilterRef, Finding, JudgeAnswer, ProbeScore, QueuedReview, RuleRef
 
 Windows = policy.Windows
 Watch = policy.Watch
@@ -51,14 +56,17 @@ class LoadedChecks:
     """The checks of a run, and the packs, rules and filters as the run's record names them.
 
     ``packs`` load the same packs again from any working directory: shipped ones by name, others by absolute path.
-    ``prober`` has the run's activation probes, and takes those of its roles.
+    ``prober`` has the run's activation probes, and takes those of its roles. ``over_run`` makes the check that follows one
+    run, where there are rules over a run. ``judge`` answers the questions of rules; without one nobody is asked.
     """
 
     checks: tuple[checks.Check, ...]
     packs: tuple[str, ...] = ()
     prober: probes.Prober = field(default_factory=probes.Prober)
+    over_run: Callable[[], RunCheck] | None = None
     rules: tuple[RuleRef, ...] = ()
     filters: tuple[FilterRef, ...] = ()
+    judge: Judge | None = None
 
     def windows(self, adapter: str) -> policy.Windows:
         """What streams that come in through ``adapter`` are released by before their end.
@@ -101,7 +109,8 @@ def load_checks(packs: Sequence[str], prober: probes.Prober | None = None) -> Lo
     shipped = catalog.names("policy")
     names = tuple(pack if pack in shipped else str(path) for pack, path in zip(packs, paths, strict=True))
     every = (checks.PolicyCheck(policy_set), checks.ProbeCheck(), checks.AccountingCheck())
-    return LoadedChecks(every, names, prober, policy_set.refs, policy_set.filter_refs)
+    over_run = partial(checks.RunCheck, policy_set) if policy_set.run_rules else None
+    return LoadedChecks(every, names, prober, over_run, policy_set.refs, policy_set.filter_refs)
 
 
 class EventSink(Protocol):
@@ -116,7 +125,7 @@ class EventSink(Protocol):
 
 
 class Pipeline:
-    """Takes records through the door.
+    """Takes the records of one run through the door.
 
     ``listener`` is told of each event after its commit; it cannot stop anything. ``on_judged`` is handed each subcall that
     was judged, those too whose callers were cancelled and never saw the end. ``is_late`` is for foreign traces, which were
@@ -135,9 +144,13 @@ class Pipeline:
         self._store = store
         self._checks = loaded.checks
         self._prober = loaded.prober
+        self._over_run = loaded.over_run() if loaded.over_run else None
+        rules = [check.policy_set for check in loaded.checks if isinstance(check, checks.PolicyCheck)]
+        self._judging = Judging(loaded.judge, rules) if loaded.judge and any(one.asks for one in rules) else None
         self._listener = listener
         self._on_judged = on_judged
         self._is_late = is_late
+        self.on_asking: Callable[[bool], object] = lambda _: None  # told when a judge begins and ends to be asked
 
     async def observe(self, call: Call, work: Callable[[], Awaitable[Observation]]) -> StoredSubcall:
         """Take one call through the door; ``work`` makes the call and says what came back.
@@ -150,6 +163,8 @@ class Pipeline:
             asyncio.CancelledError: the caller was cancelled; the record says so.
         """
         started = _Cancellation()
+        if self._over_run:
+            self._over_run.begin(call)
         await self._commit(call.run_id, call.span_id, call, started)
         if started:
             # The call was never made: nothing was spent.
@@ -180,15 +195,22 @@ class Pipeline:
     async def replay(self, call: Call, observation: Observation) -> StoredSubcall:
         """Take a call through the door that was over before it came here, even if the caller is cancelled meanwhile.
 
-        Nothing happens between its start and its end, so both are committed at once. A cancellation of whoever replays is
-        none of the call: it is raised afterwards, and not recorded. Raises StoreError.
+        Nothing happens between its start and its judgement, so all three events are committed at once, and calls that are
+        replayed together stand one after the other in the log, in the order in which that was asked for. Where probes or
+        a judge must be awaited the judgement is committed apart: then whoever wants that order replays one at a time.
+
+        A cancellation of whoever replays is none of the call: it is raised afterwards, and not recorded. Raises StoreError.
         """
         cancellation = _Cancellation()
-        both = [Event.of(call.run_id, call.span_id, payload) for payload in (call, observation)]
-        await cancellation.outlast(self._store.submit(*both))
-        for event in both:
-            tell(self._listener, event)
-        subcall = await self._judge(call, observation, cancellation)
+        if self._over_run:
+            self._over_run.begin(call)
+        if self._awaits_others(call):
+            await self._commit_all([call, observation], call, cancellation)
+            subcall = await self._judge(call, observation, cancellation)
+        else:
+            judgement = self._judgement(call, observation)
+            await self._commit_all([call, observation, judgement], call, cancellation)
+            subcall = self._judged(call, observation, judgement)
         cancellation.raise_late()
         return subcall
 
@@ -208,15 +230,60 @@ class Pipeline:
         return subcall
 
     async def _judge(self, call: Call, observation: Observation, cancellation: _Cancellation) -> StoredSubcall:
+        scores = await self._scores(call, observation, cancellation) if call.probes and call.checked else ()
+        answers: tuple[JudgeAnswer, ...] = ()
+        if self._judging and call.checked:
+            record = Record.trusted(call=call, observation=observation, probes=scores)
+            answers = await self._answers(self._judging, record, cancellation)
+        judgement = self._judgement(call, observation, scores, answers)
+        await self._commit(call.run_id, call.span_id, judgement, cancellation)
+        return self._judged(call, observation, judgement)
+
+    def _awaits_others(self, call: Call) -> bool:
+        """Whether the judgement needs what only others can say: probes, or a judge."""
+        return call.checked and bool(call.probes or self._judging)
+
+    def _judgement(
+        self,
+        call: Call,
+        observation: Observation,
+        scores: tuple[ProbeScore, ...] = (),
+        answers: tuple[JudgeAnswer, ...] = (),
+    ) -> Judgement:
         # What the recipe leaves unchecked is held to its budget all the same.
         heeded = [check for check in self._checks if call.checked or isinstance(check, checks.AccountingCheck)]
-        scores = await self._scores(call, observation, cancellation) if call.probes and call.checked else ()
-        findings = checks.run(heeded, Record.trusted(call=call, observation=observation, probes=scores))
-        judgement = actions.judge(observation, findings, checked=call.checked, probes=scores, is_late=self._is_late)
-        await self._commit(call.run_id, call.span_id, judgement, cancellation)
+        record = Record.trusted(call=call, observation=observation, probes=scores, answers=answers)
+        findings = checks.run(heeded, record)
+        if self._over_run:
+            findings += self._along_the_run(self._over_run, record, findings)
+        return actions.judge(
+            observation,
+            findings,
+            checked=call.checked,
+            probes=scores,
+            answers=answers,
+            is_late=self._is_late and not call.is_monitors,
+        )
+
+    def _judged(self, call: Call, observation: Observation, judgement: Judgement) -> StoredSubcall:
         subcall = StoredSubcall.trusted(call=call, observation=observation, judgement=judgement)
-        self._on_judged(subcall)
+        if not call.is_monitors:  # what the monitor asks is no part of the task
+            self._on_judged(subcall)
         return subcall
+
+    @staticmethod
+    def _along_the_run(over_run: RunCheck, record: Record, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+        """What the rules over the run say. Nothing is awaited between this and the commit of the judgement, so the log
+        has the order in which the run was followed.
+        """
+        if record.call.checked:
+            return over_run.see(record, findings)
+        return over_run.skip(record.call, record.observation)
+
+    def recall(self, subcalls: Sequence[StoredSubcall]) -> None:
+        """Let the rules over the run follow what earlier executions of it left in the log, before anything is added."""
+        if self._over_run:
+            self._over_run.recall(subcalls)
 
     def probes_of(self, role_probes: Sequence[str]) -> tuple[str, ...]:
         """The names of the probes that a subcall has: the run's, and those that its role asks for."""
@@ -229,6 +296,16 @@ class Pipeline:
         scoring = asyncio.ensure_future(asyncio.to_thread(self._prober.scores, call, observation))
         await cancellation.outlast(scoring)
         return scoring.result()
+
+    async def _answers(self, judging: Judging, record: Record, cancellation: _Cancellation) -> tuple[JudgeAnswer, ...]:
+        """What a judge says to the questions that the rules depend on; each is a subcall that passes through this door."""
+        asking = asyncio.ensure_future(judging.answers(record, self.observe))
+        self.on_asking(True)
+        try:
+            await cancellation.outlast(asking)
+        finally:
+            self.on_asking(False)
+        return asking.result()
 
     async def decide(self, subcall: StoredSubcall, decision: Decision) -> StoredSubcall:
         """Commit what a person decided of a subcall that waits for it; returns the subcall with the decision.
@@ -259,6 +336,15 @@ class Pipeline:
         event = Event.of(run_id, span_id, payload)
         await cancellation.outlast(self._store.submit(event))
         tell(self._listener, event)
+
+    async def _commit_all(
+        self, payloads: Sequence[Call | Observation | Judgement], call: Call, cancellation: _Cancellation
+    ) -> None:
+        """Commit events of one subcall together: all of them, or none."""
+        events = [Event.of(call.run_id, call.span_id, payload) for payload in payloads]
+        await cancellation.outlast(self._store.submit(*events))
+        for event in events:
+            tell(self._listener, event)
 
 
 def decided(subcall: StoredSubcall, decision: Decision) -> Event:

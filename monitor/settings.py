@@ -159,6 +159,11 @@ class Settings(BaseSettings):
     budget: Annotated[Limits, BeforeValidator(_read_limits)] = Field(
         default=Limits(calls=64, depth=6, seconds=600), description="the limits of a run; `none` lifts one"
     )
+    judge_model: str = Field(default="", description="the model that answers the questions of rules; none by default")
+    judge_budget: Annotated[Limits, BeforeValidator(_read_limits)] = Field(
+        default=Limits(calls=64), description="what the judge may spend in a run, apart from the run's own limits"
+    )
+    judge_seconds: float = Field(default=60.0, gt=0, le=3600, description="how long the judge has for one question")
     concurrency: int = Field(default=2, ge=1, le=256, description="subcalls in flight at once")
     tool_isolation: ToolIsolation = Field(
         default="landlock", description="what confines the tools of untrusted roles: `landlock`, `process` or `none`"

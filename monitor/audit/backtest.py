@@ -10,13 +10,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from monitor.audit.evaluating import findings_of, judged
+from monitor.audit.evaluating import Follower, judged
 from monitor.audit.evidence import Excerpt, excerpts
 from monitor.audit.intervals import Interval, wilson
 from monitor.audit.reviews import Precision
 from monitor.audit.sampling import Sampler
 from monitor.audit.walk import Covered
-from monitor.records import Action, Finding, Level, RuleRef, Status, VerdictValue
+from monitor.records import Action, FarSpan, Finding, Level, RuleRef, Status, VerdictValue
 from monitor.verdict import PRECEDENCE
 
 if TYPE_CHECKING:
@@ -25,18 +25,23 @@ if TYPE_CHECKING:
     from monitor.audit.reviews import Labels, Opinion
     from monitor.audit.walk import Trace
     from monitor.policy import PolicySet, Rule
+    from monitor.policy.over_run import RunRule
     from monitor.store import Scanned
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One match: where, its evidence, and what people say of it (empty where nobody has)."""
+    """One match: where, its evidence, and what people say of it (empty where nobody has).
+
+    ``elsewhere`` is the evidence of a rule over a run that stands in other subcalls of the run.
+    """
 
     run_id: str
     span_id: str
     role: str
     evidence: tuple[Excerpt, ...]
     label: str
+    elsewhere: tuple[FarSpan, ...] = ()
 
 
 @dataclass(slots=True)
@@ -97,13 +102,14 @@ def backtest(
         seed: Another one draws other samples.
         unchecked: Whether to look also at what its recipe left unchecked.
     """
-    figures = {rule.name: _figures_of(rule) for rule in rules.rules}
+    figures = {rule.name: _figures_of(rule) for rule in rules.every}
     drawn: dict[str, Sampler[Sample]] = {name: Sampler(samples, seed) for name in figures}
     result = Backtest(Covered(), tuple(figures.values()))
     worst: dict[str, int] = {}
-    for trace in result.covered.traces(scanned, unchecked=unchecked):
-        found = findings_of(rules, trace, result.covered)
-        if found is None:
+    follower = Follower(rules)
+    for trace in result.covered.traces(scanned, unchecked=unchecked, followers=[follower]):
+        found = follower.findings(trace, result.covered)
+        if found is None or not trace.is_wanted:
             continue
         judgement = judged(trace, found)
         value = judgement.verdict.value
@@ -122,7 +128,7 @@ def backtest(
     return result
 
 
-def _figures_of(rule: Rule) -> RuleFigures:
+def _figures_of(rule: Rule | RunRule) -> RuleFigures:
     quiet = rule.finding(Status.NO_MATCH)
     return RuleFigures(rule.ref, quiet.level, quiet.action, quiet.shadow)
 
@@ -146,4 +152,5 @@ def _sample(finding: Finding, trace: Trace, opinion: Opinion | None) -> Sample:
         trace.call.role,
         excerpts(trace.call, trace.seen, finding),
         opinion.word(finding.status) if opinion else "",
+        finding.elsewhere,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from monitor.audit.evaluating import findings_of
+from monitor.audit.evaluating import Follower
 from monitor.audit.reviews import rule_key
 from monitor.errors import ConfigError
 from monitor.records import Finding, Level, Status
@@ -54,19 +54,22 @@ def candidates(
         rule: A rule's name or id.
         rules: Take what these rules say now; without them, what was recorded.
     """
-    for trace in covered.traces(scanned, judged=rules is None):
-        for finding, recorded in _findings(trace, rules, covered):
+    follower = None if rules is None else Follower(rules)
+    for trace in covered.traces(scanned, judged=rules is None, followers=[follower] if follower else []):
+        for finding, recorded in _findings(trace, follower, covered):
+            if not trace.is_wanted:
+                continue
             if finding.status in statuses and (rule is None or rule in {finding.name, finding.rule_id}):
                 opinion = labels.about(trace.run_id, trace.span_id, finding)
                 yield Candidate(trace, finding, opinion, recorded)
 
 
-def _findings(trace: Trace, rules: PolicySet | None, covered: Covered) -> Iterable[tuple[Finding, bool]]:
+def _findings(trace: Trace, rules: Follower | None, covered: Covered) -> Iterable[tuple[Finding, bool]]:
     recorded = trace.judgement.findings if trace.judgement else ()
     if rules is None:
         return ((finding, True) for finding in recorded)
     known = {(rule_key(finding), finding.rule_hash) for finding in recorded}
-    found = findings_of(rules, trace, covered) or ()
+    found = rules.findings(trace, covered) or ()
     return ((finding, (rule_key(finding), finding.rule_hash) in known) for finding in found)
 
 

@@ -12,20 +12,64 @@ if TYPE_CHECKING:
 
     from monitor.audit.walk import Covered, Trace
     from monitor.policy import PolicySet
-    from monitor.records import Finding, Judgement
+    from monitor.records import Call, Finding, Judgement
 
 
-def findings_of(rules: PolicySet, trace: Trace, covered: Covered) -> tuple[Finding, ...] | None:
-    """What the rules say of the trace; None, and counted as a failure, where they broke as a whole.
+class Follower:
+    """What rules say of stored subcalls: of each by itself, and of those of a run together, as its log has them.
 
-    A single rule that breaks is ``unknown`` by itself, as ever.
+    Rules over a run need every subcall of it, run after run: ``needs_runs`` says whether there are such rules, and then
+    what is handed to ``Covered.traces`` must be a scan by runs. Then it tells the follower what happens, in the order of
+    the log, and the findings are those that a live run would have had.
     """
-    found = checks.run([checks.PolicyCheck(rules)], trace.record)
-    broken = next((finding for finding in found if not finding.rule_id and finding.status is Status.UNKNOWN), None)
-    if broken is None:
-        return found
-    covered.lose(trace, f"the rules could not be evaluated ({broken.cause})")
-    return None
+
+    def __init__(self, rules: PolicySet) -> None:
+        self.rules = rules
+        self.needs_runs = bool(rules.run_rules)
+        self._check = checks.PolicyCheck(rules)
+        self._over_run: checks.RunCheck | None = None
+
+    def enter(self) -> None:
+        """Another run begins."""
+        self._over_run = checks.RunCheck(self.rules) if self.needs_runs else None
+
+    def begin(self, call: Call) -> None:
+        """A subcall begins."""
+        if self._over_run:
+            self._over_run.begin(call)
+
+    def skip(self, call: Call) -> None:
+        """A subcall ends at which nobody looks."""
+        if self._over_run:
+            self._over_run.skip(call)
+
+    def lose(self) -> None:
+        """A subcall cannot be read back."""
+        if self._over_run:
+            self._over_run.lose()
+
+    def findings(self, trace: Trace, covered: Covered) -> tuple[Finding, ...] | None:
+        """What the rules say of the trace; None, and counted as a failure, where they broke as a whole.
+
+        A single rule that breaks is ``unknown`` by itself, as ever.
+        """
+        record = trace.record
+        found = checks.run([self._check], record)
+        if self._over_run:
+            if _broken(found):
+                self._over_run.skip(trace.call)
+                self._over_run.lose()
+            else:
+                found += self._over_run.see(record, found)
+        broken = _broken(found)
+        if broken is None:
+            return found
+        covered.lose(trace, f"the rules could not be evaluated ({broken.cause})")
+        return None
+
+
+def _broken(found: Sequence[Finding]) -> Finding | None:
+    return next((finding for finding in found if not finding.rule_id and finding.status is Status.UNKNOWN), None)
 
 
 def carried(judgement: Judgement | None) -> tuple[Finding, ...]:

@@ -11,6 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from monitor.policy.over_run.stretches import common_end, common_start
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -94,10 +96,10 @@ class _Index:
                     longest = max(longest, reached[number] - self._gram + 1)
                     continue
                 source = self._sources[number]
-                before = _common_end(
+                before = common_end(
                     text[max(0, here - self.least) : here], source.text[max(0, place - self.least) : place]
                 )
-                after = _common_start(text, here, source.text, place)
+                after = common_start(text, here, source.text, place)
                 if before + after < self.least:
                     continue
                 reached[number] = here + after
@@ -105,27 +107,6 @@ class _Index:
                 found.append((here - before, here + after, source, place - before))
             here = longest
         return found
-
-
-def _common_start(a: str, i: int, b: str, j: int) -> int:
-    """How many codepoints from ``a[i]`` and ``b[j]`` on are equal; compared in growing, then in shrinking pieces."""
-    length, piece, most = 0, 64, min(len(a) - i, len(b) - j)
-    while length < most and a[i + length : i + length + piece] == b[j + length : j + length + piece]:
-        length += piece
-        piece *= 2
-    length = min(length, most)
-    while piece:
-        if length + piece <= most and a[i + length : i + length + piece] == b[j + length : j + length + piece]:
-            length += piece
-        piece //= 2
-    return length
-
-
-def _common_end(a: str, b: str) -> int:
-    length = 0
-    while length < min(len(a), len(b)) and a[-1 - length] == b[-1 - length]:
-        length += 1
-    return length
 
 
 def flows(

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from monitor.audit.evaluating import carried, findings_of, judged
+from monitor.audit.evaluating import Follower, carried, judged
 from monitor.audit.evidence import Excerpt, excerpts
 from monitor.audit.reviews import rule_key
 from monitor.audit.sampling import Sampler
@@ -97,9 +97,15 @@ def diff(
     result = Diff(Covered())
     drawn: dict[Difference, Sampler[Change]] = {}
     recorded: dict[tuple[str, str], Finding] = {}
-    for trace in result.covered.traces(scanned, unchecked=unchecked and old is not None, judged=old is None):
-        sides = _sides(old, new, trace, result.covered)
-        if sides is None:
+    now, then = Follower(new), None if old is None else Follower(old)
+    for trace in result.covered.traces(
+        scanned,
+        unchecked=unchecked and old is not None,
+        judged=old is None,
+        followers=[now] if then is None else [then, now],
+    ):
+        sides = _sides(then, now, trace, result.covered)
+        if sides is None or not trace.is_wanted:
             continue
         before, after = sides
         if old is None:
@@ -120,16 +126,18 @@ def diff(
     return result
 
 
-def _sides(old: PolicySet | None, new: PolicySet, trace: Trace, covered: Covered) -> tuple[Judgement, Judgement] | None:
+def _sides(old: Follower | None, new: Follower, trace: Trace, covered: Covered) -> tuple[Judgement, Judgement] | None:
     """The judgements before and after; None where rules broke, which is counted."""
     others = carried(trace.judgement)
-    after = findings_of(new, trace, covered)
-    if after is None:
-        return None
+    after = new.findings(trace, covered)
     if old is None:
         assert trace.judgement is not None, "only judged traces are handed out"
-        return trace.judgement, judged(trace, (*after, *others))
-    before = findings_of(old, trace, covered)
+        return None if after is None else (trace.judgement, judged(trace, (*after, *others)))
+    if after is None:
+        old.skip(trace.call)
+        old.lose()
+        return None
+    before = old.findings(trace, covered)
     if before is None:
         return None
     return judged(trace, (*before, *others)), judged(trace, (*after, *others))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from monitor.audit.evaluating import findings_of
+from monitor.audit.evaluating import Follower
 from monitor.audit.reviews import rule_key
 from monitor.audit.walk import Covered
 from monitor.records import Finding, RuleRef, Status
@@ -96,7 +96,9 @@ def evaluated_coverage(rules: PolicySet, scanned: Iterable[Scanned], *, unchecke
     """By evaluating ``rules`` anew over every trace; the time of a match is that of the answer."""
     figures = {rule_key(ref): RuleCoverage(ref.name, ref.pack, ref.rule_id) for ref in rules.refs}
     result = Coverage(Covered(), tuple(figures.values()))
-    for trace in result.covered.traces(scanned, unchecked=unchecked):
-        for finding in findings_of(rules, trace, result.covered) or ():
-            figures[rule_key(finding)].count(finding, trace, trace.seen.at)
+    follower = Follower(rules)
+    for trace in result.covered.traces(scanned, unchecked=unchecked, followers=[follower]):
+        for finding in follower.findings(trace, result.covered) or ():
+            if trace.is_wanted:
+                figures[rule_key(finding)].count(finding, trace, trace.seen.at)
     return result

@@ -7,5 +7,6 @@ from monitor.checks.accounting import AccountingCheck
 from monitor.checks.base import Check, run
 from monitor.checks.policies import PolicyCheck
 from monitor.checks.probes import ProbeCheck
+from monitor.checks.runs import RunCheck
 
-__all__ = ["AccountingCheck", "Check", "PolicyCheck", "ProbeCheck", "run"]
+__all__ = ["AccountingCheck", "Check", "PolicyCheck", "ProbeCheck", "RunCheck", "run"]

@@ -36,11 +36,12 @@ def run(checks: Sequence[Check], record: Record) -> tuple[Finding, ...]:
         try:
             found.extend(check.findings(record))
         except Exception as exc:  # noqa: BLE001 - here a crash becomes a recorded unknown
-            found.append(_outage(check.name, exc))
+            found.append(outage(check.name, exc))
     return tuple(found)
 
 
-def _outage(name: str, exc: Exception) -> Finding:
+def outage(name: str, exc: Exception) -> Finding:
+    """The finding of a check that broke."""
     return Finding(
         check="rule",
         name=name,

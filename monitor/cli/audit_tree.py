@@ -99,8 +99,9 @@ def _chosen(subcalls: "Sequence[StoredSubcall]", selector: Any) -> "tuple[list[S
         if one.observation is None:
             untold[one.call.span_id] = "it has not come back"
             continue
-        probes = one.judgement.probes if one.judgement else ()
-        status, cause = selector.says(Record(call=one.call, observation=one.observation, probes=probes))
+        probes, answers = (one.judgement.probes, one.judgement.answers) if one.judgement else ((), ())
+        record = Record(call=one.call, observation=one.observation, probes=probes, answers=answers)
+        status, cause = selector.says(record)
         if status is Status.MATCH:
             chosen.append(one)
         elif status is Status.UNKNOWN:

@@ -1,6 +1,7 @@
 """Where a person looks at findings and labels them: listed, one by one, or asked at the terminal."""
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from monitor.audit.sampling import SampleBy
     from monitor.audit.walk import Covered
     from monitor.policy import PolicySet
-    from monitor.store import Store, Wanted
+    from monitor.store import Scanned, Store, Wanted
 
 __all__ = ["Desk", "Listing"]
 
@@ -67,12 +68,20 @@ class Listing:
         from monitor.audit.reviews import Labels
 
         labels = Labels(store.reviews(self.which.run_id))
-        with scanning(store, self.which, quiet=quiet) as scanned:
-            chosen = (item for item in scanned if self._span_id in {None, item.span_id})
+        with scanning(store, self.which, rules, quiet=quiet) as scanned:
+            chosen = self._chosen(scanned, whole_runs=bool(rules and rules.run_rules))
             found = candidates(chosen, labels, covered, statuses=self._statuses, rule=self._rule, rules=rules)
             for candidate in self._drawn(found) if self._sample else found:
                 if not (self._unlabelled and candidate.opinion):
                     yield candidate
+
+    def _chosen(self, scanned: "Iterable[Scanned]", *, whole_runs: bool) -> "Iterator[Scanned]":
+        """Those of one subcall, where one is asked for; rules over a run must see the others of its run as well."""
+        for item in scanned:
+            if self._span_id in {None, item.span_id}:
+                yield item
+            elif whole_runs:
+                yield replace(item, is_wanted=False)
 
     def _drawn(self, found: "Iterable[Candidate]") -> "Iterator[Candidate]":
         from monitor.audit.candidates import score_of

@@ -1,7 +1,7 @@
 """One subcall in full: what it was handed, what came back, what was found, with the evidence marked in place."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.rule import Rule
@@ -11,10 +11,10 @@ from monitor.audit import evidence
 from monitor.cli.probing import highest, probe_line, shaded
 from monitor.cli.safe import highlighted, one_line, visible
 from monitor.cli.tree import calls, notable, standing, state_text, tokens, verdict_text
-from monitor.records import Action, Finding, Limits, Span, Status, StoredSubcall, Usage
+from monitor.records import Action, FarSpan, Finding, Limits, Span, Status, StoredSubcall, Usage
 from monitor.verdict import effective_action
 
-__all__ = ["evidence_lines", "print_subcall", "surfaces"]
+__all__ = ["evidence_lines", "far_lines", "print_subcall", "surfaces"]
 
 SHOWN_WHOLE = 20_000  # codepoints of one text; of a longer one its head and the evidence are shown
 SNIPPET = 60  # codepoints on each side of a piece of evidence
@@ -41,6 +41,26 @@ def evidence_lines(subcall: StoredSubcall, finding: Finding, *, most: int = 3) -
         yield Text(f"and {len(finding.evidence) - most} more places", style="dim")
 
 
+def far_lines(
+    run: Mapping[str, StoredSubcall], finding: Finding, names: Mapping[str, str] | None = None, *, most: int = 10
+) -> Iterator[Text]:
+    """Yield one line for each piece of evidence in other subcalls of the run: whose it is, and its text as above."""
+    for span in finding.elsewhere[:most]:
+        other = run.get(span.span_id)
+        name = (names or {}).get(span.span_id) or (other.call.role if other else "a subcall")
+        head = Text(f"{one_line(name, 40)} {span.span_id[:8]}", style="cyan")
+        if other is not None and span.surface:
+            here = Finding(check="rule", name=finding.name, status=finding.status, evidence=(_near(span),))
+            head.append(" ").append_text(next(evidence_lines(other, here)))
+        yield head
+    if len(finding.elsewhere) > most:
+        yield Text(f"and {len(finding.elsewhere) - most} more places", style="dim")
+
+
+def _near(span: FarSpan) -> Span:
+    return Span(surface=span.surface, start=span.start, end=span.end, clause=span.clause)
+
+
 class _Printer:
     """Prints the sections of one subcall."""
 
@@ -64,14 +84,20 @@ class _Printer:
         self._console.print(shown if text else Text("(empty)", style="dim"), soft_wrap=True)
 
 
-def print_subcall(console: Console, subcall: StoredSubcall, *, full: bool = False) -> None:
-    """Print one subcall. Texts beyond 20,000 codepoints are shown in part unless ``full``; the evidence always is."""
+def print_subcall(
+    console: Console, subcall: StoredSubcall, *, full: bool = False, run: Mapping[str, StoredSubcall] | None = None
+) -> None:
+    """Print one subcall. Texts beyond 20,000 codepoints are shown in part unless ``full``; the evidence always is.
+
+    ``run`` has the subcalls of its run by span, of which evidence that stands in them is shown.
+    """
     printer = _Printer(console, subcall, full=full)
     _print_facts(printer, subcall)
     _print_handed(printer, subcall)
     _print_seen(printer, subcall)
-    _print_judgement(console, printer, subcall)
+    _print_judgement(console, printer, subcall, run or {})
     _print_probes(console, printer, subcall)
+    _print_answers(console, printer, subcall)
     _print_decisions(printer, subcall)
 
 
@@ -148,7 +174,9 @@ def _print_seen(printer: _Printer, subcall: StoredSubcall) -> None:
         printer.fact("exceeded", str(exceeded))
 
 
-def _print_judgement(console: Console, printer: _Printer, subcall: StoredSubcall) -> None:
+def _print_judgement(
+    console: Console, printer: _Printer, subcall: StoredSubcall, run: Mapping[str, StoredSubcall]
+) -> None:
     judgement = subcall.judgement
     if judgement is None:
         printer.title("not judged (yet)")
@@ -171,6 +199,8 @@ def _print_judgement(console: Console, printer: _Printer, subcall: StoredSubcall
             printer.fact("", f"{finding.title}{f' — {finding.cause}' if finding.cause else ''}")
         for line in evidence_lines(subcall, finding, most=20):
             console.print(Text("  ").append_text(line), soft_wrap=True)
+        for line in far_lines(run, finding, most=20):
+            console.print(Text("  with ").append_text(line), soft_wrap=True)
 
 
 def _print_probes(console: Console, printer: _Printer, subcall: StoredSubcall) -> None:
@@ -192,6 +222,20 @@ def _print_probes(console: Console, printer: _Printer, subcall: StoredSubcall) -
             printer.fact("carried by", ", ".join(carried))
             printer.fact("shaded", f"{score.tokens.surface}, the redder the higher; struck through: not scored")
             console.print(shaded(text, score.tokens), soft_wrap=True)
+
+
+def _print_answers(console: Console, printer: _Printer, subcall: StoredSubcall) -> None:
+    texts = surfaces(subcall)
+    for one in subcall.judgement.answers if subcall.judgement else ():
+        printer.title(f"judge {one.judge}: {one.answer or 'no answer'}")
+        if one.cause:
+            printer.fact("because", one.cause)
+        asked = f"subcall {one.span_id}{', of an earlier subcall with the same texts' if one.is_cached else ''}"
+        printer.fact("asked in", asked if one.span_id else "")
+        printer.fact("model", one.model)
+        for span in one.evidence:
+            quote = one_line(texts.get(span.surface, "")[span.start : span.end], 200)
+            printer.fact("quotes", f"{span.surface} [{span.start}:{span.end}] {quote!r}")
 
 
 def _print_decisions(printer: _Printer, subcall: StoredSubcall) -> None:

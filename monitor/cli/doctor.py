@@ -170,7 +170,7 @@ def _policies(settings: Settings) -> Part:
     if failed:
         detail = f"{names}: {len(failed)} tests fail, in {', '.join(sorted(set(failed)))}"
         return Part("policies", "broken", detail, f"monitor policy test {' '.join(settings.policies)}", needed=True)
-    return Part("policies", "ok", f"{names}: {len(rules.rules)} rules, {len(results)} tests pass", needed=True)
+    return Part("policies", "ok", f"{names}: {len(rules.refs)} rules, {len(results)} tests pass", needed=True)
 
 
 def _tools(settings: Settings) -> Part:

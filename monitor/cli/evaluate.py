@@ -10,6 +10,7 @@ import typer
 from monitor.cli.console import emit_json, note
 from monitor.cli.evaluate_agreement import agreement
 from monitor.cli.evaluate_attack import attack
+from monitor.cli.evaluate_cascade import cascade
 from monitor.cli.evaluate_scores import scores
 from monitor.cli.exit_codes import ExitCode
 from monitor.cli.options import Json
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     group.command("scores")(scores)
     group.command("attack")(attack)
     group.command("agreement")(agreement)
+    group.command("cascade")(cascade)
     app.add_typer(group, name="evaluate")
 
 

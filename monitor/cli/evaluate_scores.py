@@ -25,7 +25,19 @@ if TYPE_CHECKING:
     from monitor.policy import PolicySet
     from monitor.probes.applying import Applied
 
-__all__ = ["Data", "Html", "Labelled", "Markdown", "print_table", "scores"]
+__all__ = [
+    "Data",
+    "Html",
+    "Labelled",
+    "Markdown",
+    "detectors_of",
+    "print_table",
+    "probe_of",
+    "rules_of",
+    "scores",
+    "sets_of",
+    "unseen_of",
+]
 
 Labelled = Annotated[
     list[Path] | None,
@@ -90,18 +102,15 @@ def scores(
     if (judge is None) != (question is None):
         raise ConfigError("--judge and --question go together: which model is asked, and what")
     load_settings(config=config, db=db)
-    rules = _rules(packs, needed=bool(labelled or data))
-    sets = _sets(labelled or (), data, reviews=reviews, config=config, db=db)
+    rules = rules_of(packs, needed=bool(labelled or data))
+    sets = sets_of(labelled or (), data, reviews=reviews, config=config, db=db)
     with stages(quiet=json_output) as told:
-        probes = [_probe(name, model, device, quiet=json_output) for name in probe or ()]
-        sets = [_unseen(cases, probes) for cases in sets]
-        sets = [cases for cases in sets if cases.cases]
-        if not sets:
-            raise ConfigError("the probe was fitted on all of these cases: give others")
+        probes = [probe_of(name, model, device, quiet=json_output) for name in probe or ()]
+        sets = unseen_of(sets, probes)
         ask = _asker(judge, question or "", device, told, quiet=json_output) if judge else None
         found: list[SetFigures] = []
         for cases in sets:
-            detectors = [*_detectors(cases, rules, [one for one, _ in probes], told), *([ask(cases)] if ask else [])]
+            detectors = [*detectors_of(cases, rules, [one for one, _ in probes], told), *([ask(cases)] if ask else [])]
             told(f"measuring {cases.name}", 0, 1)
             one = measured(cases, detectors, seed=seed)
             found.append(SetFigures(one, tuple(curves(one, seed=seed))))
@@ -120,7 +129,8 @@ def _command() -> str:
     return f"monitor {shlex.join(sys.argv[1:])}"
 
 
-def _rules(packs: "Sequence[str] | None", *, needed: bool) -> "PolicySet | None":
+def rules_of(packs: "Sequence[str] | None", *, needed: bool) -> "PolicySet | None":
+    """The rules of these packs; of the pack core where none are named and they are needed."""
     if not packs and not needed:
         return None
     from monitor.cli.scans import load_packs
@@ -128,7 +138,7 @@ def _rules(packs: "Sequence[str] | None", *, needed: bool) -> "PolicySet | None"
     return load_packs(packs or ["core"])
 
 
-def _sets(
+def sets_of(
     labelled: "Sequence[Path]", data: Path | None, *, reviews: bool, config: Path | None, db: str | None
 ) -> "list[Cases]":
     """The sets that are asked for. Raises ConfigError."""
@@ -152,7 +162,7 @@ def _sets(
     return found
 
 
-def _probe(name: str, model: str | None, device: str, *, quiet: bool) -> "tuple[Applied, frozenset[str]]":
+def probe_of(name: str, model: str | None, device: str, *, quiet: bool) -> "tuple[Applied, frozenset[str]]":
     """A probe with its model, and the groups that it was fitted on as far as its folder says."""
     from monitor.probes.applying import Applied
     from monitor.probes.artefact import read_sidecar
@@ -163,6 +173,14 @@ def _probe(name: str, model: str | None, device: str, *, quiet: bool) -> "tuple[
     applied = Applied.load(folder, load_model(model, read_sidecar(folder).model, device=device, quiet=quiet))
     recipe = folder / "train.yaml"
     return applied, fitted_groups(read_config(recipe)) if recipe.is_file() else frozenset()
+
+
+def unseen_of(sets: "Sequence[Cases]", probes: "Sequence[tuple[Applied, frozenset[str]]]") -> "list[Cases]":
+    """The cases of each set that no probe was fitted on. Raises ConfigError where there are none."""
+    found = [cases for cases in (_unseen(cases, probes) for cases in sets) if cases.cases]
+    if not found:
+        raise ConfigError("the probe was fitted on all of these cases: give others")
+    return found
 
 
 def _unseen(cases: "Cases", probes: "Sequence[tuple[Applied, frozenset[str]]]") -> "Cases":
@@ -180,9 +198,10 @@ def _unseen(cases: "Cases", probes: "Sequence[tuple[Applied, frozenset[str]]]") 
     return cases
 
 
-def _detectors(
+def detectors_of(
     cases: "Cases", rules: "PolicySet | None", probes: "Sequence[Applied]", told: "Callable[[str, int, int], None]"
 ) -> "list[Detector]":
+    """Rules, probes, and what came with the cases: a judge last."""
     from monitor.audit.evaluation.cases import JUDGE
     from monitor.audit.evaluation.detectors import RULES, by_given, by_probe, by_rules
 

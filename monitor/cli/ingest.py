@@ -2,9 +2,10 @@
 
 import asyncio
 import sys
-from dataclasses import asdict
+from collections.abc import Coroutine, Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,11 +18,13 @@ from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
     from monitor.adapters.ingest.taking import Report
+    from monitor.models.base import ModelClient
     from monitor.pipeline import LoadedChecks
     from monitor.settings import Settings
 
 __all__ = ["checks_of", "ingest", "register"]
 
+T = TypeVar("T")
 _VERDICTS = ("block", "flag", "unmeasured", "pass")
 _SHOWN = 10  # problems in full; --json lists more
 
@@ -62,9 +65,13 @@ def ingest(
     from monitor.adapters.ingest.taking import ingest as ingest_files
     from monitor.adapters.ingest.taking import size_of
     from monitor.audit.integrity.checkpoints import kept
+    from monitor.orchestrate.judge import judge_of
+    from monitor.orchestrate.workplace import make_client
     from monitor.store import Store
 
     checks = checks_of(settings, force_probes=force_probes)
+    clients = {name: make_client(settings, name) for name in [settings.judge_model] if name}
+    checks = replace(checks, judge=judge_of(settings, clients.__getitem__))
     files = files_of(paths)
     columns = (TextColumn("ingesting"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with (
@@ -74,7 +81,8 @@ def ingest(
     ):
         task = bar.add_task("ingesting", total=size_of(files))
         try:
-            report = asyncio.run(ingest_files(files, store, checks, told=lambda done: bar.update(task, completed=done)))
+            work = ingest_files(files, store, checks, told=lambda done: bar.update(task, completed=done))
+            report = asyncio.run(_closing(work, clients.values()))
         except KeyboardInterrupt:
             note("stopped: what was taken until now is stored; ingest the same again to complete it")
             raise typer.Exit(ExitCode.CANCELLED) from None
@@ -85,6 +93,15 @@ def ingest(
         _print(report, url)
     if report.refused:
         raise typer.Exit(ExitCode.UNEXPECTED)
+
+
+async def _closing(work: Coroutine[Any, Any, T], clients: Iterable["ModelClient"]) -> T:
+    """What ``work`` comes to; afterwards the clients are closed."""
+    try:
+        return await work
+    finally:
+        for client in clients:
+            await client.aclose()
 
 
 def checks_of(settings: "Settings", *, force_probes: bool) -> "LoadedChecks":

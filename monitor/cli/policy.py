@@ -153,6 +153,7 @@ def _count(number: int, noun: str) -> str:
 def list_rules(packs: Packs = None, *, json_output: Json = False) -> None:
     """List the rules of packs with their level, what they do, and their hash."""
     from monitor import policy
+    from monitor.policy.over_run import RunRule
 
     rules = [
         {
@@ -160,6 +161,7 @@ def list_rules(packs: Packs = None, *, json_output: Json = False) -> None:
             "pack_version": rule.pack_version,
             "name": rule.name,
             "id": rule.id,
+            "over": "run" if isinstance(rule, RunRule) else "subcall",
             "title": rule.written.title,
             "level": rule.written.level,
             "action": rule.written.effective_action,
@@ -167,13 +169,13 @@ def list_rules(packs: Packs = None, *, json_output: Json = False) -> None:
             "falsepositives": rule.written.falsepositives,
             "hash": rule.rule_hash,
         }
-        for rule in policy.load(paths(packs)).rules
+        for rule in policy.load(paths(packs)).every
     ]
     if json_output:
         emit_json("monitor.rules/1", {"rules": rules})
         return
-    table = Table("pack", "rule", "level", "action", "on unknown", "title", box=None, header_style="dim")
+    table = Table("pack", "rule", "over", "level", "action", "on unknown", "title", box=None, header_style="dim")
     for rule in rules:
-        cells = (rule[key] for key in ("pack", "name", "level", "action", "on_unknown", "title"))
+        cells = (rule[key] for key in ("pack", "name", "over", "level", "action", "on_unknown", "title"))
         table.add_row(*(Text(one_line(str(cell), 70)) for cell in cells))
     stdout().print(table)

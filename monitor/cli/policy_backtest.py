@@ -81,7 +81,7 @@ def backtest(
     with Store.open(settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
         which = wanted(store, run, since, until, role, recipe)
         labels = Labels(store.reviews())
-        with scanning(store, which, quiet=json_output) as scanned:
+        with scanning(store, which, rules, quiet=json_output) as scanned:
             result = audit.backtest(rules, scanned, labels, samples=sample, seed=seed, unchecked=unchecked)
     if json_output:
         emit_json("monitor.backtest/1", _json(result, seed=seed))
@@ -126,6 +126,9 @@ def _print_rule(figures: "RuleFigures", *, recall: bool) -> None:
         print_line(Text(where, style="cyan"), 2)
         for excerpt in example.evidence:
             print_line(excerpt_line(excerpt), 4)
+        for far in example.elsewhere:
+            place = f" {far.surface} [{far.start}:{far.end}]" if far.surface else ""
+            print_line(f"with {far.span_id[:8]}{place}", 4)
 
 
 def _precision(precision: "Precision") -> str:

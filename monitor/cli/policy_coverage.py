@@ -72,7 +72,8 @@ def coverage(
     settings = load_settings(config=config, db=db)
     with Store.open(settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
         which = wanted(store, run, since, until, role, recipe)
-        with scanning(store, which, quiet=json_output) as scanned:
+        evaluated = None if recorded else rules
+        with scanning(store, which, evaluated, quiet=json_output) as scanned:
             if rules is None or recorded:
                 result = audit.recorded_coverage(rules.refs if rules else None, scanned)
             else:

@@ -95,7 +95,7 @@ def diff(
 
     with Store.open(settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
         which = wanted(store, run, since, until, role, recipe)
-        with scanning(store, which, quiet=json_output or each) as scanned:
+        with scanning(store, which, old, new, quiet=json_output or each) as scanned:
             result = audit.diff(old, new, scanned, samples=sample, seed=seed, unchecked=unchecked, listener=told)
     if json_output:
         emit_json(

@@ -11,6 +11,7 @@ from rich.text import Text
 from monitor.cli.console import emit_json, stdout
 from monitor.cli.detail import surfaces
 from monitor.cli.options import Config, Db, Json, load_settings
+from monitor.cli.policy_explain_run import explain_over_run, find_test
 from monitor.cli.policy_files import Policies, find_rule, loaded
 from monitor.cli.runs import find_run
 from monitor.cli.safe import EVIDENCE, one_line, visible
@@ -37,7 +38,8 @@ def explain(
         typer.Argument(
             metavar="RECORD",
             help="RUN/SUBCALL of the database, test:NAME or test:NUMBER of the rule, a YAML or JSON file with a record as "
-            "the tests inside rules have it, or - for one on standard input.",
+            "the tests inside rules have it, or - for one on standard input. For a rule over a run: RUN, RUN/SUBCALL or a "
+            "test of it.",
         ),
     ],
     *,
@@ -50,13 +52,20 @@ def explain(
 
     For each line of each selection: its answer, what was looked at, what is missing and the evidence in place; then the
     condition part by part, the finding, what happens for it, and the filters that are about the rule.
+
+    Of a rule over a run: which subcalls have a part in it, in which group each is, what it says there, and what is missing
+    where it does not match.
     """
+    from monitor.policy.over_run import RunRule
     from monitor.policy.tools import explain as explaining
     from monitor.policy.tools.places import nodes_of
 
     with working("loading rules", quiet=json_output):
         files, rules = loaded(policies)
     chosen = find_rule(rules, rule)
+    if isinstance(chosen, RunRule):
+        explain_over_run(rules, chosen, record, config=config, db=db, json_output=json_output)
+        return
     what, found = _record(chosen, record, config, db)
     explanation = explaining.explain(rules, chosen, nodes_of(files)[chosen.id], found)
     if json_output:
@@ -84,19 +93,9 @@ def _record(rule: "Rule", ref: str, config: Path | None, db: str | None) -> tupl
 
 def _test(rule: "Rule", ref: str) -> tuple[str, Record]:
     from monitor.policy import examples
-    from monitor.policy.names import suggestion
 
-    tests = rule.written.tests
-    names = [test.name or str(number) for number, test in enumerate(tests, 1)]
-    chosen = [number for number, name in enumerate(names) if name == ref]
-    if not chosen and ref.isdecimal() and 0 < int(ref) <= len(tests):
-        chosen = [int(ref) - 1]
-    chosen = chosen or [number for number, name in enumerate(names) if name.startswith(ref)]
-    if len(chosen) == 1:
-        test = tests[chosen[0]]
-        return f"test `{names[chosen[0]]}`, which expects {test.expect}", examples.build(test.record)
-    problem = f"several tests of `{rule.name}` begin so" if chosen else f"`{rule.name}` has no test `{ref}`"
-    raise ConfigError(f"{problem}. {suggestion(ref, names)} A number does as well: test:1 to test:{len(tests)}.")
+    name, test = find_test(rule.name, rule.written.tests, ref)
+    return f"test `{name}`, which expects {test.expect}", examples.build(test.record)
 
 
 def _short(text: str, path: str) -> Record:
@@ -125,9 +124,10 @@ def _stored(run: str, span: str, config: Path | None, db: str | None) -> tuple[s
         subcall = store.subcall(find_run(store, run).start.run_id, span)
     if subcall.observation is None:
         raise ConfigError(f"{run}/{span}: nothing came back of this subcall yet, so there is nothing to check")
-    scores = subcall.judgement.probes if subcall.judgement else ()
+    said = subcall.judgement
+    scores, answers = (said.probes, said.answers) if said else ((), ())
     what = f"subcall {subcall.call.run_id}/{subcall.call.span_id} ({subcall.call.role})"
-    return what, Record(call=subcall.call, observation=subcall.observation, probes=scores)
+    return what, Record(call=subcall.call, observation=subcall.observation, probes=scores, answers=answers)
 
 
 def _as_json(explanation: "Explanation", what: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from monitor.errors import ConfigError
 if TYPE_CHECKING:
     from monitor.policy import PolicySet, Rule
     from monitor.policy.files import PolicyFiles
+    from monitor.policy.over_run import RunRule
 
 __all__ = ["Packs", "Policies", "find_rule", "loaded", "paths"]
 
@@ -44,15 +45,15 @@ def loaded(packs: list[str] | None) -> "tuple[PolicyFiles, PolicySet]":
     return files, assemble(files)
 
 
-def find_rule(rules: "PolicySet", ref: str) -> "Rule":
+def find_rule(rules: "PolicySet", ref: str) -> "Rule | RunRule":
     """Return the rule whose name or id is, or alone begins with, ``ref``. Raises ConfigError."""
     from monitor.policy.names import suggestion
 
-    named = [rule for rule in rules.rules if ref in {rule.name, rule.id}]
-    named = named or [rule for rule in rules.rules if rule.name.startswith(ref) or rule.id.startswith(ref)]
+    named = [rule for rule in rules.every if ref in {rule.name, rule.id}]
+    named = named or [rule for rule in rules.every if rule.name.startswith(ref) or rule.id.startswith(ref)]
     if len(named) == 1:
         return named[0]
     if named:
         raise ConfigError(f"several rules begin with `{ref}`: {', '.join(rule.name for rule in named)}")
-    fix = suggestion(ref, [rule.name for rule in rules.rules])
+    fix = suggestion(ref, [rule.name for rule in rules.every])
     raise ConfigError(f"there is no rule `{ref}` in these packs. {fix} `--policy` names other packs.")

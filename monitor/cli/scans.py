@@ -105,12 +105,20 @@ def time_of(flag: str, text: str | None) -> str | None:
 
 
 @contextmanager
-def scanning(store: "Store", which: "Wanted", *, quiet: bool = False) -> "Iterator[Iterator[Scanned]]":
-    """Go through the store; a bar on a terminal's standard error says how far it is and how long it still takes."""
-    columns = (TextColumn("events"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+def scanning(
+    store: "Store", which: "Wanted", *rules: "PolicySet | None", quiet: bool = False
+) -> "Iterator[Iterator[Scanned]]":
+    """Go through the store; a bar on a terminal's standard error says how far it is and how long it still takes.
+
+    Where one of ``rules`` goes by several subcalls of a run, run by run, as ``audit.evaluating.Follower`` needs it.
+    """
+    by_run = any(some is not None and some.run_rules for some in rules)
+    columns = (TextColumn("runs" if by_run else "events"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr(), transient=True, disable=quiet or not sys.stderr.isatty()) as bar:
         task = bar.add_task("events", total=None)
-        yield store.scan(which, progress=lambda done, total: bar.update(task, completed=done, total=total))
+        yield store.scan(
+            which, by_run=by_run, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
 
 
 # ----------------------------------------------------------------------------------------------- what was not covered

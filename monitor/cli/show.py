@@ -10,7 +10,7 @@ from rich.text import Text
 
 from monitor.canonical import parse_json
 from monitor.cli.console import emit_json, stdout
-from monitor.cli.detail import evidence_lines, print_subcall
+from monitor.cli.detail import evidence_lines, far_lines, print_subcall
 from monitor.cli.options import Config, Db, Json, load_settings
 from monitor.cli.redacted import REDACTED, hide_erased, marked, said_of
 from monitor.cli.runs import RunRef, find_run
@@ -55,9 +55,10 @@ def show(
         chosen = _pick(subcalls, subcall)
         if json_output:
             early = chosen.released_before_final
-            emit_json("monitor.subcall/1", {"state": chosen.state, "released_before_final": early, **dict(chosen)})
+            told = {name: value for name, value in chosen if name not in {"began_at", "judged_at"}}  # the log has those
+            emit_json("monitor.subcall/1", {"state": chosen.state, "released_before_final": early, **told})
         else:
-            print_subcall(stdout(), chosen, full=full)
+            print_subcall(stdout(), chosen, full=full, run={one.call.span_id: one for one in subcalls})
     elif json_output:
         emit_json("monitor.run/1", {**run_json(run, subcalls), "redactions": list(redactions)})
     else:
@@ -101,6 +102,8 @@ def run_json(run: StoredRun, subcalls: Sequence[StoredSubcall]) -> dict[str, Any
                 "task": item.call.task,
                 "findings": notable(item),
                 "probes": [score.model_dump(exclude={"tokens"}) for score in _probes(item)],
+                "answers": list(item.judgement.answers) if item.judgement else [],
+                "is_monitors": item.call.is_monitors,
             }
             for item in subcalls
         ],
@@ -156,6 +159,7 @@ def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall], redacted: Sequ
 def _print_findings(subcalls: Sequence[StoredSubcall]) -> None:
     console = stdout()
     found = [(item, finding) for item in subcalls for finding in notable(item)]
+    run = {item.call.span_id: item for item in subcalls}
     judged = [item.judgement.verdict for item in subcalls if item.judgement]
     console.print(Text("\nfindings", style="bold"))
     if not found:
@@ -176,6 +180,8 @@ def _print_findings(subcalls: Sequence[StoredSubcall]) -> None:
             console.print(Text(f"    why: {visible(finding.cause)}", style="dim"), soft_wrap=True)
         for line in evidence_lines(item, finding):
             console.print(Text("    ").append_text(line), soft_wrap=True)
+        for line in far_lines(run, finding):
+            console.print(Text("    with ").append_text(line), soft_wrap=True)
 
 
 def list_runs(

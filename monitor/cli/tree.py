@@ -8,7 +8,7 @@ from rich.tree import Tree
 
 from monitor.cli.probing import probe_line
 from monitor.cli.safe import one_line
-from monitor.records import FilterRef, Finding, Status, StoredRun, StoredSubcall, Usage
+from monitor.records import FilterRef, Finding, StoredRun, StoredSubcall, Usage
 
 __all__ = [
     "STYLES",
@@ -58,9 +58,9 @@ def children_of(subcalls: Iterable[StoredSubcall]) -> dict[str, list[StoredSubca
 
 
 def notable(subcall: StoredSubcall) -> list[Finding]:
-    """Return the findings that matched or are unknown."""
+    """Return the findings that a person is told of."""
     findings = subcall.judgement.findings if subcall.judgement else ()
-    return [finding for finding in findings if finding.status in {Status.MATCH, Status.UNKNOWN}]
+    return [finding for finding in findings if finding.speaks]
 
 
 def standing(finding: Finding) -> str:
@@ -110,6 +110,8 @@ def subcall_label(subcall: StoredSubcall) -> Text:
     label = _line(one_line(call.role, 30))
     if call.kind == "tool":
         label.append(" (tool)", style="dim")
+    if call.is_monitors:
+        label.append(" (the monitor's own)", style="dim")
     if call.attempt > 1:
         label.append(f" (attempt {call.attempt})", style="dim")
     label.append("  ").append_text(state_text(subcall.state))

@@ -198,6 +198,17 @@ async def run_tool(call: Call, tool: Tool, tool_call: ToolCall, budget: Budget) 
     return Observation(outcome=Outcome.OK, output=result, usage=usage, at=now())
 
 
+def interrupted(call: Call) -> Observation:
+    """What is recorded of a call whose process ended before anything of it was stored: it stays charged."""
+    return Observation(
+        outcome=Outcome.CANCELLED,
+        error=ErrorInfo(kind="interrupted", message="the process ended before an answer was stored"),
+        usage=call.reserved,
+        usage_reported=False,
+        at=now(),
+    )
+
+
 def total(usages: Iterable[Usage]) -> Usage:
     """The sum of usages. Its cost is None as soon as one of them is: a sum with an unknown part is unknown."""
     listed = list(usages)

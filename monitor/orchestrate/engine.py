@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 from monitor.canonical import escape_text
 from monitor.errors import BudgetExceeded, Halted, RecipeError, Terminated
 from monitor.orchestrate.budget import NOTHING, Amounts, Reservation
-from monitor.orchestrate.calls import total, usage_of
+from monitor.orchestrate.calls import interrupted, total, usage_of
 from monitor.orchestrate.tally import Judged
 from monitor.records import (
     Call,
-    ErrorInfo,
     Exceeded,
     Limits,
     Observation,
@@ -132,14 +131,7 @@ class Engine:
             return subcall
         if subcall.observation:
             return await self.pipeline.judge(subcall.call, subcall.observation)
-        interrupted = Observation(
-            outcome=Outcome.CANCELLED,
-            error=ErrorInfo(kind="interrupted", message="the process ended before an answer was stored"),
-            usage=subcall.call.reserved,
-            usage_reported=False,
-            at=now(),
-        )
-        return await self.pipeline.conclude(subcall.call, interrupted)
+        return await self.pipeline.conclude(subcall.call, interrupted(subcall.call))
 
     async def queue(self, span_id: str, why: str, score: float) -> None:
         """Put a subcall before a person for later, once in all executions of the run."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from monitor.audit.integrity.checkpoints import kept_while
 from monitor.canonical import parse_json
 from monitor.errors import ConfigError, ConflictError
 from monitor.orchestrate.budget import Budget
+from monitor.orchestrate.calls import total
 from monitor.orchestrate.context import Context, recipe_options
 from monitor.orchestrate.deciding import OVER, close
 from monitor.orchestrate.ending import RunResult, execute, result_of
 from monitor.orchestrate.engine import Engine
+from monitor.orchestrate.judge import Pause, finish_asked, judge_of
 from monitor.orchestrate.people import Decider, People, StoppableClock
 from monitor.orchestrate.starting import ACTIVE, seconds_of
 from monitor.orchestrate.tally import Judged
@@ -82,7 +84,13 @@ class Execution:
         else:
             await self._commit(start, step)
         judged: list[Judged] = []
-        pipeline = Pipeline(self.store, self.checks, self.listener, lambda subcall: judged.append(Judged.of(subcall)))
+        asked = [subcall for subcall in stored if subcall.call.is_monitors]
+        stored = [subcall for subcall in stored if not subcall.call.is_monitors]
+        judge = judge_of(self.workplace.settings, self.workplace.client, total(one.charged for one in asked))
+        loaded = replace(self.checks, judge=judge)
+        pipeline = Pipeline(self.store, loaded, self.listener, lambda subcall: judged.append(Judged.of(subcall)))
+        pipeline.recall(stored)
+        await finish_asked(pipeline, asked)
         people = People(pipeline, self._look, decider=self.decider, patience=self.patience, clock=clock)
         engine = Engine(
             run_id=start.run_id,
@@ -96,6 +104,7 @@ class Execution:
             queued={review.span for review in earlier.queued},
             retry_failed=isinstance(step, RunResume) and step.retry_failed,
         )
+        pipeline.on_asking = Pause(clock, lambda: engine.in_flight)
         context = Context(
             engine=engine,
             workplace=self.workplace,

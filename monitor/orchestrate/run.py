@@ -18,6 +18,7 @@ from monitor.errors import ConfigError
 from monitor.orchestrate.context import recipe_options
 from monitor.orchestrate.ending import RunResult, result_of
 from monitor.orchestrate.execution import Execution
+from monitor.orchestrate.judge import judge_of
 from monitor.orchestrate.process import this_process
 from monitor.orchestrate.starting import (
     anchored,
@@ -141,6 +142,7 @@ async def run(
     )
     try:
         refuse_unpriced(start.limits, workplace.client(None))
+        judge_of(settings, workplace.client)  # whatever is wrong with it is told before anything is stored
         with Store.open(db or settings.db, busy_seconds=settings.busy_seconds) as store:
             execution = Execution(store, checks, workplace, listener, decider, patience)
             return await execution.go(StoredRun(start=start), start, found)

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from monitor.records import Status
-
 if TYPE_CHECKING:
     from monitor.records import Finding, StoredSubcall, Usage, Verdict
-
-
-_SPEAKING = (Status.MATCH, Status.UNKNOWN)
 
 
 class Judged(NamedTuple):
@@ -38,7 +33,7 @@ class Judged(NamedTuple):
             subcall.call.retry_of or subcall.call.parent_id or "",
             subcall.charged,
             subcall.judgement.verdict,
-            tuple([finding for finding in subcall.judgement.findings if finding.status in _SPEAKING]),
+            tuple([finding for finding in subcall.judgement.findings if finding.speaks]),
             subcall.call.trust == "trusted",
             subcall.call.checked,
             subcall.judgement.asks_human,

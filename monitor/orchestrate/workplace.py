@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from monitor.settings import Settings
 
 
+def make_client(settings: Settings, name: str) -> ModelClient:
+    """The client of a model's name. Raises ConfigError for one that cannot be resolved."""
+    options = EmbeddedOptions(**settings.embedded.model_dump())
+    return resolve.resolve(name, aliases=read_aliases(settings.models), embedded=options)
+
+
 class Workplace:
     """The parts of one run. Clients are made once for each name and closed together; a role is read once, so that it is the
     same role from the beginning of the run to its end.
@@ -62,9 +68,7 @@ class Workplace:
         if not isinstance(chosen, str):
             return chosen
         if chosen not in self._clients:
-            aliases = read_aliases(self.settings.models)
-            options = EmbeddedOptions(**self.settings.embedded.model_dump())
-            self._clients[chosen] = resolve.resolve(chosen, aliases=aliases, embedded=options)
+            self._clients[chosen] = make_client(self.settings, chosen)
         return self._clients[chosen]
 
     def recipe(self, name: str) -> tuple[str, Callable[..., Awaitable[Any]], Workplace]:

@@ -9,7 +9,8 @@ from monitor.policy.loader import load
 from monitor.policy.logic import truth_table
 from monitor.policy.readings import Field, FieldType
 from monitor.policy.rules import PolicySet, Rule, RuleTestResult
-from monitor.policy.tools.lint import LintNote, lint
+from monitor.policy.tools.lint import lint
+from monitor.policy.tools.lint_runs import LintNote
 from monitor.policy.windows import RuleWindow, Watch, Windows, windows_of
 
 __all__ = [

@@ -20,6 +20,7 @@ from monitor.records import Span
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Set
 
+    from monitor.policy.judges.question import Question
     from monitor.policy.matching import Offsets
     from monitor.policy.readings import Field, Passage, Reading
 
@@ -139,13 +140,17 @@ class WordClause:
 
 @dataclass(frozen=True, slots=True)
 class ValueClause:
-    """A number, a true/false value, or a word of a field that has few, compared with any of ``values``."""
+    """A number, a true/false value, or a word of a field that has few, compared with any of ``values``.
+
+    ``question`` is what a judge is asked, where the field holds its answer; its quotes are the evidence.
+    """
 
     field: Field
     label: str
     comparison: str
     values: tuple[float | bool | str, ...]
     negated: bool = False
+    question: Question | None = None
 
     def truth(self, readings: Readings) -> Truth:
         """What it says of the record."""
@@ -161,8 +166,10 @@ class ValueClause:
         return _missing(self.field, readings)
 
     def evidence(self, readings: Readings) -> list[Span]:
-        """None: a number has no place in a text."""
-        return []
+        """What a judge quoted; nothing for others, for a number has no place in a text."""
+        if self.question is None:
+            return []
+        return [_span(passage, 0, len(passage.text), self.label) for passage in readings.read(self.field).passages]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.errors import Fault
 from monitor.policy import condition as conditions
+from monitor.policy.clauses import ValueClause
+from monitor.policy.judges.question import MAX_QUESTIONS
 from monitor.policy.lines import LineCompiler
 
 if TYPE_CHECKING:
@@ -68,6 +70,15 @@ class _Compiler:
                 self._check_name(name, node.keys[name])
                 selections[name] = Selection(name, self._alternatives(name, part))
         condition = self._condition(node, tuple(selections))
+        questions = {
+            clause.question: node.keys[selection.name]
+            for selection in selections.values()
+            for clause in selection.clauses
+            if isinstance(clause, ValueClause) and clause.question
+        }
+        if len(questions) > MAX_QUESTIONS:
+            problem = f"it asks a judge {len(questions)} questions; one rule may ask {MAX_QUESTIONS}."
+            self._fault([*questions.values()][MAX_QUESTIONS], problem, "Make several rules of it.")
         if len(self._faults) > before or condition is None:
             return None
         content = {name: _canonical(part) for name, part in node.value.items() if name != "condition"}

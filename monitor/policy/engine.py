@@ -28,5 +28,5 @@ def rule_keys(rules: PolicySet) -> tuple[str, ...]:
                 "filters": [[one.name, one.filter_hash] for one in rules.filters_about(rule)],
             }
         )
-        for rule in rules.rules
+        for rule in rules.every
     )

@@ -8,8 +8,9 @@
 Names are those of the fields, dotted or nested. ``messages`` is a history, each message with ``role`` and ``content``
 (and ``tool_calls``); ``tool_calls`` are the calls that the subcall made, each with ``name``, ``arguments`` and ``refused``.
 Where ``arguments`` is a map, its JSON text is meant. ``probe.NAME.score`` and ``.fpr`` attach a probe; one that is null
-could not be had. What is left out is as in an ordinary subcall that went well: a model's answer, ``outcome: ok``, nothing
-reserved and nothing spent, no tools, reasoning ``plain`` where there is any.
+could not be had. ``judge.NAME`` is what a judge answered: ``yes``, ``no``, ``unclear``, or null where it
+failed. What is left out is as in an ordinary subcall that went well: a model's answer, ``outcome: ok``, nothing reserved
+and nothing spent, no tools, reasoning ``plain`` where there is any.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 
 from monitor.canonical import escape_json
+from monitor.policy.judges.question import question_name
 from monitor.policy.names import describe, suggestion
 from monitor.policy.schema import ExampleMessage, ExampleToolCall
 from monitor.records import (
     Call,
     ErrorInfo,
+    JudgeAnswer,
     LimitName,
     Limits,
     Message,
@@ -34,6 +37,7 @@ from monitor.records import (
     Reasoning,
     ReasoningState,
     Record,
+    Said,
     ToolCall,
     Trust,
     Usage,
@@ -75,6 +79,7 @@ _FLAG, _NAMES, _COST = (
     _Kind(float | None, "a number"),
 )
 _SHARE = _Kind(Annotated[float, Field(ge=0, le=1)] | None, "a number from 0 to 1")
+_ANSWER = _Kind(Said | None, "`yes`, `no`, `unclear`, or null for a judge that failed")
 _ARGUMENTS = _Kind(str | dict[str, Any], "JSON text, or a map")
 _MESSAGES = _Kind(list[ExampleMessage], "a list of maps with `role` and `content`")
 _TOOL_CALLS = _Kind(list[ExampleToolCall], "a list of maps with `name` and `arguments`")
@@ -118,6 +123,7 @@ def faults(short: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str, str]]:
     for name, (path, value) in _flat(short).items():
         probe = _probe(name)
         kind = {"score": _COST, "fpr": _SHARE}[probe[1]] if probe else _KEYS.get(name)
+        kind = _ANSWER if question_name(name) else kind
         if kind is None and name.startswith("probe."):
             yield path, f"a probe has no `{name}`.", "Write `probe.NAME.score` or `probe.NAME.fpr`."
         elif kind is None:
@@ -128,14 +134,18 @@ def faults(short: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str, str]]:
 
 
 def key_schemas() -> dict[str, dict[str, Any]]:
-    """The JSON Schema of every key of a short record, by its dotted name; those of probes are not among them."""
+    """The JSON Schema of every key of a short record, by its dotted name; those of probes and judges are
+    not among them.
+    """
     return {name: kind.schema for name, kind in _KEYS.items()}
 
 
 def build(short: dict[str, Any]) -> Record:
     """The record that a short form stands for; only for one without ``faults``."""
     given = {name: escape_json(_with_texts(name, value)) for name, (_, value) in _flat(short).items()}
-    return Record(call=_call(given), observation=_observation(given), probes=tuple(_probes(given)))
+    return Record(
+        call=_call(given), observation=_observation(given), probes=tuple(_probes(given)), answers=tuple(_answers(given))
+    )
 
 
 def _with_texts(name: str, value: Any) -> Any:
@@ -164,6 +174,12 @@ def _probes(given: dict[str, Any]) -> Iterator[ProbeScore]:
         if named := _probe(name):
             found.setdefault(named[0], {})[named[1]] = value
     yield from (ProbeScore(probe=probe, **scores) for probe, scores in found.items())
+
+
+def _answers(given: dict[str, Any]) -> Iterator[JudgeAnswer]:
+    for key, value in given.items():
+        if name := question_name(key):
+            yield JudgeAnswer(judge=name, answer=value)
 
 
 def _flat(short: dict[str, Any]) -> dict[str, tuple[tuple[str, ...], Any]]:

@@ -255,6 +255,7 @@ _PATTERNS = {
         "number",
         "the share of harmless texts that score at least as high, where that was calibrated for text of this kind",
     ),
+    "judge.NAME": ("question", "holds where a judge answers yes to the question that follows it"),
 }
 """Names with a part of the reviewer's: (type, meaning) of each, for the reference."""
 

@@ -14,7 +14,9 @@ from monitor.errors import CatalogError, Fault, FileFaults, TooManyFaultsError
 from monitor.policy import examples
 from monitor.policy.detection import compile_detection
 from monitor.policy.filters import Filter
+from monitor.policy.judges.needed import questions_of
 from monitor.policy.names import suggestion
+from monitor.policy.over_run.compiling import faults_in
 from monitor.policy.plain_english import in_plain_english
 from monitor.policy.rules import Rule, rule_hash
 from monitor.policy.schema import POLICY_FILES, FilterSetFile, OverrideSetFile, PackFile
@@ -142,10 +144,12 @@ class _Reader:
         metadata = self._validate(root, path, model) if model else None
         if model is None or not isinstance(root.value, dict):
             return
-        detections = [self._detection(node, path) for node in _parts(root, model)]
+        detections = [self._detection(node, path, is_filter=model is FilterSetFile) for node in _parts(root, model)]
+        for node in _run_parts(root):
+            self._faults += faults_in(node, str(path))
         if self._faults or metadata is None:
             keys = ("id", "name", "title") if model is PackFile else ("id", "name")
-            self._faults += _taken_twice(_parts(root, model), keys, str(path))
+            self._faults += _taken_twice([*_parts(root, model), *_run_parts(root)], keys, str(path))
             self.files.unread.extend(_mentions(root, model, str(path)))
             self.files.unread_rules.update(_named(root) if model is PackFile else {})
             self._faults.sort(key=lambda fault: (fault.line, fault.column))
@@ -178,7 +182,7 @@ class _Reader:
                 self._faults.append(Fault(str(path), mark.line, mark.column, problem, fix))
             return None
 
-    def _detection(self, node: strict_yaml.Node, path: Path) -> Detection | None:
+    def _detection(self, node: strict_yaml.Node, path: Path, *, is_filter: bool) -> Detection | None:
         """The detection of one rule or filter; its examples are looked at on the way."""
         tests = node.get("tests")
         for test in tests.items() if tests else []:
@@ -188,7 +192,13 @@ class _Reader:
                     mark = record.place(step)
                     self._faults.append(Fault(str(path), mark.line, mark.column, problem, fix))
         part = node.get("detection")
-        return compile_detection(part, str(path), self._faults) if part and isinstance(part.value, dict) else None
+        if not part or not isinstance(part.value, dict):
+            return None
+        detection = compile_detection(part, str(path), self._faults)
+        if detection and is_filter and questions_of(detection):
+            problem = "a filter cannot ask a judge: whoever fools the judge would switch the rule off."
+            self._faults.append(Fault(str(path), part.mark.line, part.mark.column, problem, "Say what is harmless."))
+        return detection
 
     def _keep(
         self,
@@ -255,6 +265,12 @@ def _parts(root: strict_yaml.Node, model: type[PackFile | FilterSetFile | Overri
     return node.items() if node else []
 
 
+def _run_parts(root: strict_yaml.Node) -> list[strict_yaml.Node]:
+    """The rules over a run of a pack."""
+    node = root.get("run_rules")
+    return node.items() if node else []
+
+
 def _taken_twice(parts: Iterable[strict_yaml.Node], keys: Sequence[str], path: str) -> Iterator[Fault]:
     """Values of ``keys`` that two parts of one file share: told beside its other faults, for a file with faults is not
     among those that the loader compares.
@@ -274,7 +290,7 @@ def _taken_twice(parts: Iterable[strict_yaml.Node], keys: Sequence[str], path: s
 def _named(root: strict_yaml.Node) -> dict[str, str]:
     """The ids and names of the rules of a pack with faults, to their names, as far as they can be read."""
     found: dict[str, str] = {}
-    for part in _parts(root, PackFile):
+    for part in [*_parts(root, PackFile), *_run_parts(root)]:
         values = [node.value for key in ("id", "name") if (node := part.get(key)) and isinstance(node.value, str)]
         if values:
             found |= dict.fromkeys(values, values[-1])

@@ -17,6 +17,7 @@ from monitor.policy.clauses import (
     WordClause,
 )
 from monitor.policy.fields import FIELDS, KEYWORDS, field_named
+from monitor.policy.judges.lines import judge_line
 from monitor.policy.matching import PatternError, compile_pattern
 from monitor.policy.names import describe, nearest, suggestion
 from monitor.policy.readings import FieldType
@@ -76,6 +77,8 @@ class LineCompiler:
     def line(self, selection: str, key: str, node: Node, mark: Mark) -> Clause | None:
         """The clause of one line, or None where there is a fault."""
         name, *modifiers = key.split("|")
+        if name.startswith("judge."):
+            return judge_line(f"{selection}: {key}", key, node, mark, self._fault)
         field = field_named(name, _type_meant(modifiers, node)) if name else KEYWORDS
         if field is None:
             self._fault(mark, f"there is no field `{name}`.", _known_fields(name))

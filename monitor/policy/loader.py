@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from monitor.errors import Fault, FileFaults, PolicyError, TooManyFaultsError
 from monitor.policy.files import LoadedPack, PolicyFiles, read_files
 from monitor.policy.names import suggestion
+from monitor.policy.over_run.compiling import compiled, stranger_faults
 from monitor.policy.rules import PolicySet, Rule, rule_hash
-from monitor.policy.schema import RuleFile
+from monitor.policy.schema import RuleFile, RunRuleFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from monitor import strict_yaml
     from monitor.policy.files import LoadedFilters, LoadedOverrides
     from monitor.policy.schema import OverrideFile
+
+Written = TypeVar("Written", RuleFile, RunRuleFile)
 
 
 def load(paths: Sequence[Path], *, today: str | None = None) -> PolicySet:
@@ -75,7 +78,15 @@ def assemble(loaded: PolicyFiles) -> PolicySet:
     }
     rules = [rule for pack in loaded.packs for rule in pack.rules]
     changed = [_overridden(rule, changes.get(rule.name) or changes.get(rule.id)) for rule in rules]
-    return PolicySet(changed, [one for source in loaded.filter_sets for one in source.filters])
+    by_name = {rule.name: rule for rule in changed}
+    over_runs = {
+        rule.id: (_changed(rule, change[0]), change[1])
+        for pack in loaded.packs
+        for rule in pack.metadata.run_rules
+        if (change := changes.get(rule.name) or changes.get(rule.id))
+    }
+    run_rules = [rule for pack in loaded.packs for rule in compiled(pack, over_runs, by_name)]
+    return PolicySet(changed, [one for source in loaded.filter_sets for one in source.filters], run_rules)
 
 
 def _overridden(rule: Rule, change: tuple[OverrideFile, str] | None) -> Rule:
@@ -83,8 +94,12 @@ def _overridden(rule: Rule, change: tuple[OverrideFile, str] | None) -> Rule:
     if change is None:
         return rule
     override, source = change
-    written = RuleFile.model_validate(rule.written.model_dump(exclude_unset=True) | override.changes)
+    written = _changed(rule.written, override)
     return replace(rule, written=written, rule_hash=rule_hash(written, rule.detection), overridden_by=source)
+
+
+def _changed(written: Written, override: OverrideFile) -> Written:
+    return type(written).model_validate(written.model_dump(exclude_unset=True) | override.changes)
 
 
 def _refuse_duplicates(loaded: PolicyFiles, faults: list[Fault]) -> None:
@@ -92,10 +107,11 @@ def _refuse_duplicates(loaded: PolicyFiles, faults: list[Fault]) -> None:
     seen: dict[tuple[str, str], str] = {}
     for pack in loaded.packs:
         _refuse_duplicate(seen, ("pack", pack.metadata.pack), pack.path, pack.root.place(["pack"]), faults)
-        for index, rule in enumerate(pack.metadata.rules):
-            for key in ("id", "name", "title"):
-                mark = pack.root.place(["rules", index, key])
-                _refuse_duplicate(seen, (key, getattr(rule, key)), pack.path, mark, faults)
+        for kind, rules in (("rules", pack.metadata.rules), ("run_rules", pack.metadata.run_rules)):
+            for index, rule in enumerate(rules):
+                for key in ("id", "name", "title"):
+                    mark = pack.root.place([kind, index, key])
+                    _refuse_duplicate(seen, (key, getattr(rule, key)), pack.path, mark, faults)
     for source in loaded.filter_sets:
         mark = source.root.place(["filter_set"])
         _refuse_duplicate(seen, ("filter_set", source.metadata.filter_set), source.path, mark, faults)
@@ -139,6 +155,10 @@ def _refuse_strangers(loaded: PolicyFiles, faults: list[Fault]) -> None:
             faults += _strangers(source.path, zip(one.rules, places, strict=True), names, "filter")
     for overrides in loaded.override_sets:
         faults += _strangers(overrides.path, _overridden_places(overrides), names, "override")
+    by_name = {rule.name: rule for pack in loaded.packs for rule in pack.metadata.rules}
+    over_runs = {rule.name: rule for pack in loaded.packs for rule in pack.metadata.run_rules}
+    for pack in loaded.packs:
+        faults += stranger_faults(pack, by_name | dict.fromkeys(loaded.unread_rules.values()), over_runs)
     for mention in loaded.unread:
         faults += _strangers(mention.path, [(mention.rule, mention.mark)], names, mention.what)
 
@@ -160,5 +180,5 @@ def _strangers(
 
 def _names(loaded: PolicyFiles) -> dict[str, str]:
     """Every id and name of a rule, to its name; those of packs with faults among them."""
-    rules = [rule for pack in loaded.packs for rule in pack.metadata.rules]
+    rules = [rule for pack in loaded.packs for rule in [*pack.metadata.rules, *pack.metadata.run_rules]]
     return loaded.unread_rules | {rule.id: rule.name for rule in rules} | {rule.name: rule.name for rule in rules}

@@ -6,6 +6,7 @@ Evaluating is pure: the same rules say the same of the same record, in the order
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,8 +15,11 @@ from monitor.canonical import canonical_hash
 from monitor.policy import examples
 from monitor.policy.clauses import TextClause
 from monitor.policy.evaluation import evaluate, says, supposing
+from monitor.policy.judges.needed import next_question, questions_of
 from monitor.policy.logic import Truth
 from monitor.policy.matching import TEXT_CAP, PatternEngine
+from monitor.policy.over_run import run_examples
+from monitor.policy.over_run.watch import RunWatch
 from monitor.policy.record_readings import Heard, RecordReadings
 from monitor.records import Action, Finding, Level, RuleRef, Status
 
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
     from monitor.policy.detection import Detection
     from monitor.policy.filters import Filter
+    from monitor.policy.judges.question import Question
+    from monitor.policy.over_run.run_rules import RunRule
     from monitor.policy.readings import Field
     from monitor.policy.schema import RuleFile
     from monitor.records import FilterRef, Record, Span
@@ -142,14 +148,23 @@ class PolicySet:
     Of each text the first ``cap`` codepoints are read; where nothing is found in them, the rest makes the answer unknown.
     """
 
-    def __init__(self, rules: Iterable[Rule], filters: Iterable[Filter] = (), *, cap: int = TEXT_CAP) -> None:
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        filters: Iterable[Filter] = (),
+        run_rules: Iterable[RunRule] = (),
+        *,
+        cap: int = TEXT_CAP,
+    ) -> None:
         self.rules: tuple[Rule, ...] = tuple(rules)
-        self.refs: tuple[RuleRef, ...] = tuple(rule.ref for rule in self.rules)
+        self.run_rules: tuple[RunRule, ...] = tuple(run_rules)
+        self.every: tuple[Rule | RunRule, ...] = (*self.rules, *self.run_rules)
+        self.refs: tuple[RuleRef, ...] = tuple(rule.ref for rule in self.every)
         self.filters: tuple[Filter, ...] = tuple(filters)
         self.filter_refs: tuple[FilterRef, ...] = tuple(one.ref for one in self.filters)
         self._filters_of = {
             rule.id: active
-            for rule in self.rules
+            for rule in self.every
             if (active := [one for one in self.filters if not one.is_expired and one.is_about(rule.id, rule.name)])
         }
         wanted: dict[Field, set[str]] = {}
@@ -161,6 +176,7 @@ class PolicySet:
         self._engine = PatternEngine(patterns, cap=cap)
         self._made: dict[tuple[str, Status, str], Finding] = {}
         self._silent: dict[tuple[str, tuple[tuple[Field, str], ...]], Finding] = {}
+        self._asking = tuple(rule for rule in self.rules if questions_of(rule.detection))
         self._short_ways = [(rule, _Quiet.of(rule), rule.finding(Status.NO_MATCH)) for rule in self.rules]
 
     def findings(self, record: Record) -> tuple[Finding, ...]:
@@ -193,9 +209,32 @@ class PolicySet:
                 self._silent[key] = found
         return found
 
-    def filters_about(self, rule: Rule) -> tuple[Filter, ...]:
+    @property
+    def asks(self) -> bool:
+        """Whether any rule asks a judge anything."""
+        return bool(self._asking)
+
+    def questions(self, record: Record) -> tuple[Question, ...]:
+        """The questions to ask a judge next: of each rule the first whose answer can change what the rule says of the
+        record, given the answers that it has. A rule that breaks asks nothing: it is unknown whatever a judge says.
+        """
+        asking = [rule for rule in self._asking if not rule.inapplicable(record)]
+        readings = self.readings(record) if asking else None
+        found: dict[Question, None] = {}
+        for rule in asking:
+            assert readings is not None
+            with suppress(Exception):
+                if question := next_question(rule.detection, readings, record):
+                    found[question] = None
+        return tuple(found)
+
+    def filters_about(self, rule: Rule | RunRule) -> tuple[Filter, ...]:
         """The filters that can suppress a match of the rule today."""
         return tuple(self._filters_of.get(rule.id, ()))
+
+    def watch(self) -> RunWatch:
+        """The rules over a run, for one run that begins."""
+        return RunWatch(self, self.run_rules)
 
     def readings(self, record: Record) -> RecordReadings:
         """The record as the rules read it: each field once, each text searched once."""
@@ -206,7 +245,12 @@ class PolicySet:
         ``match``.
         """
         of_rules = [result for rule in self.rules for result in self._tests_of(rule, rule.pack)]
-        return [*of_rules, *(result for one in self.filters for result in self._tests_of(one, one.filter_set))]
+        of_runs = [result for rule in self.run_rules for result in self._run_tests_of(rule)]
+        return [
+            *of_rules,
+            *of_runs,
+            *(result for one in self.filters for result in self._tests_of(one, one.filter_set)),
+        ]
 
     def _tests_of(self, part: Rule | Filter, pack: str) -> Iterable[RuleTestResult]:
         for number, (test, line) in enumerate(zip(part.written.tests, part.test_lines, strict=True), start=1):
@@ -227,6 +271,20 @@ class PolicySet:
                 cause=cause,
             )
 
+    def _run_tests_of(self, rule: RunRule) -> Iterable[RuleTestResult]:
+        for number, (test, line) in enumerate(zip(rule.written.tests, rule.test_lines, strict=True), start=1):
+            said = run_examples.said_of(rule, test, self.findings, lambda: RunWatch(self, [rule]))
+            yield RuleTestResult(
+                rule=rule.name,
+                pack=rule.pack,
+                test=test.name or f"test {number}",
+                expected=Status(test.expect),
+                actual=said.status,
+                path=rule.path,
+                line=line,
+                cause=said.cause,
+            )
+
     def _finding(self, rule: Rule, readings: RecordReadings) -> Finding:
         if inapplicable := rule.inapplicable(readings.record):
             return self._without_evidence(rule, Status.NOT_APPLICABLE, inapplicable)
@@ -235,12 +293,16 @@ class PolicySet:
         except Exception as exc:  # noqa: BLE001 - here a crash becomes a recorded unknown
             return rule.finding(Status.UNKNOWN, cause=type(exc).__name__)
         if status is Status.MATCH:
-            return rule.finding(status, evidence=evidence, suppressed_by=self._suppressing(rule, readings))
+            return rule.finding(status, evidence=evidence, suppressed_by=self._suppressing(rule.id, readings))
         return self._without_evidence(rule, status, cause)
 
-    def _suppressing(self, rule: Rule, readings: RecordReadings) -> str:
+    def suppressing(self, rule_id: str, record: Record) -> str:
+        """The name of the filter that holds a match of this rule on this record to be harmless; "" where none does."""
+        return self._suppressing(rule_id, self.readings(record)) if rule_id in self._filters_of else ""
+
+    def _suppressing(self, rule_id: str, readings: RecordReadings) -> str:
         """The name of the first filter that certainly holds the match to be harmless; a filter that breaks does not."""
-        for one in self._filters_of.get(rule.id, ()):
+        for one in self._filters_of.get(rule_id, ()):
             try:
                 status, _, _ = evaluate(one.detection, readings)
             except Exception:  # noqa: BLE001, S112 - what breaks suppresses nothing, and so the rule acts

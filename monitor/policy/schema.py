@@ -11,12 +11,18 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from monitor.policy.run_schema import TaintFile, TreeFile
+from monitor.policy.schema_words import MAX_PARTS, Line, Name, Prose
 from monitor.records import Action, Level
 
-ENGINE = 2
-"""The version of the language: a pack that needs a newer one (``engine: 3``) does not load here."""
+ENGINE = 3
+"""The version of the language: a pack that needs a newer one (``engine: 4``) does not load here."""
 MAX_RULES = 10_000
 """How many rules (or filters, or overrides) one file may have."""
+MAX_WINDOW = 10_000
+"""How many subcalls a window may have."""
+MAX_EXAMPLES = 1_000
+"""How many subcalls one test of a rule over a run may have."""
 
 _ACTION_BY_LEVEL = {
     Level.INFORMATIONAL: Action.LOG,
@@ -51,9 +57,6 @@ def _engine(number: int) -> int:
     return number
 
 
-Line = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-Prose = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Id = Annotated[str, AfterValidator(_uuid)]
 Day = Annotated[str, AfterValidator(_day)]
 ActionWord = Literal["log", "flag", "redact", "withhold", "ask_human", "halt"]
@@ -112,8 +115,8 @@ class LogSourceFile(Strict):
     definition: Prose | None = None
 
 
-class RuleFile(Strict):
-    """One rule as it is written. ``action`` and ``on_unknown`` follow from ``level`` where they are left out."""
+class _RuleWords(Strict):
+    """What every kind of rule has. ``action`` and ``on_unknown`` follow from ``level`` where they are left out."""
 
     title: Line
     id: Id
@@ -127,12 +130,9 @@ class RuleFile(Strict):
     modified: Day | None = None
     level: LevelWord
     tags: list[Line] = []
-    logsource: LogSourceFile | None = None
-    detection: dict[str, Any]
     falsepositives: list[Prose] = []
     action: ActionWord | None = None
     on_unknown: ActionWord | None = None
-    tests: list[ExampleFile] = []
 
     @property
     def effective_action(self) -> Action:
@@ -149,6 +149,120 @@ class RuleFile(Strict):
         return Action.WITHHOLD if Level(self.level) in {Level.HIGH, Level.CRITICAL} else Action.LOG
 
 
+class RuleFile(_RuleWords):
+    """One rule over one subcall as it is written."""
+
+    logsource: LogSourceFile | None = None
+    detection: dict[str, Any]
+    tests: list[ExampleFile] = []
+
+
+class ThresholdFile(Strict):
+    """How much is too much. Only what cannot become untrue again as more subcalls come: at least, or above."""
+
+    gte: Annotated[float, Field(gt=0)] | None = None
+    gt: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _has_one(self) -> ThresholdFile:
+        if (self.gte is None) is (self.gt is None):
+            raise ValueError("give one of `gte` and `gt`")
+        return self
+
+
+class CorrelationFile(Strict):
+    """What several subcalls of one run show together, in the words of Sigma's correlations, and ``absence``.
+
+    ``rules`` and ``without`` are names of rules over one subcall. ``subcalls`` and ``timespan`` are windows: so many
+    subcalls, counted as they start, or so much time from start to start. Without either, the whole run.
+    """
+
+    model_config = ConfigDict(validate_by_name=True)
+
+    type: Literal["event_count", "value_count", "value_sum", "temporal", "temporal_ordered", "absence"]
+    rules: Annotated[list[Name], Field(min_length=1, max_length=MAX_PARTS)]
+    without: Annotated[list[Name], Field(max_length=MAX_PARTS)] = []
+    group_by: Annotated[list[Line], Field(alias="group-by", max_length=MAX_PARTS)] = []
+    subcalls: Annotated[int, Field(ge=2, le=MAX_WINDOW)] | None = None
+    timespan: Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,5}[smhd]$")] | None = None
+    field: Line | None = None
+    condition: ThresholdFile | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> CorrelationFile:
+        counts = self.type in {"event_count", "value_count", "value_sum"}
+        needs_field = self.type in {"value_count", "value_sum"}
+        if self.subcalls and self.timespan:
+            raise ValueError("give one window: `subcalls` or `timespan`")
+        if counts and self.condition is None:
+            raise ValueError(f"`{self.type}` needs a `condition`, such as `condition: {{gte: 5}}`")
+        if not counts and self.condition is not None:
+            raise ValueError(f"`{self.type}` counts nothing: it has no `condition`")
+        if needs_field is (self.field is None):
+            said = "needs a `field`, whose values it takes" if needs_field else "has no `field`"
+            raise ValueError(f"`{self.type}` {said}")
+        if self.type in {"temporal", "temporal_ordered"} and len(self.rules) < 2:
+            raise ValueError(f"`{self.type}` needs two `rules` or more")
+        if (self.type == "absence") is not bool(self.without):
+            raise ValueError("`without` goes with `absence`: the rules of which one should have matched before")
+        if len({*self.rules, *self.without}) < len(self.rules) + len(self.without):
+            raise ValueError("a rule is named twice")
+        return self
+
+
+class RunExampleFile(Strict):
+    """One test of a rule over a run: subcalls in short form, one after the other, and what the rule must say of the run.
+
+    Subcalls in a list of their own are answered at the same time. ``at`` is the ``id`` of the subcall that it must be said
+    of; without it, of any.
+    """
+
+    name: Line | None = None
+    run: Annotated[list[dict[str, Any] | list[dict[str, Any]]], Field(min_length=1, max_length=MAX_EXAMPLES)]
+    expect: Literal["match", "no_match", "unknown", "not_applicable"]
+    at: Line | None = None
+
+
+class RunRuleFile(_RuleWords):
+    """One rule over the subcalls of a run as it is written."""
+
+    correlation: CorrelationFile | None = None
+    tree: TreeFile | None = None
+    taint: TaintFile | None = None
+    tests: list[RunExampleFile] = []
+
+    @property
+    def correlating(self) -> CorrelationFile:
+        """The correlation of a rule that has one."""
+        assert self.correlation is not None, "the rule is of another kind"
+        return self.correlation
+
+    @property
+    def kind(self) -> str:
+        """Which of the three it has."""
+        return next(key for key in RUN_KINDS if getattr(self, key) is not None)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The rules over one subcall that it joins, and the words that stand in their place."""
+        correlation = self.correlation
+        if correlation is not None:
+            return (*correlation.rules, *correlation.without)
+        joined = self.tree or self.taint
+        assert joined is not None, "a rule has one of the three"
+        return joined.parts
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> RunRuleFile:
+        if sum(getattr(self, key) is not None for key in RUN_KINDS) != 1:
+            raise ValueError("give one of `correlation`, `tree` and `taint`")
+        return self
+
+
+RUN_KINDS = ("correlation", "tree", "taint")
+"""What a rule over a run has one of."""
+
+
 class PackFile(Strict):
     """One file: a pack. ``includes`` are packs that are loaded with it, by name or by path."""
 
@@ -163,11 +277,12 @@ class PackFile(Strict):
     references: list[Line] = []
     includes: list[Line] = []
     rules: Annotated[list[RuleFile], Field(max_length=MAX_RULES)] = []
+    run_rules: Annotated[list[RunRuleFile], Field(max_length=MAX_RULES)] = []
 
     @model_validator(mode="after")
     def _has_rules(self) -> PackFile:
-        if not self.rules and not self.includes:
-            raise ValueError("the pack has neither `rules` nor `includes`")
+        if not self.rules and not self.run_rules and not self.includes:
+            raise ValueError("the pack has neither `rules` nor `run_rules` nor `includes`")
         return self
 
 

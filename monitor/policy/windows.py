@@ -7,7 +7,8 @@ its match or by its ``on_unknown``. Every one of them must be *windowable*:
 * more text can only add to what it says, so that a match stands whatever follows (``streaming.undone_by``), and no filter
   can suppress it in the end;
 * each pattern that it looks for in what is streamed has a longest match, of ``MAX_WINDOW`` codepoints at most;
-* it cannot act without any of its patterns, by what is known at the end alone (tokens, the outcome, a probe).
+* it cannot act without any of its patterns, by what is known at the end alone (tokens, the outcome, a probe);
+* it is a rule over one subcall: one over a run can act for what other subcalls show.
 
 Then ``Watch`` says how much may be released: of each text all but the last ``width`` codepoints, and nothing more once
 any pattern of such a rule was found, whatever else its condition asks for. So no codepoint of any match is released.
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from monitor.policy.clauses import Clause
     from monitor.policy.detection import Detection
+    from monitor.policy.over_run import RunRule
     from monitor.policy.rules import PolicySet, Rule
     from monitor.records import Call
 
@@ -92,6 +94,18 @@ def rule_window(rule: Rule, filters: tuple[str, ...] = (), *, adapter: str = "")
     return RuleWindow(rule.name, rule.pack, acts=True, longest=longest, obstacles=tuple(obstacles))
 
 
+def run_rule_window(rule: RunRule) -> RuleWindow:
+    """What the window mode makes of a rule over a run: it can act by what other subcalls show, whatever this text says."""
+    written = rule.written
+    is_quiet = written.status in {"test", "unsupported"}
+    if is_quiet or ACTING.isdisjoint({written.effective_action, written.effective_on_unknown}):
+        return RuleWindow(rule.name, rule.pack, acts=False)
+    obstacle = (
+        "It goes by several subcalls of the run: it can act on an answer for what others show, once that is released."
+    )
+    return RuleWindow(rule.name, rule.pack, acts=True, obstacles=(obstacle,))
+
+
 class Windows:
     """The acting rules of a policy set as streams meet them; made once for a set, used by any number of streams."""
 
@@ -103,6 +117,7 @@ class Windows:
             for rule in rules
         )
         self._acting = [rule for rule, said in zip(rules, self.rules, strict=True) if said.acts]
+        self.rules += tuple(run_rule_window(rule) for rule in (policy_set.run_rules if policy_set else ()))
         self._set = policy_set
         self._engine: PatternEngine | None = None
 

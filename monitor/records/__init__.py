@@ -23,6 +23,7 @@ from monitor.records.judging import (
     Verdict,
 )
 from monitor.records.probing import ProbeMode, ProbeRef, ProbeScore, TokenScores
+from monitor.records.questions import JudgeAnswer, Said
 from monitor.records.runs import (
     INGESTED,
     OBSERVED,
@@ -35,9 +36,11 @@ from monitor.records.runs import (
     RunSuspend,
 )
 from monitor.records.trace import (
+    MONITORS,
     Call,
     ErrorInfo,
     Exceeded,
+    FarSpan,
     Limits,
     Message,
     Observation,
@@ -72,6 +75,7 @@ __all__ = [
     "AWAITING_HUMAN",
     "INGESTED",
     "MALFORMED",
+    "MONITORS",
     "OBSERVED",
     "Action",
     "Call",
@@ -81,9 +85,11 @@ __all__ = [
     "Event",
     "EventKind",
     "Exceeded",
+    "FarSpan",
     "FilterRef",
     "Finding",
     "Frozen",
+    "JudgeAnswer",
     "Judgement",
     "Label",
     "Level",
@@ -109,6 +115,7 @@ __all__ = [
     "RunResume",
     "RunStart",
     "RunSuspend",
+    "Said",
     "Span",
     "Status",
     "StoredRedaction",

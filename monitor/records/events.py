@@ -79,13 +79,28 @@ _KINDS: dict[type[Any], EventKind] = {
 
 
 class StoredSubcall(Frozen):
-    """The state of a subcall as its events tell it. ``released`` is what was handed on of a stream before its end."""
+    """The state of a subcall as its events tell it. ``released`` is what was handed on of a stream before its end.
+
+    ``began_at`` and ``judged_at`` are the places of its start and its judgement among the run's events in the log, where
+    all of these were read; they order the subcalls of a run, and are no part of what a subcall equals.
+    """
 
     call: Call
     released: tuple[Released, ...] = ()
     observation: Observation | None = None
     judgement: Judgement | None = None
     decisions: tuple[Decision, ...] = ()
+    began_at: int | None = None
+    judged_at: int | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StoredSubcall) and self._told() == other._told()
+
+    def __hash__(self) -> int:
+        return hash(self._told())
+
+    def _told(self) -> tuple[object, ...]:
+        return self.call, self.released, self.observation, self.judgement, self.decisions
 
     @property
     def released_before_final(self) -> bool:

@@ -5,22 +5,29 @@ from __future__ import annotations
 from typing import Literal
 
 from monitor.records.probing import ProbeScore
-from monitor.records.trace import Call, Observation, Span
+from monitor.records.questions import JudgeAnswer
+from monitor.records.trace import Call, FarSpan, Observation, Span
 from monitor.records.words import Action, Choice, Frozen, Label, Level, Outcome, Status, Text, VerdictValue
 
 
 class Record(Frozen):
-    """The trace of one subcall: all that a check may see. ``probes`` has an entry for every probe that is attached."""
+    """The trace of one subcall: all that a check may see. ``probes`` has an entry for every probe that is attached,
+    ``answers`` one for every question that a judge was asked about it.
+    """
 
     call: Call
     observation: Observation
     probes: tuple[ProbeScore, ...] = ()
+    answers: tuple[JudgeAnswer, ...] = ()
 
 
 class Finding(Frozen):
     """What one check says of one record.
 
     ``action`` and ``on_unknown`` are the rule's; which of them applies follows from ``status`` (see ``actions``).
+    ``evidence`` stands in the record itself; that of a rule over a run which stands in other subcalls of the run is
+    ``elsewhere``, in the order in which they began.
+
     ``cause`` says why, for ``unknown`` and ``not_applicable``; it never quotes the record.
 
     ``shadow`` is true for a rule on trial (``status: test``): what it says is recorded, and has no part in any verdict or
@@ -38,9 +45,17 @@ class Finding(Frozen):
     action: Action = Action.FLAG
     on_unknown: Action = Action.LOG
     evidence: tuple[Span, ...] = ()
+    elsewhere: tuple[FarSpan, ...] = ()
     cause: str = ""
     shadow: bool = False
     suppressed_by: str = ""
+
+    @property
+    def speaks(self) -> bool:
+        """Whether a person is told of it: a match or an unknown, but no match of an informational rule that only logs."""
+        if self.status is Status.MATCH and self.check == "rule" and self.level is Level.INFORMATIONAL:
+            return self.action is not Action.LOG
+        return self.status in {Status.MATCH, Status.UNKNOWN}
 
 
 class Verdict(Frozen):
@@ -58,7 +73,8 @@ class Verdict(Frozen):
 class Judgement(Frozen):
     """The payload of the ``judged`` event: findings, verdict, the action taken, and the outcome that follows from them.
 
-    ``probes`` is what the probes that are attached to the subcall said of it, before the rules were evaluated.
+    ``probes`` is what the probes that are attached to the subcall said of it, before the rules were evaluated, and
+    ``answers`` what the judge answered to the questions that the rules depended on.
 
     Where a person is asked, the outcome is ``blocked``: what it is for as long as nobody has decided.
     """
@@ -68,6 +84,7 @@ class Judgement(Frozen):
     action: Action = Action.LOG
     outcome: Outcome
     probes: tuple[ProbeScore, ...] = ()
+    answers: tuple[JudgeAnswer, ...] = ()
     at: str = ""
 
     @property

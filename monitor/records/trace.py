@@ -103,11 +103,25 @@ class Span(Frozen):
     clause: str = ""
 
 
+class FarSpan(Frozen):
+    """Evidence in another subcall of the same run: as ``Span``; without a surface, the subcall ``span_id`` as a whole."""
+
+    span_id: str
+    surface: str = ""
+    start: int = 0
+    end: int = 0
+    clause: str = ""
+
+
 class ErrorInfo(Frozen):
     """What went wrong: ``kind`` is one of a small set of words, ``message`` is cleaned of keys."""
 
     kind: str
     message: Text
+
+
+MONITORS = "monitor"
+"""The ``adapter`` of subcalls that the monitor makes itself."""
 
 
 class Call(Frozen):
@@ -150,6 +164,11 @@ class Call(Frozen):
     reserved: Usage = Usage()
     budget_left: Limits = Limits()
     at: str = ""
+
+    @property
+    def is_monitors(self) -> bool:
+        """Whether the monitor made the call itself, to ask a judge: no part of the task, nor charged to it."""
+        return self.adapter == MONITORS
 
 
 class Released(Frozen):

@@ -1,6 +1,6 @@
 """The append-only event store: every thought is here before anyone may use it. See ``docs/design/store.md``."""
 
-from monitor.store.bulk import Bulk, Extent, Found
+from monitor.store.bulk import Bulk, Extent, Found, RunExtent
 from monitor.store.event_store import Store
 from monitor.store.facts import StoreFacts
 from monitor.store.location import without_password
@@ -13,6 +13,7 @@ __all__ = [
     "Bulk",
     "Extent",
     "Found",
+    "RunExtent",
     "ScanLog",
     "ScanResult",
     "Scanned",

@@ -42,6 +42,15 @@ SUBCALLS_AT_ONCE = 128
 _STEPS = {"started": 0, "observed": 1, "judged": 2}
 
 
+class RunExtent(NamedTuple):
+    """Where in the log the subcalls of a run start: from leaf ``first`` to ``last``, ``subcalls`` of them."""
+
+    run_id: str
+    first: int
+    last: int
+    subcalls: int
+
+
 class Extent(NamedTuple):
     """What there is to scan: leaves ``first`` to ``end`` (exclusive) of a log.
 
@@ -64,6 +73,8 @@ class Found(NamedTuple):
     ``event_hash`` is SHA-256 over the leaf hashes of its events up to the judgement. ``erased`` of its texts were erased.
     ``texts_key`` tells the texts that it was handed and that came back, by their commitments. It is empty, and there is no
     ``judgement`` that holds nothing but findings of rules, where the whole was not asked for.
+
+    ``judged_leaf`` is where in the log it was judged, None where it was not.
     """
 
     leaf_index: int
@@ -76,6 +87,7 @@ class Found(NamedTuple):
     judgement: Judgement | None = None
     problem: str = ""
     erased: int = 0
+    judged_leaf: int | None = None
 
 
 def extent(log: Log, snapshots: Snapshots, wanted: Wanted) -> Extent:
@@ -95,6 +107,24 @@ def extent(log: Log, snapshots: Snapshots, wanted: Wanted) -> Extent:
             low, high = session.execute(within.where(columns.run_id == wanted.run_id)).one()
             first, end = (0, 0) if low is None else (int(low), int(high) + 1)
     return Extent(first, end, size, hashes.get(0, ""), hashes.get(size - 1, ""), len(pending), int(erased))
+
+
+def run_extents(log: Log, snapshots: Snapshots, wanted: Wanted, tree_size: int) -> list[RunExtent]:
+    """The runs that have wanted subcalls among the first ``tree_size`` leaves, each with all of its subcalls; in the order
+    of the log. Roles are not looked at. Raises StoreError.
+    """
+    leaf, run = log.table.c.leaf_index, log.table.c.run_id
+    within = (log.table.c.kind == "started", leaf < tree_size)
+    columns = (run, func.min(leaf).label("first"), func.max(leaf).label("last"), func.count().label("subcalls"))
+    scan = Scan(log, snapshots)
+    with snapshots.session() as session:
+        chosen = set(session.scalars(started(log, wanted, (run,)).where(leaf < tree_size).distinct()))
+        rows = session.execute(select(*columns).where(*within).group_by(run).order_by(func.min(leaf))).all()
+        return [
+            RunExtent(str(row.run_id), int(row.first), int(row.last), int(row.subcalls))
+            for row in rows
+            if row.run_id in chosen and (not wanted.recipes or wanted.has_recipe(scan.recipe(session, row.run_id)))
+        ]
 
 
 class Bulk:
@@ -192,7 +222,9 @@ class Bulk:
             erased = _erased(steps, shelf) if shelf.has_erased else 0
         except quick.Unusual:
             return self._read_one(session, steps)
-        return Found(*_place_of(start), _event_hash(steps), "", call, seen, erased=erased)
+        return Found(
+            *_place_of(start), _event_hash(steps), "", call, seen, erased=erased, judged_leaf=_judged_leaf(steps)
+        )
 
     def _read_one(self, session: Session, steps: Steps) -> Found:
         start = steps[0]
@@ -268,7 +300,12 @@ def _found(steps: Steps, events: Sequence[dict[str, Any] | None], library: Loade
     assert judgement is None or isinstance(judgement, Judgement)
     erased = len(frozenset().union(*(library.erased_in(event) for event in events[:2] if event)))
     key = _texts_key(events[0], events[1])
-    return Found(*_place_of(steps[0]), _event_hash(steps), key, call, seen, judgement, erased=erased)
+    place = (*_place_of(steps[0]), _event_hash(steps))
+    return Found(*place, key, call, seen, judgement, erased=erased, judged_leaf=_judged_leaf(steps))
+
+
+def _judged_leaf(steps: Steps) -> int | None:
+    return None if steps[2] is None else int(steps[2].leaf_index)
 
 
 def _place_of(start: Row[Any]) -> tuple[int, str, str]:
@@ -288,11 +325,12 @@ def _erased(steps: Steps, shelf: Shelf) -> int:
 
 
 def _says_nothing(judged: str) -> bool:
-    """Whether a judgement holds nothing but findings of rules: no scores of probes, nothing of budgets.
+    """Whether a judgement holds nothing but findings of rules: of no probe, judge or budget.
 
     In a text that stands in it in the clear a quotation mark has a backslash before it, so none can look like this.
     """
-    return '"probes":[],' in judged and '"check":"budget"' not in judged and '"check":"probe"' not in judged
+    said = ('"check":"budget"', '"check":"probe"', '"answers":[{')
+    return '"probes":[],' in judged and not any(one in judged for one in said)
 
 
 def _place(found: dict[tuple[str, str], list[Any]], rows: Iterable[Row[Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -269,9 +270,9 @@ class _Histories:
 
 
 def forms_of(text: str) -> set[str]:
-    """How a text can stand in another one: as it is, and inside of a JSON string, with and without ASCII escapes."""
+    """How a text can stand in another one: as it is, in JSON, with and without ASCII escapes, and as a judge sees it."""
     escaped = {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-    return {text, *escaped, *(json.dumps(form)[1:-1] for form in escaped)} if text else set()
+    return {text, html.escape(text), *escaped, *(json.dumps(form)[1:-1] for form in escaped)} if text else set()
 
 
 def _places(value: object, below: str = "") -> Iterator[tuple[str, str, str]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from monitor.records import Event, StoredRedaction, StoredReview, StoredRun, StoredSubcall
     from monitor.store.backend import Backend
-    from monitor.store.bulk import Bulk, Extent
+    from monitor.store.bulk import Bulk, Extent, RunExtent
     from monitor.store.scanning import Scanned
     from monitor.store.scans import ScanLog
 
@@ -127,19 +127,31 @@ class Store:
         return self._reader.reviews(run_id)
 
     def scan(
-        self, wanted: Wanted = EVERYTHING, *, progress: Callable[[int, int], None] = lambda done, total: None
+        self,
+        wanted: Wanted = EVERYTHING,
+        *,
+        by_run: bool = False,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Iterator[Scanned]:
         """Yield the subcalls that are in the store now, one by one, in the order of the log.
+
+        ``by_run``: run after run, and with those that are wanted all others of their runs, which are marked so: what rules
+        over a run need (see ``Scan.runs``). Then ``progress`` counts runs.
 
         At most a few dozen of them are in memory at once. A subcall that cannot be read back is yielded too, and says why.
         ``progress`` is told how many events of the log are behind, and how many there are. Raises StoreError if the
         database itself cannot be read.
         """
-        return self._reader.scan().run(wanted, progress)
+        scan = self._reader.scan()
+        return scan.runs(wanted, progress) if by_run else scan.run(wanted, progress)
 
     def extent(self, wanted: Wanted = EVERYTHING) -> Extent:
         """Return what there is to scan now: how far the log goes. Raises StoreError."""
         return self._reader.extent(wanted)
+
+    def run_extents(self, wanted: Wanted, tree_size: int) -> list[RunExtent]:
+        """Return where in the first ``tree_size`` leaves of the log the runs lie that have wanted subcalls."""
+        return self._reader.run_extents(wanted, tree_size)
 
     def bulk(self, wanted: Wanted, tree_size: int, *, whole: bool = False) -> Bulk:
         """Return a reader of subcalls by ranges of the log's first ``tree_size`` leaves; see ``Bulk``."""

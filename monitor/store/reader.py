@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 
 from monitor.errors import CatalogError, StoreError
 from monitor.records import StoredRedaction, StoredReview, StoredRun, StoredSubcall
-from monitor.store.bulk import Bulk, extent
+from monitor.store.bulk import Bulk, extent, run_extents
 from monitor.store.codec import parse
 from monitor.store.rows import chunks, payloads, run_of, subcalls_of
 from monitor.store.scanning import Scan
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from monitor.store.backend import Backend, Snapshots
-    from monitor.store.bulk import Extent
+    from monitor.store.bulk import Extent, RunExtent
     from monitor.store.scanning import Wanted
 
 _Found = TypeVar("_Found", str, tuple[str, str])
@@ -170,6 +170,10 @@ class Reader:
     def extent(self, wanted: Wanted) -> Extent:
         """What there is to scan now."""
         return extent(self._log, self._snapshots, wanted)
+
+    def run_extents(self, wanted: Wanted, tree_size: int) -> list[RunExtent]:
+        """Where the runs lie that have wanted subcalls."""
+        return run_extents(self._log, self._snapshots, wanted, tree_size)
 
     def bulk(self, wanted: Wanted, tree_size: int, *, whole: bool) -> Bulk:
         """Subcalls by ranges of the log: see ``Bulk``."""

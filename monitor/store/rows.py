@@ -41,12 +41,16 @@ def payloads(session: Session, rows: Sequence[Row[Any]]) -> list[tuple[Row[Any],
 def subcalls_of(session: Session, rows: Sequence[Row[Any]]) -> list[StoredSubcall]:
     """The subcalls of one run that ``rows`` tell of, other events of the run among them. Raises StoreFormatError."""
     parts: dict[str, list[Any]] = {}
-    for row, payload in payloads(session, [row for row in rows if row.kind in STEP_KINDS]):
+    places: dict[tuple[str, str], int] = {}
+    for place, (row, payload) in enumerate(payloads(session, [row for row in rows if row.kind in STEP_KINDS])):
         parts.setdefault(row.span_id, []).append(payload)
-    return [subcall_of(steps) for steps in parts.values()]
+        places[row.span_id, row.kind] = place
+    return [
+        subcall_of(steps, places.get((span, "started")), places.get((span, "judged"))) for span, steps in parts.items()
+    ]
 
 
-def subcall_of(steps: Sequence[Any]) -> StoredSubcall:
+def subcall_of(steps: Sequence[Any], began_at: int | None = None, judged_at: int | None = None) -> StoredSubcall:
     """The subcall that these payloads, in the order of the log, tell of; the first of them is its call."""
     by_type: dict[type, list[Any]] = {}
     for step in steps:
@@ -57,6 +61,8 @@ def subcall_of(steps: Sequence[Any]) -> StoredSubcall:
         observation=by_type.get(Observation, [None])[0],
         judgement=by_type.get(Judgement, [None])[0],
         decisions=tuple(by_type.get(Decision, ())),
+        began_at=began_at,
+        judged_at=judged_at,
     )
 
 

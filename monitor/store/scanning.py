@@ -7,7 +7,7 @@ reason to stop, and never left out in silence: it is handed out as such.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, text, tuple_
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SUBCALLS_AT_ONCE = 32
 _RECIPES_REMEMBERED = 4096
+_WITHOUT_LEAF = 2**62  # behind every leaf
+_PLACES = {"began_at": "started", "judged_at": "judged"}
 DAMAGE = (StoreFormatError, AttributeError, LookupError, TypeError, ValueError)
 """What reading a damaged event back may raise; a database that cannot be read raises another StoreError, which goes on."""
 
@@ -61,6 +63,8 @@ class Scanned:
 
     ``subcall`` is None where it cannot be read back, and ``problem`` says why. ``erased`` are the commitments to those of
     its texts, its history's among them, that were erased: each reads as ``█``.
+
+    ``is_wanted`` is false for one that is handed out only because it belongs to the run of others (see ``Scan.runs``).
     """
 
     run_id: str
@@ -69,6 +73,7 @@ class Scanned:
     subcall: StoredSubcall | None = None
     problem: str = ""
     erased: frozenset[str] = frozenset()
+    is_wanted: bool = True
 
 
 class Scan:
@@ -101,6 +106,45 @@ class Scan:
                 found = self._load(session, some, wanted)
             yield from found
         progress(total, total)
+
+    def runs(self, wanted: Wanted, progress: Callable[[int, int], None]) -> Iterator[Scanned]:
+        """Yield all subcalls of every run that has wanted ones, run after run, each run in the order of its starts.
+
+        They have the places of their start and their judgement in the log of their run. Of a run as long as may be, the
+        places of its events are in memory, and a few dozen of its subcalls. Raises StoreError.
+        """
+        log = self._log.table.c
+        with self._snapshots.session() as session:
+            first = func.min(func.coalesce(log.leaf_index, _WITHOUT_LEAF))
+            chosen = started(self._log, wanted, (log.run_id, first.label("first"))).group_by(log.run_id)
+            run_ids = [str(row.run_id) for row in session.execute(chosen.order_by(text("first"), log.run_id))]
+            if wanted.recipes:
+                run_ids = [one for one in run_ids if wanted.has_recipe(self.recipe(session, one))]
+        for number, run_id in enumerate(run_ids):
+            progress(number, len(run_ids))
+            yield from self._run(run_id, wanted)
+        progress(len(run_ids), len(run_ids))
+
+    def _run(self, run_id: str, wanted: Wanted) -> Iterator[Scanned]:
+        log = self._log.table.c
+        columns = (log.span_id, log.kind, log.at)
+        query = select(*columns).where(log.run_id == run_id, log.kind.in_(["started", "judged"]))
+        with self._snapshots.session() as session:
+            rows = session.execute(query.order_by(*self._log.order)).all()
+        places = {(row.span_id, row.kind): place for place, row in enumerate(rows)}
+        for some in chunks([row for row in rows if row.kind == "started"], SUBCALLS_AT_ONCE):
+            with self._snapshots.session() as session:
+                within = started(self._log, Wanted(run_id=run_id)).where(log.span_id.in_([row.span_id for row in some]))
+                found = self._load(session, session.execute(within.order_by(*self._log.order)).all(), EVERYTHING)
+            for one, row in zip(found, some, strict=True):
+                yield replace(
+                    one,
+                    subcall=one.subcall
+                    and one.subcall.model_copy(
+                        update={name: places.get((row.span_id, kind)) for name, kind in _PLACES.items()}
+                    ),
+                    is_wanted=_is_among(wanted, one, row.at),
+                )
 
     def _load(self, session: Session, starts: Sequence[Row[Any]], wanted: Wanted) -> list[Scanned]:
         """Those of ``starts`` that are wanted, read back together, or one by one where something is damaged."""
@@ -176,6 +220,13 @@ class Scan:
             )
             return Scanned(start.run_id, start.span_id, self.recipe(session, start.run_id) or "", problem=said)
         return found
+
+
+def _is_among(wanted: Wanted, found: Scanned, at: str) -> bool:
+    """Whether a subcall of a run that has wanted ones is one of them. What cannot be told is wanted."""
+    if (wanted.since is not None and at < wanted.since) or (wanted.until is not None and at >= wanted.until):
+        return False
+    return not wanted.roles or found.subcall is None or found.subcall.call.role in wanted.roles
 
 
 def short_name(recipe: str) -> str:

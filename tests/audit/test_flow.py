@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.audit import flow as flowing
 from monitor.audit.flow import Flow, Source, _Index, flows, reached
 from monitor.audit.subtree import RunTree
 from monitor.errors import PolicyError
+from monitor.policy.over_run.stretches import common_start
 from monitor.policy.selecting import Selector
 from monitor.records import Record, Status
 from monitor.store import Store
@@ -112,14 +112,14 @@ def test_every_stretch_that_is_long_enough_is_found(sources: list[str], text: st
 def test_the_work_grows_with_the_text_and_not_with_its_square(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted, not timed: comparisons of stretches, in a run in which every message repeats what all others say."""
     counted = 0
-    real = flowing._common_start
+    real = common_start
 
     def counting(a: str, i: int, b: str, j: int) -> int:
         nonlocal counted
         counted += 1
         return real(a, i, b, j)
 
-    monkeypatch.setattr(flowing, "_common_start", counting)
+    monkeypatch.setattr("monitor.audit.flow.common_start", counting)
 
     def work(size: int) -> int:
         nonlocal counted

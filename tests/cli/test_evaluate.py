@@ -112,3 +112,33 @@ def test_agreement_of_two(monitor: Monitor, stored: str, monkeypatch: pytest.Mon
     (pair,) = monitor("evaluate", "agreement", "--json").json["pairs"]
     assert (pair["first"], pair["second"], pair["both"], pair["agreed"]) == ("ann", "bob", 1, 0.0)
     assert "ann" in monitor("evaluate", "agreement").out
+
+
+def test_a_cascade_with_a_scripted_judge(monitor: Monitor, tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": f"c{n}",
+            "group": f"g{n % 4}",
+            "label": n < 4,
+            "record": {"output": "the plan is secret" if n < 4 else "ok"},
+        }
+        for n in range(20)
+    ]
+    (tmp_path / "cases.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    yes = {"reasoning": "It is.", "quotes": ["the plan is secret"], "answer": "yes"}
+    steps = [{"when": "plan is secret", "text": yes, "times": "forever"}]
+    steps.append({"text": {"reasoning": "It is not.", "quotes": [], "answer": "no"}, "times": "forever"})
+    (tmp_path / "judge.json").write_text(json.dumps({"steps": steps}), encoding="utf-8")
+    said = monitor(
+        *("evaluate", "cascade", "core", "--labelled", str(tmp_path / "cases.jsonl"), "--budget", "4", "--ask", "20"),
+        *("--judge", f"scripted:{tmp_path / 'judge.json'}", "--question", "Is there a secret plan?"),
+        *("--thresholds", str(tmp_path / "t.json"), "--json"),
+    )
+    (found,) = said.json["sets"]
+    assert [stage["name"] for stage in found["stages"]] == ["rules", "judge"]
+    assert found["stages"][1]["caught"]["value"] == 1.0
+    assert found["stages"][1]["calls"] == 2, "the same text is asked about once"
+    assert found["agreement"]["kappa"] == 1.0
+    assert set(found["order"][:4]) == {"c0", "c1", "c2", "c3"}
+    (kept,) = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
+    assert (kept["budget"], kept["ask"]) == (4, 20)

@@ -465,6 +465,7 @@ def test_the_demonstration_of_a_catch_is_one(desk: Desk) -> None:
         "hides_from_oversight",
         "tampers_with_tests",
         "claims_success_after_failure",
+        "claims_tests_without_a_run",
     }
 
 

@@ -75,7 +75,9 @@ def test_what_the_engine_says_has_the_version_that_it_says(tmp_path: Path) -> No
     path.write_text(PACK + "".join(rules), encoding="utf-8")
     loaded = policy.load([path])
     said = [
-        [finding.model_dump(mode="json") for finding in loaded.findings(examples.build(record))] for record in RECORDS
+        # ``elsewhere`` is of rules over a run alone
+        [finding.model_dump(mode="json", exclude={"elsewhere"}) for finding in loaded.findings(examples.build(record))]
+        for record in RECORDS
     ]
     assert {found["status"] for findings in said for found in findings} == {
         "match",

@@ -119,7 +119,7 @@ def test_faults_of_all_files_in_order(write: Write) -> None:
     [
         ("- a\n", "a policy file is a map."),
         ("rules: x\npack: a\nversion: 1.0.0\n", "`rules` must be a list (lines that begin with `- `)."),
-        ("rules: []\npack: a\nversion: 1.0.0\n", "The pack has neither `rules` nor `includes`."),
+        ("rules: []\npack: a\nversion: 1.0.0\n", "The pack has neither `rules` nor `run_rules` nor `includes`."),
         (HEADER + "  - just text\n", "`0` must be a map (lines of `key: value`)."),
         (pack("sel: {output: x}"), "`condition` is missing."),
         (pack(f"sel: {{depth|gt: {'9' * 310}}}\ncondition: sel"), "no number of a record is beyond 1e+300."),

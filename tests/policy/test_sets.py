@@ -126,8 +126,8 @@ def test_the_tests_of_filters_are_run(write: Write) -> None:
         ("filters:\n", "pack: x\nfilters:\n", "`pack` and `filter_set` do not go together in one file."),
         (
             "version: 1.0.0",
-            "version: 1.0.0\nengine: 3",
-            "`engine`: the pack needs version 3 of the language, and this is version 2: upgrade.",
+            "version: 1.0.0\nengine: 4",
+            "`engine`: the pack needs version 4 of the language, and this is version 3: upgrade.",
         ),
     ],
 )
@@ -199,7 +199,7 @@ def test_packs_may_include_each_other(write: Write) -> None:
 
 def test_a_pack_that_needs_a_newer_language_does_not_load(write: Write) -> None:
     assert problems(write(RULE.replace("engine: 2", "engine: 9"))) == [
-        "`engine`: the pack needs version 9 of the language, and this is version 2: upgrade."
+        "`engine`: the pack needs version 9 of the language, and this is version 3: upgrade."
     ]
     assert problems(write(RULE.replace("engine: 2", "engine: '2'"))) == ["`engine` must be a whole number, found `2`."]
 

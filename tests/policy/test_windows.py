@@ -225,3 +225,22 @@ def test_rules_say_it_in_words(load_detection: LoadDetection) -> None:
     assert said("a: {output|endswith: x}\ncondition: a").startswith(
         "example: not windowable. `a: output|endswith` looks"
     )
+
+
+def test_a_rule_over_a_run_that_acts_lets_no_stream_out(write: Write) -> None:
+    """It can act on this answer for what another subcall shows, whatever stands in this one."""
+    run_rule = """
+run_rules:
+  - title: Twice
+    id: 6a0b2f5e-93a4-4f0a-9a52-0c3f6b8d7a19
+    name: twice
+    level: LEVEL
+    correlation: {type: event_count, rules: [example], condition: {gte: 2}}
+"""
+    text = pack("a: {output|contains: ab}\ncondition: a", "low").replace("version:", "engine: 3\nversion:")
+    (refused,) = windows_of(policy.load([write(text + run_rule.replace("LEVEL", "high"))]), "openai").refused
+    assert (refused.rule, refused.acts) == ("twice", True)
+    assert refused.obstacles[0].startswith("It goes by several subcalls of the run")
+    assert not windows_of(policy.load([write(text + run_rule.replace("LEVEL", "medium"))]), "openai").refused
+    on_trial = run_rule.replace("LEVEL", "high\n    status: test")
+    assert not windows_of(policy.load([write(text + on_trial)]), "openai").refused

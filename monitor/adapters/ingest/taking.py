@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,12 +152,15 @@ def size_of(files: Iterable[tuple[Path, bool]]) -> int:
 
 
 class Taker:
-    """Takes traces through the door of one store."""
+    """Takes traces through the door of one store.
+
+    The subcalls of a trace are judged one after the other, in the order of the trace, which rules over a run go by: the log
+    has the start, the answer and the judgement of each before the start of the next.
+    """
 
     def __init__(self, store: Store, checks: LoadedChecks) -> None:
         self._store, self._checks = store, checks
-        self._pipeline = Pipeline(store, checks, is_late=True)
-        self._probes = self._pipeline.probes_of(())
+        self._probes = checks.prober.names_for(())
 
     async def take(self, trace: Trace, report: Report) -> None:
         """As ``add``; where another process takes the same trace, that is a problem of the report."""
@@ -203,8 +205,10 @@ class Taker:
         root = stored.start.span_id if stored else trace.tree.root
         tally = known.tally
         counts.subcalls_present += len(known.judged)
-        for some in _batches(step for step in trace.steps() if step.call.span_id not in known.judged):
-            for judged in await asyncio.gather(*(self._one(step, known.begun.get(step.call.span_id)) for step in some)):
+        pipeline = self._pipeline(None if stored is None else trace.run_id)
+        for some in self._batches(trace, known):
+            taken = (self._one(pipeline, step, known.begun.get(step.call.span_id)) for step in some)
+            for judged in await asyncio.gather(*taken):
                 tally.add(judged)
                 counts.subcalls_taken += 1
                 assert judged.judgement is not None
@@ -213,16 +217,43 @@ class Taker:
         await self._store.append(Event.of(trace.run_id, root, tally.end(trace)))
         counts.traces_taken += 1
 
-    def _one(self, step: Step, before: StoredSubcall | None) -> Awaitable[StoredSubcall]:
+    def _pipeline(self, stored: str | None) -> Pipeline:
+        """The door for one trace. Rules over a run follow what is there of the run ``stored`` first."""
+        pipeline = Pipeline(self._store, self._checks, is_late=True)
+        if stored is not None and self._checks.over_run:
+            pipeline.recall(self._store.subcalls(stored))
+        return pipeline
+
+    def _batches(self, trace: Trace, known: Known) -> Iterator[list[Step]]:
+        """What is to be taken of a trace, in its order, those together that share a commit. What has to wait for something
+        between its start and its judgement, a probe or what is there of it already, comes alone.
+        """
+        together: list[Step] = []
+        for step in trace.steps():
+            span = step.call.span_id
+            if span in known.judged:
+                continue
+            is_alone = span in known.begun or bool(self._probes and step.call.kind == "model")
+            if together and (is_alone or len(together) == _AT_ONCE):
+                yield together
+                together = []
+            if is_alone:
+                yield [step]
+            else:
+                together.append(step)
+        if together:
+            yield together
+
+    def _one(self, pipeline: Pipeline, step: Step, before: StoredSubcall | None) -> Awaitable[StoredSubcall]:
         """Take one subcall through the door, or what was left of it when an earlier process was killed."""
         if before is None:
             call = step.call
             if self._probes and call.kind == "model":
                 call = call.model_copy(update={"probes": self._probes})
-            return self._pipeline.replay(call, step.observation)
+            return pipeline.replay(call, step.observation)
         if before.observation is None:
-            return self._pipeline.conclude(before.call, step.observation)
-        return self._pipeline.judge(before.call, before.observation)
+            return pipeline.conclude(before.call, step.observation)
+        return pipeline.judge(before.call, before.observation)
 
     def _start(self, trace: Trace) -> RunStart:
         source = {"file": Path(trace.file).name, "where": trace.where, "sha256": trace.content}
@@ -250,8 +281,3 @@ class Taker:
             version=monitor.__version__,
             at=now(),
         )
-
-
-def _batches(steps: Iterator[Step]) -> Iterator[list[Step]]:
-    while some := list(islice(steps, _AT_ONCE)):
-        yield some

@@ -202,6 +202,10 @@ def _verdict(failing: Rate, others: Rate) -> str:
 
 
 def _rules(found: Evaluation) -> Iterator[str]:
+    page = "measurements.md#what-rules-over-a-run-say-of-real-traces"
+    yield "Rules over a run see several messages of a trace together, and are not in these tables: [what they say of"
+    yield f"the same traces]({page}) is nothing, 0 of 35 labelled failures."
+    yield ""
     yield "## Rule by rule"
     yield ""
     yield "Matches, development / held out. Rules that matched nothing at all are in the next table."

@@ -89,6 +89,6 @@ def _case(run_id: str, span_id: str, stored: StoredSubcall, bad: bool) -> Case:
         for score in judgement.probes:
             if score.applies and score.score is not None:
                 given[f"probe {score.probe}"] = score.score
-    probes = judgement.probes if judgement else ()
-    record = Record(call=stored.call, observation=stored.observation, probes=probes)
+    probes, answers = (judgement.probes, judgement.answers) if judgement else ((), ())
+    record = Record(call=stored.call, observation=stored.observation, probes=probes, answers=answers)
     return Case(f"{run_id}/{span_id}", run_id, bad, record, given)

@@ -38,7 +38,11 @@ def surfaces_of(packs: Iterable[str]) -> tuple[dict[str, frozenset[str]], list[s
         except ConfigError as problem:
             problems.append(f"{pack}: {str(problem).splitlines()[0]}")
             continue
-        reads.update((rule.rule_hash, _surfaces(rule)) for rule in rules.rules)
+        by_name = {rule.name: _surfaces(rule) for rule in rules.rules}
+        reads.update((rule.rule_hash, by_name[rule.name]) for rule in rules.rules)
+        reads.update(
+            (rule.rule_hash, frozenset().union(*(by_name[part] for part in rule.parts))) for rule in rules.run_rules
+        )
     return reads, problems
 
 

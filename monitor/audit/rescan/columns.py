@@ -1,7 +1,8 @@
 """The columns of an exported file: one row for each subcall, and all of it, so that it can be checked again from the file.
 
 Texts and what people filter by have columns of their own; ``call``, ``observation`` and ``judgement`` are JSON of the rest.
-The names and types of columns stay what they are; ``monitor.export/1`` in the file's metadata says which they are.
+The names and types of columns stay what they are; ``monitor.export/2`` in the file's metadata says which they are. Files of
+``monitor.export/1`` have no ``judged_leaf``, which rules over a run need.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from monitor.store.jcs import dumps
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT = "monitor.export/1"
+FORMAT = "monitor.export/2"
+FORMAT_BEFORE = "monitor.export/1"
 METADATA_KEY = b"monitor.export"
 _OWN_OF_CALL = ("task", "messages")
 _OWN_OF_OBSERVATION = ("output", "raw")
@@ -34,16 +36,21 @@ def pyarrow() -> Any:
     return module
 
 
-def schema() -> Any:
-    """The columns with their types."""
+def schema(*, before: bool = False) -> Any:
+    """The columns with their types; ``before``: those of files of ``FORMAT_BEFORE``."""
     arrow = pyarrow()
     text = arrow.string()
     tool_call = arrow.struct([(name, text) for name in ("id", "name", "arguments", "refused")])
     message = arrow.struct(
         [("role", text), ("content", text), ("tool_calls", arrow.list_(tool_call)), ("tool_call_id", text)]
     )
-    types = {"leaf_index": arrow.int64(), "erased": arrow.int32(), "messages": arrow.list_(message)}
-    return arrow.schema([(name, types.get(name, text)) for name in NAMES])
+    types = {
+        "leaf_index": arrow.int64(),
+        "judged_leaf": arrow.int64(),
+        "erased": arrow.int32(),
+        "messages": arrow.list_(message),
+    }
+    return arrow.schema([(name, types.get(name, text)) for name in (NAMES[:-1] if before else NAMES)])
 
 
 NAMES = (
@@ -73,6 +80,7 @@ NAMES = (
     "event_hash",
     "texts_key",
     "problem",
+    "judged_leaf",
 )
 
 
@@ -88,6 +96,7 @@ def row_of(found: Found, recipe: str) -> dict[str, Any]:
         "texts_key": found.texts_key,
         "erased": found.erased,
         "problem": found.problem,
+        "judged_leaf": found.judged_leaf,
     }
     call, seen, judgement = found.call, found.observation, found.judgement
     if call is not None:
@@ -122,9 +131,8 @@ def found_in(row: Mapping[str, Any]) -> Found:
         seen = Observation.model_validate({**values, **{name: row[name] for name in _OWN_OF_OBSERVATION}})
     if row["judgement"] is not None:
         judgement = Judgement.model_validate(_parsed(row["judgement"]))
-    return Found(
-        *place_of(row), row["texts_key"], call, seen, judgement, problem=row["problem"] or "", erased=row["erased"]
-    )
+    told = {"problem": row["problem"] or "", "erased": row["erased"], "judged_leaf": row.get("judged_leaf")}
+    return Found(*place_of(row), row["texts_key"], call, seen, judgement, **told)
 
 
 def place_of(row: Mapping[str, Any]) -> tuple[int, str, str, str]:

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
     from monitor.audit.rescan.job import Checks
     from monitor.audit.rescan.scores import Scores
+    from monitor.checks import RunCheck
     from monitor.records import Finding, Judgement, Observation, ProbeScore
     from monitor.store import Found
 
 _REMEMBERED = 4_096
+
+
+class RulesBrokenError(Exception):
+    """The rules broke as a whole; its text is the cause."""
 
 
 class Evaluator:
@@ -29,14 +34,22 @@ class Evaluator:
         self._rules = PolicyCheck(loaded.rules)
         self._scores = scores
         self._unchecked = unchecked
-        self._places = {("rule", rule.name): place for place, rule in enumerate(loaded.rules.rules)}
-        self._count = len(loaded.rules.rules)
+        every = loaded.rules.every
+        self._places = {("rule", rule.name): place for place, rule in enumerate(every)}
+        self._count, self._all = len(loaded.rules.rules), len(every)
         for ref in loaded.prober.refs if loaded.prober else ():
             self._places["probe", ref.name] = len(self._places)
         self._known: dict[tuple[int, ...], tuple[tuple[Finding, ...], tuple[str, str, str]]] = {}
 
-    def result(self, found: Found, scored: tuple[ProbeScore, ...] | None = None) -> ScanResult:
-        """What the checks say; ``scored`` is what the probes said already, where others asked them."""
+    def result(
+        self, found: Found, scored: tuple[ProbeScore, ...] | None = None, over_run: RunCheck | None = None
+    ) -> ScanResult:
+        """What the checks say; ``scored`` is what the probes said already, where others asked them.
+
+        ``over_run`` follows the run of the subcall, which ends now; without it rules over a run say nothing.
+        """
+        if over_run is not None and found.call is not None and not self._is_looked_at(found):
+            over_run.skip(found.call)
         where = found[:4]
         call, seen = found.call, found.observation
         if call is None:
@@ -50,9 +63,15 @@ class Evaluator:
         if self._scores is not None:
             new = self._scores.of(found) if scored is None else scored
             before = tuple(score for score in before if score.probe not in {one.probe for one in new})
-        said = checks.run([self._rules], Record.trusted(call=call, observation=seen, probes=(*before, *new)))
+        answers = found.judgement.answers if found.judgement else ()
+        record = Record.trusted(call=call, observation=seen, probes=(*before, *new), answers=answers)
+        said = checks.run([self._rules], record)
         if len(said) != self._count:  # the check broke as a whole: there is one finding that says so
-            return ScanResult(*where, "failed", problem=f"the rules could not be evaluated ({said[0].cause})")
+            raise RulesBrokenError(said[0].cause)
+        if over_run is not None:
+            said += over_run.see(record, said)
+            if len(said) != self._all:
+                raise RulesBrokenError(said[-1].cause)
         if new:
             said += checks.run([ProbeCheck()], Record.trusted(call=call, observation=seen, probes=new))
         verdict, action, findings = self._judged(seen, found.judgement, said)
@@ -63,6 +82,9 @@ class Evaluator:
         erased = f"{found.erased} of its texts were erased, and nothing is found in those" if found.erased else ""
         return ScanResult(*where, "done", verdict, action, findings, erased)
 
+    def _is_looked_at(self, found: Found) -> bool:
+        return found.observation is not None and found.call is not None and (found.call.checked or self._unchecked)
+
     def _judged(
         self, seen: Observation, judgement: Judgement | None, said: tuple[Finding, ...]
     ) -> tuple[str, str, str]:
@@ -70,7 +92,7 @@ class Evaluator:
         come to is worked out once.
         """
         kept = [one for one in carried(judgement) if (one.check, one.name) not in self._places]
-        if kept or any(finding.evidence for finding in said):
+        if kept or any(finding.evidence or finding.elsewhere for finding in said):
             return self._weighed(seen, said, kept)
         key = tuple(map(id, said))
         known = self._known.get(key)
@@ -92,6 +114,7 @@ class Evaluator:
             "cause": finding.cause,
             "suppressed_by": finding.suppressed_by,
             "evidence": [span.model_dump() for span in finding.evidence],
+            **({"elsewhere": [span.model_dump() for span in finding.elsewhere]} if finding.elsewhere else {}),
         }
 
 

@@ -120,7 +120,7 @@ class Checks:
                 "shadow": quiet.shadow,
                 "filters": [one.name for one in self.rules.filters_about(rule)],
             }
-            for rule in self.rules.rules
+            for rule in self.rules.every
             for quiet in [rule.finding(Status.NO_MATCH)]
         ]
         probes: list[dict[str, Any]] = [

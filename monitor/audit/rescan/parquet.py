@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monitor.audit.rescan.columns import FORMAT, METADATA_KEY, found_in, place_of, pyarrow, row_of, schema
+from monitor.audit.rescan.by_run import Runs, is_among, parts_of, run_after_run
+from monitor.audit.rescan.columns import (
+    FORMAT,
+    FORMAT_BEFORE,
+    METADATA_KEY,
+    found_in,
+    place_of,
+    pyarrow,
+    row_of,
+    schema,
+)
 from monitor.audit.rescan.sources import StoreSource, selection_of
 from monitor.errors import ConfigError
-from monitor.store import Found
+from monitor.store import Found, RunExtent, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from monitor.store import Store, Wanted
+    from monitor.store import Store
 
 ROWS_IN_GROUP = 256
 """Subcalls in one row group of the file: what is in memory at once, and one part of a scan."""
@@ -97,7 +107,8 @@ class ParquetSource:
         file = _opened(path)
         try:
             facts = json.loads((file.schema_arrow.metadata or {})[METADATA_KEY])
-            is_ours = facts.pop("format") == FORMAT and file.schema_arrow.equals(schema())
+            is_before = facts.pop("format") == FORMAT_BEFORE
+            is_ours = file.schema_arrow.equals(schema(before=is_before))
         except (KeyError, ValueError):
             is_ours = False
         if not is_ours:
@@ -127,6 +138,10 @@ class ParquetSource:
         del header
         return self
 
+    def by_runs(self) -> ParquetRuns:
+        """The file by whole runs. Raises ConfigError: it does not say in which order subcalls were judged."""
+        return ParquetRuns.of(self)
+
     def open(self, *, whole: bool) -> _OpenedFile:
         """Open the file for reading; all of it is always there."""
         del whole
@@ -148,6 +163,9 @@ class _OpenedFile:
                     found = Found(*place_of(row), problem=problem)
                 yield found
 
+    def is_wanted(self, found: Found) -> bool:
+        return True
+
     def close(self) -> None:
         self._file.close()
 
@@ -161,6 +179,104 @@ class _OpenedFile:
             and (not wanted.roles or row["role"] is None or row["role"] in wanted.roles)
             and wanted.has_recipe(row["recipe"] or None)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetRuns:
+    """The same file by whole runs: ``runs`` are those of each part, ``groups`` the row groups that they reach over."""
+
+    file: ParquetSource
+    runs: tuple[Runs, ...] = field(repr=False)
+    groups: tuple[tuple[int, int], ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, source: ParquetSource) -> ParquetRuns:
+        """Look where in the file each run is. Raises ConfigError."""
+        file = _opened(Path(source.path))
+        if "judged_leaf" not in file.schema_arrow.names:
+            raise ConfigError(
+                f"{source.path}: rules over a run need to know where in the log subcalls were judged, which this file of "
+                "an earlier version does not say: export it again, or leave those rules out"
+            )
+        if source.facts.get("exported"):
+            raise ConfigError(
+                f"{source.path}: rules over a run need every subcall of a run, and this file has a selection of them: "
+                "export it without --run, --since, --until, --role and --recipe, or leave those rules out"
+            )
+        reach: dict[str, list[int]] = {}
+        for number in range(file.num_row_groups):
+            rows = file.read_row_group(number, columns=["run_id", "leaf_index", "started_at", "recipe"]).to_pylist()
+            for row in rows:
+                leaf = row["leaf_index"]
+                if row["run_id"] in reach:
+                    reach[row["run_id"]][1:] = [leaf, reach[row["run_id"]][2] + 1, reach[row["run_id"]][3], number]
+                elif source.wanted.run_id in {None, row["run_id"]} and source.wanted.has_recipe(row["recipe"] or None):
+                    reach[row["run_id"]] = [leaf, leaf, 1, number, number]
+        file.close()
+        runs = parts_of(RunExtent(run_id, *some[:3]) for run_id, some in reach.items())
+        groups = tuple(
+            (min(reach[one][3] for one in part.run_ids), max(reach[one][4] for one in part.run_ids)) for part in runs
+        )
+        return cls(source, runs, groups)
+
+    @property
+    def parts(self) -> int:
+        """How many parts there are."""
+        return len(self.runs)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """As those of the file."""
+        return {**self.file.facts, "parts": self.parts, "by_run": True}
+
+    @property
+    def selection(self) -> Mapping[str, Any]:
+        """Which subcalls are wanted."""
+        return self.file.selection
+
+    @property
+    def pending(self) -> int:
+        """A file has no pending ones."""
+        return self.file.pending
+
+    def leaves(self, number: int) -> tuple[int, int]:
+        """From where to where the runs of the part reach."""
+        return self.runs[number].first, self.runs[number].end
+
+    def as_it_was(self, header: Mapping[str, Any]) -> ParquetRuns:
+        """The same: a file does not grow."""
+        del header
+        return self
+
+    def by_runs(self) -> ParquetRuns:
+        """The same."""
+        return self
+
+    def open(self, *, whole: bool) -> _OpenedFileRuns:
+        """Open the file for reading; all of it is always there."""
+        del whole
+        return _OpenedFileRuns(self)
+
+
+class _OpenedFileRuns:
+    def __init__(self, source: ParquetRuns) -> None:
+        self._source = source
+        self._file = _OpenedFile(replace(source.file, wanted=Wanted()))
+
+    def part(self, number: int) -> Iterator[Found]:
+        first, last = self._source.groups[number]
+        every = (found for group in range(first, last + 1) for found in self._file.part(group))
+        run_ids = self._source.runs[number].run_ids
+        if len(run_ids) == 1:
+            yield from (found for found in every if found.run_id == run_ids[0])
+        else:
+            yield from run_after_run(every, run_ids)
+
+    def is_wanted(self, found: Found) -> bool:
+        return is_among(self._source.file.wanted, found)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _opened(path: Path) -> Any:

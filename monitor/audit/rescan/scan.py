@@ -83,6 +83,8 @@ def rescan(
         ConfigError: policies or probes are wrong.
     """
     loaded = Checks.load(job)
+    if loaded.rules.run_rules:
+        job = replace(job, source=job.source.by_runs())
     header = _header(job, loaded, fresh=fresh)
     known = [] if fresh else log.scans()
     scan = next((one for one in known if _goes_on(one, header)), None)

@@ -27,6 +27,10 @@ class Opened(Protocol):
         """The wanted subcalls of a part, in the order of the log. Raises StoreError."""
         ...
 
+    def is_wanted(self, found: Found) -> bool:
+        """Whether a result of this subcall is asked for: a source by runs has others as well."""
+        ...
+
     def close(self) -> None:
         """Let go of what is open."""
         ...
@@ -61,6 +65,10 @@ class Source(Protocol):
 
     def as_it_was(self, header: Mapping[str, Any]) -> Source:
         """The source as a scan with this header began on it."""
+        ...
+
+    def by_runs(self) -> Source:
+        """The same subcalls by whole runs, for rules over a run. Raises StoreError and ConfigError."""
         ...
 
     def open(self, *, whole: bool) -> Opened:
@@ -119,6 +127,12 @@ class StoreSource:
         extent = self.extent._replace(**{name: header[name] for name in names})
         return replace(self, extent=extent, part_leaves=int(header["part_leaves"]))
 
+    def by_runs(self) -> Source:
+        """The store by whole runs. Raises StoreError."""
+        from monitor.audit.rescan.by_run import RunSource  # noqa: PLC0415 - it stands on this module
+
+        return RunSource.of(self.url, self.extent, self.wanted, self.busy_seconds)
+
     def open(self, *, whole: bool) -> Opened:
         """Open the store for reading."""
         return _OpenedStore(self, whole=whole)
@@ -132,6 +146,9 @@ class _OpenedStore:
 
     def part(self, number: int) -> Iterator[Found]:
         return self._bulk.read(*self._source.leaves(number))
+
+    def is_wanted(self, found: Found) -> bool:
+        return True
 
     def close(self) -> None:
         self._store.close()

@@ -13,6 +13,7 @@ import re2
 
 from monitor.policy.condition import KEYWORDS as CONDITION_WORDS
 from monitor.policy.fields import FIELDS
+from monitor.policy.judges.question import MAX_QUESTION, NAME, READABLE
 from monitor.policy.lines import ALLOWED, MODIFIERS, ORDERS, LineCompiler
 from monitor.policy.readings import FieldType
 from monitor.strict_yaml import Mark, Node
@@ -33,6 +34,8 @@ _MOST_TOGETHER = 5
 
 _ARGUMENT = r"tool\.arguments\.[^.|]+(?:\.[^.|]+)*"
 _PROBE = r"probe\.[a-z0-9_-]{1,64}\.(?:score|fpr)"
+_ASKED = {"type": "string", "minLength": 1, "maxLength": MAX_QUESTION, "pattern": "\\S"}
+_READABLE = {"enum": list(READABLE)}
 _OFFERED = {
     FieldType.TEXT: ("contains", "startswith", "endswith", "re", "re|i", "contains|all", "exists", "contains|fieldref"),
     FieldType.WORD: ("contains", "re", "neq", "exists"),
@@ -79,8 +82,23 @@ def detection_schemas() -> dict[str, Schema]:
             "type": "object",
             "minProperties": 1,
             "properties": _offered(),
-            "patternProperties": dict(_patterns()),
+            "patternProperties": {**dict(_patterns()), rf"^judge\.{NAME}$": _ref("Question")},
             "additionalProperties": False,
+        },
+        "Question": {
+            "description": "What a judge is asked about the subcall; it holds where the judge says yes.",
+            "anyOf": [
+                _ASKED,
+                {
+                    "type": "object",
+                    "properties": {
+                        "question": _ASKED,
+                        "reads": {"anyOf": [_READABLE, {"type": "array", "minItems": 1, "items": _READABLE}]},
+                    },
+                    "required": ["question"],
+                    "additionalProperties": False,
+                },
+            ],
         },
         **line_values,
         **lists,

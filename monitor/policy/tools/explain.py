@@ -149,6 +149,10 @@ def _saw(clause: Clause, readings: Readings) -> str:
         hits = len(clause.patterns & readings.hits(clause.field)) if readings.read(clause.field).passages else 0
         return f"{_contents(clause.field, readings)}; found {hits} of {_count(len(clause.patterns), 'pattern')}"
     assert isinstance(clause, (ValueClause, WordClause))
+    if isinstance(clause, ValueClause) and clause.question:
+        question, said = clause.question, readings.read(clause.field)
+        answer = f"the judge answers {said.values[0]}" if said.values else "there is no answer to go by"
+        return f"asked of {', '.join(f'`{name}`' for name in question.reads)}: {question.text} {answer}"
     return _contents(clause.field, readings)
 
 

@@ -13,7 +13,9 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from monitor.policy import examples
-from monitor.policy.schema import OVERRIDABLE, POLICY_FILES
+from monitor.policy.judges.question import NAME
+from monitor.policy.run_schema import NEGATIVE, POSITIVE
+from monitor.policy.schema import OVERRIDABLE, POLICY_FILES, RUN_KINDS
 from monitor.policy.tools.detection_schema import Schema, detection_schemas
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -70,6 +72,37 @@ ABOUT = {
     "tool_calls": "The calls of tools in it.",
     "arguments": "The arguments: JSON text, or a map that stands for its JSON text.",
     "refused": "Why the call was refused, if it was.",
+    "run_rules": "Rules over several subcalls of a run.",
+    "correlation": "What several subcalls show together.",
+    "without": "Of `absence`: rules of which one should have matched before.",
+    "group_by": "Fields: subcalls with the same values of them are looked at together.",
+    "subcalls": "A window: so many subcalls, counted as they start.",
+    "timespan": "A window: so much time from start to start, such as 90s, 10m, 2h or 1d.",
+    "field": "The field whose values are counted or summed.",
+    "condition": "How much is too much.",
+    "gte": "At least so much.",
+    "gt": "More than so much.",
+    "run": "Subcalls in short form, one after the other; those in a list of their own are answered at the same time.",
+    "tree": "How subcalls stand to each other in the tree of the run.",
+    "taint": "Texts of one subcall that reach another one.",
+    "this": "The subcall itself: a rule over one subcall, `any`, or `unchecked`.",
+    "parent": "What the subcall stands right below.",
+    "ancestor": "What it stands below, at any distance.",
+    "sibling": "What stands below the same.",
+    "child": "What stands right below it.",
+    "without_parent": "A parent that was not judged before the subcall began.",
+    "without_ancestor": "An ancestor that was not judged before the subcall began.",
+    "without_sibling": "A sibling that was not judged before the subcall began.",
+    "same": "Fields that hold the same in both.",
+    "what": "Of `unsaid-in`: the field whose values the relative should have said; without it, what the rule found.",
+    "unsaid_in": "Fields of the relative in which it should have been said, and was not.",
+    "share": "A branch that has spent too much of what the run has spent so far.",
+    "least": "Of a share, how much a branch must have spent at least; of taint, how many codepoints in a row are followed.",
+    "source": "The subcall whose texts are marked: a rule over one subcall, or `any`.",
+    "sink": "The subcall that they must not reach: a rule over one subcall, or `any`.",
+    "from": "Fields whose texts are marked, or `found`: what the rule found.",
+    "into": "Fields in which marked texts are looked for.",
+    "at": "The `id` of the subcall of which it must be said; without it, of any.",
 }
 """A word on every key of a policy file."""
 
@@ -82,6 +115,7 @@ def policy_schema() -> Schema:
     record, more = _record()
     definitions |= {name: _described(part) for name, part in more.items()} | detection_schemas() | {"Record": record}
     _tighten(definitions)
+    definitions["RunStep"] = _step(record)  # whose `id` is no UUID
     pack, filters, overrides = (_ref(model.__name__) for model in models)
     return {
         "$schema": DIALECT,
@@ -108,7 +142,7 @@ def _described(part: Schema) -> Schema:
     """A model's schema with a word on each key, and without the titles that pydantic makes of names."""
     properties = {
         key: {name: value for name, value in one.items() if name != "title"}
-        | ({"description": ABOUT[key]} if key in ABOUT else {})
+        | ({"description": ABOUT[word]} if (word := key.replace("-", "_")) in ABOUT else {})
         for key, one in part.get("properties", {}).items()
     }
     rest = {key: value for key, value in part.items() if key not in {"title", "properties"}}
@@ -129,8 +163,25 @@ def _tighten(definitions: dict[str, Schema]) -> None:
             elif key == "record":
                 one.clear()
                 one |= {**_ref("Record"), "description": ABOUT[key]}
-    definitions["PackFile"]["anyOf"] = [{"required": ["rules"]}, {"required": ["includes"]}]
+            elif key == "run":
+                step = _ref("RunStep")
+                one["items"] = {"anyOf": [step, {"type": "array", "items": step}]}
+    definitions["PackFile"]["anyOf"] = [{"required": [key]} for key in ("rules", "run_rules", "includes")]
+    definitions["RunRuleFile"]["oneOf"] = [{"required": [key]} for key in RUN_KINDS]
+    relations = [key.replace("_", "-") for key in (*POSITIVE, *NEGATIVE)]
+    definitions["TreeFile"]["oneOf"] = [{"required": [key]} for key in (*relations, "share")]
     definitions["OverrideFile"]["anyOf"] = [{"required": [key]} for key in OVERRIDABLE]
+
+
+def _step(record: Schema) -> Schema:
+    """The schema of one subcall in a test of a rule over a run."""
+    own: dict[str, Schema] = {
+        "id": {"type": "string", "description": "A name for this test."},
+        "parent": {"type": "string", "description": "The `id` of the subcall below which it was asked."},
+        "checked": {"type": "boolean", "description": "`false` for one that no check looks at."},
+        "started": {"type": "number", "description": "Seconds after the run began; without it, as the one before."},
+    }
+    return {**record, "description": "A subcall in short form.", "properties": {**record["properties"], **own}}
 
 
 def _record() -> tuple[Schema, dict[str, Schema]]:
@@ -151,6 +202,7 @@ def _record() -> tuple[Schema, dict[str, Schema]]:
     score: Schema = {"type": ["number", "null"]}
     share: Schema = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "null"}]}
     probe = {"type": "object", "properties": {"score": score, "fpr": share}, "additionalProperties": False}
+    answer: Schema = {"enum": ["yes", "no", "unclear", None]}
     record: dict[str, Any] = {
         "description": "A subcall in short form.",
         "type": "object",
@@ -158,6 +210,8 @@ def _record() -> tuple[Schema, dict[str, Schema]]:
         "patternProperties": {
             r"^probe\.[^.].*\.score$": score,
             r"^probe\.[^.].*\.fpr$": share,
+            rf"^judge\.{NAME}$": answer,
+            "^judge$": {"type": "object", "patternProperties": {f"^{NAME}$": answer}, "additionalProperties": False},
             "^probe$": {
                 "type": "object",
                 "patternProperties": {r"\.score$": score, r"\.fpr$": share},

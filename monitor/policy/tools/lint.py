@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from monitor.policy.loader import read_policy
+from monitor.policy.loader import assemble, read_policy
 from monitor.policy.tools.cost import Unbounded, cost_of, outside, patterns_of
 from monitor.policy.tools.lint_detection import about_detection, about_patterns
+from monitor.policy.tools.lint_questions import about_questions
+from monitor.policy.tools.lint_runs import LintNote, about_run_rules
 from monitor.policy.tools.places import nodes_of
 from monitor.policy.tools.satisfiability import shape
-from monitor.policy.windows import rule_window
+from monitor.policy.windows import rule_window, run_rule_window
 from monitor.records import Level
 
 if TYPE_CHECKING:
@@ -20,27 +22,12 @@ if TYPE_CHECKING:
     from monitor.errors import Fault
     from monitor.policy.files import LoadedPack, PolicyFiles
     from monitor.policy.filters import Filter
+    from monitor.policy.over_run import RunRule
     from monitor.policy.rules import Rule
     from monitor.policy.tools.cost import Cost
     from monitor.policy.tools.lint_detection import About
     from monitor.policy.windows import RuleWindow
     from monitor.strict_yaml import Node
-
-
-@dataclass(frozen=True, slots=True)
-class LintNote:
-    """Something to look at: the file loads as it is."""
-
-    path: str
-    line: int
-    column: int
-    rule: str
-    problem: str
-    fix: str = ""
-
-    def __str__(self) -> str:
-        tail = f" {self.fix}" if self.fix else ""
-        return f"{self.path}:{self.line}:{self.column}: {self.rule}: {self.problem}{tail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +77,17 @@ def lint_report(paths: Sequence[Path], *, today: str | None = None) -> LintRepor
     notes += [note for source in loaded.filter_sets for one in source.filters for note in _about_filter(one, nodes)]
     notes += _about_twins(loaded, nodes)
     active = [one for source in loaded.filter_sets for one in source.filters if not one.is_expired]
+    run_rules: tuple[RunRule, ...] = ()
+    if not faults:
+        rules = assemble(loaded)
+        run_rules = rules.run_rules
+        notes += about_run_rules(rules, nodes)
     windows = [
         rule_window(rule, tuple(one.name for one in active if one.is_about(rule.id, rule.name)))
         for pack in loaded.packs
         for rule in pack.rules
     ]
+    windows += [run_rule_window(rule) for rule in run_rules]
     return LintReport(tuple(faults), tuple(notes), tuple(map(_cost, loaded.packs)), tuple(windows))
 
 
@@ -128,6 +121,7 @@ def _about_rule(rule: Rule, node: Node) -> Iterator[About]:
     assert detection is not None, "every rule has one"
     yield from about_detection(rule.detection, detection)
     yield from about_patterns(rule.detection, detection)
+    yield from about_questions(rule.detection, detection)
 
 
 def _about_tests(node: Node, records: Sequence[object]) -> Iterator[About]:

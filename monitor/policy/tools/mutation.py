@@ -15,6 +15,7 @@ from monitor.policy.evaluation import says
 from monitor.policy.rules import Rule
 from monitor.policy.tools.mutants import mutants
 from monitor.policy.tools.places import nodes_of
+from monitor.policy.tools.run_mutants import run_mutants, status_of
 from monitor.policy.tools.satisfiability import difference
 from monitor.records import Status
 
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     from monitor.policy.detection import Detection
     from monitor.policy.files import PolicyFiles
     from monitor.policy.filters import Filter
+    from monitor.policy.over_run import RunRule
     from monitor.policy.record_readings import RecordReadings
     from monitor.policy.rules import PolicySet
     from monitor.policy.tools.mutants import Mutant
     from monitor.policy.tools.satisfiability import Difference
+    from monitor.strict_yaml import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +94,40 @@ def try_mutants(
     nodes = nodes_of(loaded)
     results = []
     parts: list[Rule | Filter] = [*rules.rules, *rules.filters]
+    total = len(parts) + len(rules.run_rules)
     for done, part in enumerate(parts, start=1):
         detection = nodes[part.written.id].get("detection")
         assert detection is not None, "every rule and filter has one"
         results.append(_try(rules, part, list(mutants(part.detection, detection, values=values))))
         if progress:
-            progress(done, len(parts))
+            progress(done, total)
+    for done, rule in enumerate(rules.run_rules, start=len(parts) + 1):
+        results.append(_try_over_run(rules, rule, nodes[rule.id]))
+        if progress:
+            progress(done, total)
     return tuple(results)
+
+
+def _try_over_run(rules: PolicySet, rule: RunRule, node: Node) -> RuleMutation:
+    """The same of a rule over a run. Whether a change certainly changes nothing is not decided: each is counted."""
+    right, ignored = [], []
+    for number, test in enumerate(rule.written.tests):
+        if status_of(rules, rule, number) is Status(test.expect):
+            right.append(number)
+        else:
+            ignored.append(_name(rule, number))
+    tried = []
+    for mutant in run_mutants(rule, node):
+        expected = [Status(test.expect) for test in rule.written.tests]
+        noticed = [number for number in right if status_of(rules, mutant.rule, number) is not expected[number]]
+        advice = "" if noticed else mutant.advice
+        names = tuple(_name(rule, number) for number in noticed)
+        tried.append(TriedMutant(mutant.kind, mutant.what, mutant.mark.line, names, advice))
+    return RuleMutation(rule.name, rule.pack, rule.path, rule.line, tuple(tried), 0, tuple(ignored))
+
+
+def _name(rule: RunRule, number: int) -> str:
+    return rule.written.tests[number].name or f"test {number + 1}"
 
 
 def _try(rules: PolicySet, part: Rule | Filter, changes: Sequence[Mutant]) -> RuleMutation:

@@ -61,11 +61,13 @@ def placed(detection: Detection, node: Node) -> Iterator[PlacedClause]:
 
 
 def nodes_of(loaded: PolicyFiles) -> dict[str, Node]:
-    """The tree of every rule and filter, by id."""
+    """The tree of every rule, rules over a run among them, and filter, by id."""
     found: dict[str, Node] = {}
     for pack in loaded.packs:
         rules = pack.root.get("rules")
         found |= {rule.id: node for rule, node in zip(pack.rules, rules.items() if rules else [], strict=True)}
+        over_run, written = pack.root.get("run_rules"), pack.metadata.run_rules
+        found |= {one.id: node for one, node in zip(written, over_run.items() if over_run else [], strict=True)}
     for source in loaded.filter_sets:
         filters = source.root.get("filters")
         found |= {

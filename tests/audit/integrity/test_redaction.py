@@ -18,6 +18,7 @@ from monitor.audit.integrity.redaction import Plan, plan_purge, plan_redaction, 
 from monitor.audit.integrity.verify import verify
 from monitor.errors import ConfigError
 from monitor.orchestrate.run import resume_sync
+from monitor.policy.judges.fence import escaped
 from monitor.records import Message, Outcome, TokenEvidence
 from monitor.settings import Settings
 from monitor.store import Store
@@ -211,6 +212,19 @@ def test_a_phrase_is_erased_wherever_it_stands(store_url: str) -> None:
     with Database(store_url) as database:
         assert database.rows("SELECT count(*) FROM texts WHERE body LIKE '%ZEBRA%'") == [(0,)]
     assert verify(store_url).integrity.faults == []
+
+
+def test_what_a_judge_was_shown_of_it_is_found_and_goes_too(store_url: str) -> None:
+    secret = 'if a < b & c: say "7141-ZEBRA"'
+    with Store.open(store_url) as store:
+        run, span = store_secret(store, secret=secret)
+        shown = Message(role="user", content=f"<text-1>{escaped(secret)}</text-1> Is there a code?")
+        asked = started(run, task="judge", messages=(shown,))
+        store.append_sync(asked, observed(asked, output="no"), judged(asked))
+    plan, _ = erase(store_url, run_id=run, span_id=span, surfaces=["output"])
+    assert asked.span_id in {use.span_id for use in plan.containing}
+    with Database(store_url) as database:
+        assert database.rows("SELECT count(*) FROM texts WHERE body LIKE '%ZEBRA%'") == [(0,)]
 
 
 def test_what_was_released_in_parts_goes_with_the_answer_and_is_found_across_the_parts(store_url: str) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monitor.audit.rescan.by_run import RunSource
 from monitor.audit.rescan.sources import Opened, StoreSource
 
 if TYPE_CHECKING:
@@ -28,8 +29,23 @@ class Deadly(StoreSource):
     once: str = ""
     in_any_process: bool = False
 
+    def by_runs(self) -> DeadlyRuns:
+        return replace(DeadlyRuns.of(self.url, self.extent, self.wanted, self.busy_seconds), at=self.at, whole=self)
+
     def open(self, *, whole: bool) -> Opened:
         return _Opened(self, StoreSource.open(self, whole=whole))
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlyRuns(RunSource):
+    """The same by whole runs."""
+
+    at: int = -1
+    whole: Deadly | None = None
+
+    def open(self, *, whole: bool) -> Opened:
+        assert self.whole is not None
+        return _Opened(self.whole, RunSource.open(self, whole=whole))
 
 
 class _Opened:
@@ -39,6 +55,9 @@ class _Opened:
     def part(self, number: int) -> Iterator[Found]:
         for found in self._opened.part(number):
             yield replace_call(found, self._source) if found.leaf_index == self._source.at else found
+
+    def is_wanted(self, found: Found) -> bool:
+        return self._opened.is_wanted(found)
 
     def close(self) -> None:
         self._opened.close()

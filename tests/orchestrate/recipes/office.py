@@ -56,3 +56,17 @@ async def queued_then_fails(ctx: Context, task: str) -> str:
     """One call, put before a person; then the recipe breaks."""
     await ctx.queue_for_review(await ctx.call("clerk", task=task), "look at it")
     raise ValueError("broken")
+
+
+async def words(ctx: Context, task: str) -> str:
+    """One call for each word, one after the other; words with ``+`` between them side by side."""
+    answers = []
+    for word in task.split():
+        answers += await ctx.map("clerk", [{"task": part} for part in word.split("+")])
+    return " ".join(answer.text for answer in answers)
+
+
+async def unseen(ctx: Context, task: str) -> str:
+    """As ``words``, and what is in lower case goes unchecked."""
+    answers = [await ctx.call("clerk", task=word.upper(), checked=word.isupper()) for word in task.split()]
+    return " ".join(answer.text for answer in answers)

@@ -1,0 +1,146 @@
+"""Rules over a run, scanned: the findings that the live runs had, however the scan is cut, and wherever it is done."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from monitor.audit.rescan import local
+from monitor.audit.rescan.parquet import ParquetSource, export
+from monitor.audit.rescan.sources import StoreSource
+from monitor.audit.rescan.work import Worker
+from monitor.canonical import parse_json
+from monitor.errors import ConfigError
+from monitor.store import Wanted
+from tests.audit.over_run import live, recorded, write_pack
+from tests.audit.rescan.deadly import Deadly
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from monitor.audit.rescan.scan import Summary
+    from monitor.store import ScanResult
+    from tests.audit.rescan.conftest import Bench
+
+
+@pytest.fixture
+def pack(bench: Bench) -> Path:
+    path = write_pack(bench.folder)
+    live(bench.store, path)
+    bench.store.sequence()
+    return path
+
+
+def said(bench: Bench, summary: Summary) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The findings of a scan, by subcall, with the rules' names."""
+    names = [check["name"] for check in summary.header["checks"]]
+    found = {}
+    for row in bench.rows(summary.scan_id):
+        findings = parse_json(row.findings)
+        found[row.run_id, row.span_id] = [{"name": names[one.pop("n")], **one} for one in findings]
+    return found
+
+
+def as_recorded(bench: Bench) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The same of the live runs."""
+    return {
+        key: [
+            {
+                "name": one.name,
+                "status": one.status.value,
+                "cause": one.cause,
+                "suppressed_by": one.suppressed_by,
+                "evidence": [span.model_dump() for span in one.evidence],
+                **({"elsewhere": [span.model_dump() for span in one.elsewhere]} if one.elsewhere else {}),
+            }
+            for one in findings
+        ]
+        for key, findings in recorded(bench.store).items()
+    }
+
+
+def rows(bench: Bench, summary: Summary) -> list[ScanResult]:
+    return bench.rows(summary.scan_id)
+
+
+def test_a_scan_finds_what_the_live_runs_found(bench: Bench, pack: Path) -> None:
+    summary = bench.scan(bench.job(pack))
+    found = said(bench, summary)
+    assert found == as_recorded(bench)
+    matched = {one["name"] for some in found.values() for one in some if one["status"] == "match"}
+    assert matched == {"secret", "network", "secret_then_network", "network_alone", "two"}
+    assert summary.is_whole
+    assert summary.of_status("unchecked") == 6  # they are followed, and no part of anything
+
+
+def test_other_workers_write_the_same_bytes(bench: Bench, pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = rows(bench, bench.scan(bench.job(pack), fresh=True))
+    monkeypatch.setattr("monitor.audit.rescan.by_run.SUBCALLS_IN_PART", 1)
+    apart = bench.scan(
+        bench.job(pack), lambda job, tasks, loaded: local.run(job, tasks, workers=2, loaded=loaded), fresh=True
+    )
+    assert rows(bench, apart) == whole
+
+
+def test_of_a_selection_the_same_is_said(bench: Bench, pack: Path) -> None:
+    """Of the subcalls of one role results are asked for; those of the other are followed all the same."""
+    every = said(bench, bench.scan(bench.job(pack)))
+    some = said(bench, bench.scan(bench.job(pack, wanted=Wanted(roles=frozenset({"scout"})))))
+    assert 0 < len(some) < len(every)
+    assert some == {key: every[key] for key in some}
+
+
+def test_an_exported_file_says_the_same(bench: Bench, pack: Path) -> None:
+    file = bench.folder / "all.parquet"
+    export(bench.store, bench.url, file, Wanted())
+    job = replace(bench.job(pack), source=ParquetSource.of(file, Wanted()))
+    assert said(bench, bench.scan(job, fresh=True)) == as_recorded(bench)
+
+
+def test_a_file_of_a_selection_is_refused(bench: Bench, pack: Path) -> None:
+    file = bench.folder / "some.parquet"
+    export(bench.store, bench.url, file, Wanted(roles=frozenset({"scout"})))
+    job = replace(bench.job(pack), source=ParquetSource.of(file, Wanted()))
+    with pytest.raises(ConfigError, match="need every subcall of a run"):
+        bench.scan(job)
+
+
+def test_a_run_that_went_on_is_looked_at_anew_and_others_are_not(bench: Bench, pack: Path) -> None:
+    first = bench.scan(bench.job(pack))
+    assert first.evaluated == 42
+    assert bench.scan(bench.job(pack)).evaluated == 0
+    live(bench.store, pack, runs=1, seed=9)
+    bench.store.sequence()
+    second = bench.scan(bench.job(pack))
+    assert (second.evaluated, second.reused) == (14, 42)
+    assert said(bench, second) == as_recorded(bench)
+
+
+def test_what_kills_its_worker_makes_the_rest_of_its_run_unknown_and_nothing_else(bench: Bench, pack: Path) -> None:
+    """The subcall has a failed result. What it could have decided for those after it nobody knows, and that is said."""
+    job = bench.job(pack)
+    whole = said(bench, bench.scan(job, fresh=True))
+    runs = job.source.by_runs()
+    with Worker(replace(job, source=runs)) as reading:
+        leaf = reading.leaves(0)[0][0]
+    hit = Deadly(**{name: getattr(job.source, name) for name in StoreSource.__dataclass_fields__}, at=leaf)
+    summary = bench.scan(
+        replace(job, source=hit), lambda job, tasks, loaded: local.run(job, tasks, workers=2, loaded=loaded), fresh=True
+    )
+    assert summary.of_status("failed") == 1
+    (dead,) = (row for row in rows(bench, summary) if row.status == "failed")
+    assert dead.leaf_index == leaf
+    found = said(bench, summary)
+    for key, findings in found.items():
+        for one in findings:
+            if one["name"] in {"secret", "network"}:
+                assert one in whole[key]
+            else:
+                assert one in whole[key] or one["status"] == "unknown", json.dumps(one)
+    # and nothing that matched is said not to match
+    for key, findings in whole.items():
+        names = {one["name"] for one in found[key]}
+        assert key == (dead.run_id, dead.span_id) or {one["name"] for one in findings} <= names
