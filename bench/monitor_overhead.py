@@ -160,8 +160,8 @@ class Bench:
 
 
 def first_rules(pack: Path, count: int) -> str:
-    """The text of a pack, cut off after its first ``count`` rules."""
-    lines = pack.read_text().splitlines(keepends=True)
+    """The text of a pack, cut off after its first ``count`` rules over one subcall."""
+    lines = pack.read_text().partition("\nrun_rules:")[0].splitlines(keepends=True)
     starts = [number for number, line in enumerate(lines) if line.startswith("  - title:")]
     return "".join(lines[: [*starts, len(lines)][count]])
 
@@ -182,7 +182,8 @@ def read_commits(db: Path, *, runs: bool = False) -> tuple[list[str], list[Commi
     schema = [
         sql
         for (sql,) in connection.execute(
-            "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY type = 'table' DESC"
+            "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'search_%' "
+            "ORDER BY type = 'table' DESC"
         )
     ]
 
