@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from monitor.canonical import canonical_hash
 from monitor.policy import examples
 from monitor.policy.clauses import TextClause
+from monitor.policy.compiled import CompiledRule
 from monitor.policy.evaluation import evaluate, says, supposing
 from monitor.policy.judges.needed import next_question, questions_of
 from monitor.policy.logic import Truth
@@ -21,18 +22,18 @@ from monitor.policy.matching import TEXT_CAP, PatternEngine
 from monitor.policy.over_run import run_examples
 from monitor.policy.over_run.watch import RunWatch
 from monitor.policy.record_readings import Heard, RecordReadings
-from monitor.records import Action, Finding, Level, RuleRef, Status
+from monitor.policy.schema import RuleFile
+from monitor.records import Finding, RuleRef, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from monitor.policy.detection import Detection
     from monitor.policy.filters import Filter
     from monitor.policy.judges.question import Question
     from monitor.policy.over_run.run_rules import RunRule
     from monitor.policy.readings import Field
-    from monitor.policy.schema import RuleFile
-    from monitor.records import FilterRef, Record, Span
+    from monitor.records import FilterRef, Record
 
 
 LANGUAGE = 1
@@ -46,7 +47,7 @@ _MAX_FACTS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(CompiledRule[RuleFile]):
     """One compiled rule. ``written`` is the rule as its author wrote it, ``path`` and ``line`` where, ``test_lines`` where
     each of its tests begins.
 
@@ -63,33 +64,6 @@ class Rule:
     test_lines: tuple[int, ...] = ()
     overridden_by: str = ""
 
-    @property
-    def id(self) -> str:
-        """The rule's UUID."""
-        return self.written.id
-
-    @property
-    def name(self) -> str:
-        """The rule's name, unique in a policy set."""
-        return self.written.name
-
-    @property
-    def ref(self) -> RuleRef:
-        """The rule as a run's record names it."""
-        return RuleRef(
-            name=self.name,
-            rule_id=self.id,
-            rule_hash=self.rule_hash,
-            pack=self.pack,
-            pack_version=self.pack_version,
-            overridden_by=self.overridden_by,
-        )
-
-    @property
-    def on_trial(self) -> bool:
-        """Whether the rule runs in shadow (``status: test``): what it says is recorded, and it never acts."""
-        return self.written.status == "test"
-
     def inapplicable(self, record: Record) -> str:
         """Why the rule has nothing to say of this record, whatever its detection makes of it; "" where it has."""
         if self.written.status == "unsupported":
@@ -100,27 +74,6 @@ class Rule:
         if source and source.product not in {None, record.call.adapter}:
             return f"the rule is about records that came in through {source.product}"
         return ""
-
-    def finding(
-        self, status: Status, *, evidence: Sequence[Span] = (), cause: str = "", suppressed_by: str = ""
-    ) -> Finding:
-        """A finding of this rule."""
-        return Finding(
-            check="rule",
-            name=self.name,
-            status=status,
-            rule_id=self.id,
-            rule_hash=self.rule_hash,
-            pack=self.pack,
-            title=self.written.title,
-            level=Level(self.written.level),
-            action=Action(self.written.effective_action),
-            on_unknown=Action(self.written.effective_on_unknown),
-            evidence=tuple(evidence),
-            cause=cause,
-            shadow=self.on_trial,
-            suppressed_by=suppressed_by,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from monitor.canonical import canonical_hash
+from monitor.policy.compiled import CompiledRule
 from monitor.policy.logic import Truth, disjoin
 from monitor.policy.over_run.correlations import (
     Absent,
@@ -26,13 +27,14 @@ from monitor.policy.over_run.correlations import (
 )
 from monitor.policy.over_run.memory import Groups, Link
 from monitor.policy.over_run.timeline import NO_TIME, Moment, Timeline, Window
-from monitor.records import Action, FarSpan, Finding, Level, RuleRef, Span, Status
+from monitor.policy.schema import RunRuleFile
+from monitor.records import FarSpan, Finding, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from monitor.policy.readings import Field, Reading
-    from monitor.policy.schema import CorrelationFile, RunRuleFile
+    from monitor.policy.schema import CorrelationFile
     from monitor.records import Record
 
 LANGUAGE = 1
@@ -51,7 +53,7 @@ _MEASURES: dict[str, Measure] = {
 
 
 @dataclass(frozen=True, slots=True)
-class RunRule:
+class RunRule(CompiledRule[RunRuleFile]):
     """One compiled rule over a run. ``parts`` are the names of the rules that it joins, those of ``without`` last.
 
     Of a rule over the tree ``fields`` are those of ``same``, ``value`` that of ``share``, ``texts`` those of ``unsaid-in``;
@@ -74,28 +76,6 @@ class RunRule:
     texts: tuple[Field, ...] = ()
     marks: tuple[Field, ...] = ()
 
-    @property
-    def id(self) -> str:
-        """The rule's UUID."""
-        return self.written.id
-
-    @property
-    def name(self) -> str:
-        """The rule's name, unique in a policy set."""
-        return self.written.name
-
-    @property
-    def ref(self) -> RuleRef:
-        """The rule as a run's record names it."""
-        return RuleRef(
-            name=self.name,
-            rule_id=self.id,
-            rule_hash=self.rule_hash,
-            pack=self.pack,
-            pack_version=self.pack_version,
-            overridden_by=self.overridden_by,
-        )
-
     def group(self) -> Correlation:
         """The empty memory of one group."""
         correlation = self.written.correlating
@@ -107,32 +87,6 @@ class RunRule:
             return TogetherEver(len(self.parts)) if self.window.is_open else Together(self.window)
         measure, threshold = _MEASURES[correlation.type], _threshold(correlation)
         return CountedEver(measure, threshold) if self.window.is_open else Counted(self.window, measure, threshold)
-
-    def finding(
-        self,
-        status: Status,
-        *,
-        evidence: Sequence[Span] = (),
-        elsewhere: Sequence[FarSpan] = (),
-        cause: str = "",
-    ) -> Finding:
-        """A finding of this rule."""
-        return Finding(
-            check="rule",
-            name=self.name,
-            status=status,
-            rule_id=self.id,
-            rule_hash=self.rule_hash,
-            pack=self.pack,
-            title=self.written.title,
-            level=Level(self.written.level),
-            action=Action(self.written.effective_action),
-            on_unknown=Action(self.written.effective_on_unknown),
-            evidence=tuple(evidence),
-            elsewhere=tuple(elsewhere),
-            cause=cause,
-            shadow=self.written.status == "test",
-        )
 
 
 def window_of(correlation: CorrelationFile) -> Window:
