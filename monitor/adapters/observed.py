@@ -20,7 +20,7 @@ from monitor.orchestrate.foreign_calls import ForeignCalls
 from monitor.orchestrate.process import this_process
 from monitor.orchestrate.starting import merged, options_text, refuse_if_alive
 from monitor.orchestrate.workplace import Workplace
-from monitor.records import OBSERVED, RunResume, RunStart, StoredRun, new_run_id, new_span_id, now
+from monitor.records import OBSERVED, RunResume, RunStart, StoredRun, new_run_id, new_salt, new_span_id, now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -188,6 +188,7 @@ class ObservedRun:
             span_id=new_span_id(),
             recipe=OBSERVED + self._name,
             task=escape_text(task),
+            salt=new_salt(),
             model="",
             limits=merged(settings.budget, self.options.budget),
             policies=checks.packs,

@@ -115,12 +115,15 @@ def redact(
                 eraser, run_id=run, span_id=span, surfaces=surface or (), phrase=phrase, progress=told
             )
         facts = _plan_json(plan, everywhere=everywhere)
-        if not everywhere and not only and (plan.shared or plan.containing):
+        is_decided = everywhere or only or not (plan.shared or plan.containing)
+        if not dry_run and not is_decided:
             _refuse(plan, facts, json_output=json_output)
         if not dry_run and not plan.chosen(everywhere=everywhere):
             raise ConfigError("every one of these texts is used elsewhere too: with --only nothing is erased")
         if dry_run:
             _tell_plan(plan, facts, json_output=json_output)
+            if not is_decided:
+                note("to erase it, add --everywhere (all of these) or --only (leave what others use or contain)")
             return
         _confirm(f"erase {facts['texts']} texts for good", yes=yes)
         done = erase(eraser, plan, everywhere=everywhere, why=_why(why), by=by or getpass.getuser())

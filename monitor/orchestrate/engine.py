@@ -26,6 +26,7 @@ from monitor.records import (
     Observation,
     Outcome,
     QueuedReview,
+    Seal,
     StoredSubcall,
     Usage,
     now,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 class Engine:
     """What all subcalls of one run share.
 
+    ``seal`` is what the run stores keys, scopes and seeds under; here they are not sealed, but for those of stored calls.
     ``stored`` are the subcalls of earlier executions of the run, ``queued`` the spans that these put before a person.
     ``judged`` collects all that this execution asked for and are judged: the pipeline adds its own, the engine those that
     were in the store already.
@@ -51,6 +53,7 @@ class Engine:
     run_id: str
     root_span: str
     seed: int
+    seal: Seal
     pipeline: Pipeline
     people: People
     gate: asyncio.Semaphore
@@ -84,7 +87,8 @@ class Engine:
         Where failures are tried again, only the run still carries them: a role that used up its calls in an outage could
         never be asked again otherwise.
         """
-        return total(self._charged_in[scope]) if scope in self._charged_in else NOTHING
+        sealed = self.seal.scope(scope) if self.stored else scope
+        return total(self._charged_in[sealed]) if sealed in self._charged_in else NOTHING
 
     def _forgives(self, subcall: StoredSubcall) -> bool:
         return self.retry_failed and subcall.state in {Outcome.FAILED, Outcome.BUDGET_EXCEEDED}
@@ -102,7 +106,7 @@ class Engine:
 
     def attempts_of(self, key: str) -> Sequence[StoredSubcall]:
         """The attempts that earlier executions made of a step, the first one first."""
-        return self._earlier.get(key, ())
+        return self._earlier.get(self.seal.key(key), ())
 
     @property
     def in_flight(self) -> int:

@@ -20,7 +20,7 @@ from monitor.orchestrate.people import Decider, People, StoppableClock
 from monitor.orchestrate.starting import ACTIVE, seconds_of
 from monitor.orchestrate.tally import Judged
 from monitor.pipeline import LoadedChecks, Pipeline, tell
-from monitor.records import Event, Outcome, RunEnd, RunResume, RunStart, RunSuspend, StoredRun, StoredSubcall, now
+from monitor.records import Event, Outcome, RunEnd, RunResume, RunStart, RunSuspend, Seal, StoredRun, StoredSubcall, now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -96,6 +96,7 @@ class Execution:
             run_id=start.run_id,
             root_span=start.span_id,
             seed=start.seed,
+            seal=Seal(start.salt),
             pipeline=pipeline,
             people=people,
             gate=asyncio.Semaphore(concurrency),

@@ -48,7 +48,7 @@ class ForeignCalls:
                 self._held[asked.parent_id].pin()
             asked = asked.bounded(budget)
             first = asked.first
-            key = first.key if first else engine.name_step(asked.key)
+            key = first.key if first else engine.seal.key(engine.name_step(asked.key))
             place = Place.of(asked.parent_id or engine.root_span, first.span_id if first else None)
             probes = engine.pipeline.probes_of(())
             self._below[asked.parent_id or ""] += 1

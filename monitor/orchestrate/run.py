@@ -42,6 +42,7 @@ from monitor.records import (
     RunStart,
     StoredRun,
     new_run_id,
+    new_salt,
     new_span_id,
     now,
 )
@@ -123,6 +124,7 @@ async def run(
         recipe=found.ref,
         recipe_hash=found.sha256,
         task=escape_text(task),
+        salt=new_salt(),
         model=name(model),
         seed=seed,
         limits=merged(settings.budget, budget),

@@ -51,7 +51,7 @@ class RecipeCalls:
                 lambda reserved, left: self._call(
                     step,
                     place,
-                    key=key,
+                    key=self._engine.seal.key(key),
                     attempt=number,
                     kind="tool",
                     depth=step.depth + 1,
@@ -98,7 +98,7 @@ class RecipeCalls:
             span_id=place.span_id,
             parent_id=place.parent_id,
             retry_of=place.retry_of,
-            scope=step.scope,
+            scope=self._engine.seal.scope(step.scope),
             role=step.role.name,
             role_hash=step.role.sha256,
             trust=step.role.trust,
@@ -114,14 +114,15 @@ class RecipeCalls:
         async with self._engine.gate:
             self._engine.stop_if_over()
             step.budget.begin()
-            request = bounded_request(step, self._seed(key, resamples), resamples)
+            seed = self._seed(key, resamples)
+            request = bounded_request(step, seed, resamples)
             place = Place.of(step.parent_id or self._engine.root_span, first)
 
             def describe(reserved: Usage, left: Limits) -> Call:
                 return self._call(
                     step,
                     place,
-                    key=key,
+                    key=self._engine.seal.key(key),
                     attempt=number,
                     model=step.client.name,
                     depth=step.depth,
@@ -132,7 +133,7 @@ class RecipeCalls:
                     output_schema=step.role.schema_text,
                     requires_reasoning=step.role.reasoning == "required",
                     temperature=request.temperature,
-                    seed=request.seed,
+                    sealed_seed=self._engine.seal.seed(seed, place.span_id),
                     max_output_tokens=request.max_output_tokens,
                     reserved=reserved,
                     budget_left=left,

@@ -35,6 +35,7 @@ from monitor.records.runs import (
     RunStart,
     RunSuspend,
 )
+from monitor.records.sealing import Seal, new_salt
 from monitor.records.trace import (
     MONITORS,
     Call,
@@ -116,6 +117,7 @@ __all__ = [
     "RunStart",
     "RunSuspend",
     "Said",
+    "Seal",
     "Span",
     "Status",
     "StoredRedaction",
@@ -131,6 +133,7 @@ __all__ = [
     "Verdict",
     "VerdictValue",
     "new_run_id",
+    "new_salt",
     "new_span_id",
     "now",
 ]

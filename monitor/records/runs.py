@@ -41,13 +41,17 @@ INGESTED = "ingested:"
 
 
 class RunStart(Frozen):
-    """The payload of a run's ``started`` event: the task and all that decides how the run goes."""
+    """The payload of a run's ``started`` event: the task and all that decides how the run goes.
+
+    ``salt`` seals the keys and seeds of its steps (see ``records.sealing``).
+    """
 
     run_id: str
     span_id: str
     recipe: str
     recipe_hash: str = ""
     task: Text
+    salt: Text = ""
     model: str
     seed: int = 0
     limits: Limits = Limits()

@@ -128,7 +128,8 @@ class Call(Frozen):
     """What one subcall was handed and might spend: the payload of its ``started`` event.
 
     ``key`` names the step in its run (scope, role, inputs, occurrence), the same in every execution: a run that is resumed
-    finds its answers by it. ``scope`` is the path of the contexts it was asked in, and so of its budgets. ``attempt``
+    finds its answers by it. It is sealed, as ``scope`` and the seed of a recipe's step (``sealed_seed``) are: see
+    ``records.sealing``. ``scope`` is the path of the contexts it was asked in, and so of its budgets. ``attempt``
     counts from 1; attempts above 1 are child spans of the first one, and ``retry_of`` is that first span. ``reserved``
     is charged until the observation says what was really used. ``probes`` names the probes that are attached to it.
     ``kind`` is ``model``, or ``tool`` for one execution of
@@ -160,6 +161,7 @@ class Call(Frozen):
     probes: tuple[str, ...] = ()
     temperature: float | None = None
     seed: int | None = None
+    sealed_seed: int | None = None
     max_output_tokens: int | None = None
     reserved: Usage = Usage()
     budget_left: Limits = Limits()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import func, select
 
 from monitor.errors import StoreError
+from monitor.records import INGESTED
 from monitor.store.batches import NODES, TEXTS, chunks
 from monitor.store.codec import parse
 from monitor.store.opening import locate
@@ -124,6 +125,19 @@ class Eraser:
                     texts.add(name)
             if not number % _EVENTS_AT_ONCE:
                 progress(number, total)
+        return found
+
+    def marks_of(self, runs: Iterable[str]) -> dict[str, set[str]]:
+        """For each run the texts that tell nothing themselves and yet could prove a guess at another: the salt of its keys
+        and seeds, and the options of an ingested one, which have the hash of its file. Raises StoreError.
+        """
+        log = self._backend.log.table
+        found: dict[str, set[str]] = {}
+        for some in chunks(sorted(runs), _TEXTS_AT_ONCE):
+            for event in self._events(log.c.kind == "run_started", log.c.run_id.in_(some)):
+                ingested = str(event.body["recipe"]).startswith(INGESTED)
+                telling = {"salt", "options"} if ingested else {"salt"}
+                found[event.run_id] = {name for path, _, name in _places(event.body) if path in telling}
         return found
 
     def _events(self, *conditions: ColumnElement[bool]) -> Iterator[_Event]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import select, text
 
 from monitor.errors import CatalogError, StoreError
-from monitor.records import StoredRedaction, StoredReview, StoredRun, StoredSubcall
+from monitor.records import Seal, StoredRedaction, StoredReview, StoredRun, StoredSubcall
 from monitor.store.bulk import Bulk, extent, run_extents
 from monitor.store.codec import parse
 from monitor.store.rows import chunks, payloads, run_of, subcalls_of
@@ -98,7 +98,7 @@ class Reader:
             rows = session.execute(self._rows().where(self._log.table.c.run_id == run_id)).all()
             if not rows:
                 raise _unknown("run", run_id)
-            return subcalls_of(session, rows)
+            return self._with_seeds(session, run_id, subcalls_of(session, rows))
 
     def subcall(self, run_id: str, span_id: str) -> StoredSubcall:
         """The subcall of this very run whose span id is, or alone begins with, ``span_id``. Raises CatalogError."""
@@ -107,7 +107,7 @@ class Reader:
             started = select(log.span_id).where(log.run_id == run_id, log.kind == "started")
             whole = _resolve(session, started, log.span_id, "subcall", span_id)
             rows = session.execute(self._rows().where(log.run_id == run_id, log.span_id == whole)).all()
-            (subcall,) = subcalls_of(session, rows)
+            (subcall,) = self._with_seeds(session, run_id, subcalls_of(session, rows))
         return subcall
 
     def asked(self, *, settled: bool) -> list[StoredSubcall]:
@@ -120,7 +120,7 @@ class Reader:
         with self._snapshots.session() as session:
             for run_id, span_id in session.execute(about.order_by(*self._log.order)).all():
                 events = self._rows().where(log.run_id == run_id, log.span_id == span_id)
-                found += subcalls_of(session, session.execute(events).all())
+                found += self._with_seeds(session, run_id, subcalls_of(session, session.execute(events).all()))
         return [subcall for subcall in found if settled or subcall.awaits_human]
 
     def span(self, span_id: str) -> tuple[str, str]:
@@ -210,6 +210,19 @@ class Reader:
             for row, payload in payloads(session, session.execute(found).all()):
                 by_run.setdefault(row.run_id, []).append(payload)
         return [run_of(steps) for steps in by_run.values()]
+
+    def _with_seeds(self, session: Session, run_id: str, found: list[StoredSubcall]) -> list[StoredSubcall]:
+        """Subcalls of a run with their seeds, which are sealed in the log; without, where the run's salt was erased."""
+        if all(one.call.sealed_seed is None for one in found):
+            return found
+        log = self._log.table.c
+        start = select(self._log.table).where(log.run_id == run_id, log.kind == "run_started", text(RUN_KINDS))
+        ((_, started),) = payloads(session, session.execute(start).all())
+        seal = Seal(started.salt)
+        return [
+            one.model_copy(update={"call": one.call.model_copy(update={"seed": seal.seed_of(one.call)})})
+            for one in found
+        ]
 
 
 # ------------------------------------------------------------------------------------------------------------ prefixes

@@ -27,6 +27,11 @@ _WITH_ALL = frozenset({"tokens"})  # ids and scores of tokens tell the text: the
 _DECISIONS = {"decided": "decision", "reviewed": "review", "run_queued": "queued"}
 
 
+def _identifies(use: Use) -> bool:
+    """Whether the text is of use to try out what an erased text of its run was: it goes with any of them."""
+    return use.kind == "run_started" and use.path == "salt"
+
+
 def surface_of(use: Use) -> str:
     """What the text at this place is called."""
     if use.kind in _DECISIONS:
@@ -81,7 +86,7 @@ def plan_redaction(
     """
 
     def is_asked(use: Use) -> bool:
-        if use.kind == "redacted":
+        if use.kind == "redacted" or _identifies(use):
             return False
         if phrase:
             return True
@@ -171,7 +176,9 @@ class Done:
 def redact(eraser: Eraser, plan: Plan, *, everywhere: bool, why: str, by: str) -> Done:
     """Erase what ``plan`` says, and append one event to each run that it concerns, in one transaction.
 
-    Token ids and scores of every subcall that loses a text go with it, for the text can be read from them.
+    Token ids and scores of every subcall that loses a text go with it, for the text can be read from them; so does, of
+    every run that loses one, what the text could be tried against: the salt of its keys and seeds, and of an ingested run
+    its options, which have the hash of the file. These are not counted.
 
     Raises:
         ConfigError: ``why`` or ``by`` holds what is to be erased.
@@ -183,6 +190,7 @@ def redact(eraser: Eraser, plan: Plan, *, everywhere: bool, why: str, by: str) -
     touched: dict[str, set[str]] = defaultdict(set)
     for use in uses:
         touched[use.run_id].add(use.about)
+    marks = eraser.marks_of(touched)
     tokens = {use.commitment for run, spans in touched.items() for use in eraser.uses_in(run, spans) if use.is_json}
     uses += [use for use in eraser.uses_of(tokens - names, lambda _done, _total: None) if use.kind != "redacted"]
     places: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
@@ -190,6 +198,8 @@ def redact(eraser: Eraser, plan: Plan, *, everywhere: bool, why: str, by: str) -
     for use in uses:
         places[use.run_id][use.about].add(surface_of(use))
         texts[use.run_id].add(use.commitment)
+    for run, held in marks.items():
+        texts[run] |= held
     at = now()
     events = [
         Event.of(
@@ -207,7 +217,8 @@ def redact(eraser: Eraser, plan: Plan, *, everywhere: bool, why: str, by: str) -
         )
         for run, spans in sorted(places.items())
     ]
-    erased = eraser.erase(sorted({use.commitment for use in uses}), events)
+    unseen = len(eraser.live(set().union(*marks.values()) - {use.commitment for use in uses}))
+    erased = eraser.erase(sorted(set().union(*texts.values())), events) - unseen
     left = [] if everywhere else [*plan.shared, *plan.containing]
     return Done(erased, sorted(places), left, forget_caches())
 
