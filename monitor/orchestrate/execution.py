@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.audit.integrity.checkpoints import kept_while
 from monitor.canonical import parse_json
+from monitor.collector import loaded_left_alone
 from monitor.errors import ConfigError, ConflictError
 from monitor.orchestrate.budget import Budget
 from monitor.orchestrate.calls import total
@@ -44,7 +45,10 @@ class Execution:
     async def go(self, earlier: StoredRun, step: RunStart | RunResume, found: catalog.Recipe) -> RunResult:
         """Execute the run from ``step`` to its end; ``found`` is the recipe whose hash ``step`` records."""
         task, options = earlier.start.task, recipe_options(found.function, parse_json(earlier.start.options)["options"])
-        return await self.follow(earlier, step, found.name, lambda context: found.function(context, task, **options))
+        with loaded_left_alone():
+            return await self.follow(
+                earlier, step, found.name, lambda context: found.function(context, task, **options)
+            )
 
     async def follow(
         self,
