@@ -108,7 +108,7 @@ def _asking(answers: Answers, today: str) -> str:
 {words_of(answers, today)}    detection:
       # Cheap first: the judge is asked only where one of these phrases is there.
       phrases:
-{contains(answers.field, answers.phrases)}      # Yes must mean that something is wrong. It counts with a quote that stands in the record.
+{contains(answers.field, answers.phrases)}      # A yes must mean that something is wrong.
       judged:
         judge.{judge}: {quoted(answers.question)}
       condition: phrases and judged

@@ -1,4 +1,4 @@
-"""Filters and overrides on every kind of rule over a run."""
+"""Filters and overrides on every kind of rule over a run, and on two packs that say the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monitor import policy
+from monitor import catalog, policy
 from monitor.policy.over_run import run_examples
 from monitor.records import Action, Finding, Level, Status
 
@@ -116,3 +116,30 @@ def test_a_part_that_a_filter_holds_to_be_harmless_is_none(write: Write, kind: s
     text = FILTERS.replace("rules: [joined]", "rules: [sends]")
     rules = policy.load([write(f"{PACK}    {kind}\n"), write(text, "f.yaml")], today=TODAY)
     assert said(rules, KINDS[kind]).status is Status.NO_MATCH
+
+
+def test_a_secret_that_is_sent_acts_once_where_a_site_says_so(write: Write) -> None:
+    """The packs `flow` and `taint` both speak of it; each names the other's rule, and an override leaves one to act."""
+    text = (
+        "override_set: once\nversion: 1.0.0\noverrides:\n  - {rule: secret_then_network, reason: once, action: log}\n"
+    )
+    run = [
+        {"id": "a", "tool.name": "read_file"},
+        {"parent": "a", "kind": "tool", "role": "read_file", "tool.result": "id AKIAABCDEFGHIJKLMNOP"},
+        {"tool.name": "http_post", "tool.arguments": {"body": "AKIAABCDEFGHIJKLMNOP"}},
+    ]
+    packs = [catalog.find("policy", name) for name in ("flow", "taint")]
+    acting = []
+    for paths in (packs, [*packs, write(text)]):
+        rules = policy.load(paths)
+        watch, found = rules.watch(), ()
+        for step in run_examples.build(run):
+            for _, record in step.subcalls:
+                watch.begin(record.call)
+                found = watch.see(record, rules.findings(record))
+        acting.append({one.name for one in found if one.status is Status.MATCH and one.action is not Action.LOG})
+    assert acting == [{"secret_then_network", "secret_sent"}, {"secret_sent"}]
+    by_name = {rule.name: rule for rule in rules.run_rules}
+    for name, other in (("secret_sent", "secret_then_network"), ("untrusted_text_in_trusted", "untrusted_to_trusted")):
+        assert by_name[other].id in {one.id for one in by_name[name].written.related}
+        assert by_name[name].id in {one.id for one in by_name[other].written.related}

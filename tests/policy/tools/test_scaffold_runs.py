@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -69,6 +69,6 @@ def test_either_part_may_look_at_any_field(write: Write, kind: str, field: str) 
         ({"kind": "judge", "question": ""}, "needs a question"),
     ],
 )
-def test_answers_that_make_no_rule_are_refused(changed: dict[str, object], said: str) -> None:
+def test_answers_that_make_no_rule_are_refused(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         scaffold(replace(ANSWERS, **{"kind": "sequence", **changed}))
