@@ -13,14 +13,26 @@ if TYPE_CHECKING:
 _LONGEST_LEAST = 1_000
 _NEARLY_NOTHING = math.ulp(0.0)
 _OTHER_RELATION = {
-    "parent": ("ancestor", "child"),
-    "ancestor": ("parent",),
-    "child": ("parent",),
-    "sibling": ("parent",),
-    "without-parent": ("without-ancestor", "parent"),
-    "without-ancestor": ("without-parent", "ancestor"),
-    "without-sibling": ("sibling",),
+    "parent": {
+        "ancestor": "a run in which it has such an ancestor that is not right above (`expect: no_match`)",
+        "child": "the run turned round, with the other one below (`expect: no_match`)",
+    },
+    "ancestor": {"parent": "a run in which it has such an ancestor that is not right above (`expect: match`)"},
+    "child": {"parent": "the run turned round, with the other one above (`expect: no_match`)"},
+    "sibling": {"parent": "a run in which such a one stands right above, and not beside (`expect: no_match`)"},
+    "without-parent": {
+        "without-ancestor": "a run in which it has such an ancestor that is not right above (`expect: match`)",
+        "parent": "a run in which such a parent was judged before (`expect: no_match`), and one without",
+    },
+    "without-ancestor": {
+        "without-parent": "a run in which it has such an ancestor that is not right above (`expect: no_match`)",
+        "ancestor": "a run in which such an ancestor was judged before (`expect: no_match`), and one without",
+    },
+    "without-sibling": {
+        "sibling": "a run in which such a sibling was judged before (`expect: no_match`), and one without"
+    },
 }
+"""What each relation is made, and what test would notice that."""
 _ALL_OF_IT = ["data", "written"]
 
 
@@ -43,12 +55,10 @@ def tree_changes(form: dict[str, Any]) -> Iterator[Change]:
     """
     relation = next((key for key in _relations() if key in form), "")
     rest = {key: value for key, value in form.items() if key != relation}
-    for other in _OTHER_RELATION.get(relation, ()):
-        advice = f"add a run in which a subcall has such a {relation.removeprefix('without-')}, and no such {other}."
-        if relation == f"without-{other}":
-            advice = "add a run in which it is there and judged before (`expect: no_match`), and one without."
+    for other, missing in _OTHER_RELATION.get(relation, {}).items():
+        what, advice = f"turning `{relation}` into `{other}`", f"add {missing}."
         changed = {**rest, other: form[relation]}
-        yield Change("relation", [relation], f"turning `{relation}` into `{other}`", advice, "tree", changed)
+        yield Change("relation", [relation], what, advice, "tree", changed)
     yield from _apart(form, relation)
     yield from _parts(form, ("this", relation) if relation else ("this",), "tree")
     for key in ("same", "unsaid-in"):

@@ -130,9 +130,10 @@ def test_a_secret_that_is_sent_acts_once_where_a_site_says_so(write: Write) -> N
     ]
     packs = [catalog.find("policy", name) for name in ("flow", "taint")]
     acting = []
+    found: Sequence[Finding] = ()
     for paths in (packs, [*packs, write(text)]):
         rules = policy.load(paths)
-        watch, found = rules.watch(), ()
+        watch = rules.watch()
         for step in run_examples.build(run):
             for _, record in step.subcalls:
                 watch.begin(record.call)
