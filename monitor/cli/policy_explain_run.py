@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.text import Text
 
 from monitor.cli.console import emit_json, stdout
-from monitor.cli.detail import far_lines
+from monitor.cli.detail import evidence_lines, far_lines
 from monitor.cli.options import load_settings
 from monitor.cli.runs import find_run
 from monitor.cli.safe import visible
@@ -89,7 +89,8 @@ def _stored(run: str, span: str, config: Path | None, db: str | None) -> "tuple[
         run_id = find_run(store, run).start.run_id
         if span:
             store.subcall(run_id, span)
-        subcalls = store.subcalls(run_id)
+        # Questions to a judge are the monitor's own, and no part of what rules over a run follow.
+        subcalls = [one for one in store.subcalls(run_id) if not one.call.is_monitors]
     begins = [(one.began_at, False, one) for one in subcalls if one.began_at is not None]
     ends = [(one.judged_at, True, one) for one in subcalls if one.judged_at is not None]
     return f"run {run_id}", [
@@ -101,7 +102,10 @@ def _stored(run: str, span: str, config: Path | None, db: str | None) -> "tuple[
 def _record(subcall: StoredSubcall) -> Record | None:
     if subcall.observation is None or subcall.judgement is None or not subcall.call.checked:
         return None
-    return Record(call=subcall.call, observation=subcall.observation, probes=subcall.judgement.probes)
+    judgement = subcall.judgement
+    return Record(
+        call=subcall.call, observation=subcall.observation, probes=judgement.probes, answers=judgement.answers
+    )
 
 
 def _as_json(explanation: "RunExplanation", shown: "Sequence[ExplainedSubcall]", what: str) -> dict[str, Any]:
@@ -134,7 +138,11 @@ def _print(
     _line(Text(visible(rule.written.title)))
     _line(Text.assemble(("over: ", "dim"), visible(what)))
     written = getattr(rule.written, kind).model_dump(by_alias=True, exclude_defaults=True, exclude_none=True)
-    _line(Text.assemble((f"{kind}: ", "dim"), visible(", ".join(f"{key} {value}" for key, value in written.items()))))
+    _line(
+        Text.assemble(
+            (f"{kind}: ", "dim"), visible(", ".join(f"{key} {_flow(value)}" for key, value in written.items()))
+        )
+    )
     known = {step.call.span_id: step.record for step in steps if step.record is not None}
     names = {one.span_id: one.name for one in explanation.subcalls}
     for one in shown:
@@ -151,11 +159,25 @@ def _print(
         _line(said.append(f", action: {action.value}" if action else ""))
         if one.missing:
             _line(Text(f"    {visible(one.missing)}", style="dim"))
+        if one.span_id in known:
+            record = known[one.span_id]
+            own = StoredSubcall(call=record.call, observation=record.observation)
+            for line in evidence_lines(own, finding):
+                _line(Text("    ").append_text(line))
         for line in far_lines(_subcalls(known), finding, names):
             _line(Text("    with ").append_text(line))
     _line(Text(""))
     others = f"{explanation.others:,} other subcall{'' if explanation.others == 1 else 's'} of the run"
     _line(Text(f"{others}: no part of the rule has anything to say there", style="dim"))
+
+
+def _flow(value: object) -> str:
+    """A value as it may stand in the file."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_flow, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_flow(one)}' for key, one in value.items())}}}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _subcalls(records: "Mapping[str, Record]") -> dict[str, StoredSubcall]:

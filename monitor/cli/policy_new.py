@@ -32,6 +32,24 @@ def new(
     near_miss: Annotated[
         str | None, typer.Option("--near-miss", help="A text that is close to it, and that the rule must leave alone.")
     ] = None,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            help="phrases (in one subcall); over a run: sequence, absence, tree or taint; judge (a question).",
+        ),
+    ] = "phrases",
+    other_field: Annotated[
+        str | None, typer.Option("--other-field", help="Over a run: where the second part shows.")
+    ] = None,
+    other_phrase: Annotated[
+        list[str] | None,
+        typer.Option("--other-phrase", help="Over a run: what the second part looks like; may be given again."),
+    ] = None,
+    question: Annotated[
+        str | None,
+        typer.Option("--question", help="For a judge: a question that a yes answers where something is wrong."),
+    ] = None,
     why: Annotated[str, typer.Option("--why", help="Why it worries you: the rule's description.")] = "",
     harmless: Annotated[str, typer.Option("--harmless", help="What harmless text the rule would hit.")] = "",
     name: Annotated[str, typer.Option("--name", help="The rule's name; default: made of its title.")] = "",
@@ -43,9 +61,15 @@ def new(
 
     Asks on a terminal for what the options leave out. The rule is loaded and its tests are run before anything is written.
     It starts with `status: test`: recorded, never acting. An existing pack is never added to: copy the rule over.
-    """
-    from monitor.policy.tools.scaffold import WHERE, Answers, name_of, scaffold
 
+    A rule over a run (`--kind`) joins two parts, `--phrase` and `--other-phrase`: the one and in a later subcall the other
+    (sequence), the other without the one before it (absence), the other right below the one (tree), what the one says in
+    the prompt or the tools' arguments of the other (taint). Its tests are made of the phrases.
+    """
+    from monitor.policy.tools.scaffold import KINDS, OVER_RUN, WHERE, Answers, name_of, scaffold
+
+    if kind not in KINDS:
+        raise ConfigError(f"--kind is one of {', '.join(KINDS)}, and not {kind}")
     if out is not None and out.exists():
         raise ConfigError(f"{out} is there already; name another file, and copy the rule over")
     asker = _Asker(ask=sys.stdin.isatty() and not json_output)
@@ -53,13 +77,27 @@ def new(
     field = asker.choice(field, "--field", "Where does it show?", list(WHERE))
     phrases = phrase or asker.texts("--phrase", "What does it look like there? One phrase a line, an empty line ends")
     chosen = asker.choice(level and level.value, "--level", "How grave is it?", [one.value for one in Level])
+    if kind == "phrases":
+        match = asker.text(match, "--match", f"A text ({field}) that the rule must find?")
+        near_miss = asker.text(near_miss, "--near-miss", "A text close to it that the rule must leave alone?")
+    elif kind == "judge":
+        question = asker.text(question, "--question", "What is the judge asked? A yes means that something is wrong")
+    else:
+        assert kind in OVER_RUN, "there are no other kinds"
+        other_field = asker.choice(other_field, "--other-field", "Where does the second part show?", list(WHERE))
+        what = "What does the second part look like? One phrase a line, an empty line ends"
+        other_phrase = other_phrase or asker.texts("--other-phrase", what)
     answers = Answers(
         worry=worry,
         field=field,
         phrases=phrases,
         level=chosen,
-        match=asker.text(match, "--match", f"A text ({field}) that the rule must find?"),
-        near_miss=asker.text(near_miss, "--near-miss", "A text close to it that the rule must leave alone?"),
+        match=match or "",
+        near_miss=near_miss or "",
+        kind=kind,
+        other_field=other_field or "",
+        other_phrases=other_phrase or (),
+        question=question or "",
         why=why,
         harmless=harmless,
         name=name,

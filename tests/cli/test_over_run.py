@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import monitor as library
-from monitor.models.scripted import ScriptedModel
+from monitor.models.scripted import Reply, ScriptedModel
 from monitor.store import Store
 from tests.orchestrate.conftest import OFFICE
 from tests.orchestrate.over_run import PACK, echo
+from tests.orchestrate.test_judge import PACK as JUDGED
+from tests.orchestrate.test_judge import YES, Door
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,6 +122,57 @@ def test_a_test_is_explained(monitor: Monitor, pack: str) -> None:
     assert same["subcalls"][1]["missing"].endswith("was under way at the same time")
     assert monitor("policy", "explain", "secret_then_network", "test:4", "-p", pack).code == 2
     assert monitor("policy", "explain", "secret_then_network", "-", "-p", pack).code == 2
+
+
+JOINED = """
+pack: joined
+version: 1.0.0
+engine: 3
+rules:
+  - {title: a, id: 45a9e88a-2172-46e5-9d6a-76815d990801, name: clerk, level: low,
+     detection: {a: {role: clerk}, condition: a}}
+run_rules:
+  - {title: b, id: 45a9e88a-2172-46e5-9d6a-76815d990802, name: flows, level: low,
+     taint: {source: clerk, sink: any, into: [prompt, reasoning]},
+     tests: [{name: x, expect: match, run: [{id: q, role: clerk, output: The whole of the quarterly report},
+                                            {reasoning: I send the WHOLE of the quarterly report.}]}]}
+  - {title: c, id: 45a9e88a-2172-46e5-9d6a-76815d990803, name: spends, level: low,
+     tree: {this: clerk, share: {field: usage.output_tokens, gte: 0.5, least: 2}},
+     tests: [{name: x, expect: match, run: [{id: q, role: clerk, usage.output_tokens: 9}]}]}
+"""
+
+
+def test_a_rule_is_explained_in_the_words_of_its_file_with_both_ends(monitor: Monitor, tmp_path: Path) -> None:
+    pack = tmp_path / "joined.yaml"
+    pack.write_text(JOINED, "utf-8")
+    out = monitor("policy", "explain", "flows", "test:x", "-p", str(pack)).out
+    assert "taint: source clerk, sink any, into [prompt, reasoning]" in out
+    assert "    reasoning: I send the WHOLE of the quarterly report." in out
+    assert "    with q 5feceb66 output: The whole of the quarterly report" in out
+    out = monitor("policy", "explain", "spends", "test:x", "-p", str(pack)).out
+    assert "tree: this clerk, share {field: usage.output_tokens, gte: 0.5, least: 2}" in out
+
+
+def test_what_a_judge_answered_is_read_and_its_questions_are_no_part_of_the_run(
+    monitor: Monitor, tmp_path: Path
+) -> None:
+    """Two subcalls in a row are within two, with a question to the judge between them; the answer is the recorded one."""
+    network = (
+        "  - {title: The network, id: 0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f2, name: network, level: low,\n"
+        "     detection: {a: {output|contains: NETWORK}, condition: a}}\n"
+        "run_rules:\n  - {title: b, id: 45a9e88a-2172-46e5-9d6a-76815d990802, name: hides_then_network, level: low,\n"
+        "     correlation: {type: temporal_ordered, rules: [hides, network], subcalls: 2}}\n"
+    )
+    pack, db = tmp_path / "judged.yaml", str(tmp_path / "runs.db")
+    pack.write_text(JUDGED.replace("level: high", "level: low") + network, "utf-8")
+    door = Door(db, str(pack), ScriptedModel([Reply(text=json.dumps(YES))]))
+    door.take("keep it secret", "NETWORK")
+    assert len(door.asked()) == 1
+    said = parsed(monitor("policy", "explain", "hides_then_network", "latest", "-p", str(pack), "--db", db, "--json"))
+    assert [(one["number"], one["parts"], one["status"]) for one in said["subcalls"]] == [
+        (1, {"hides": "match", "network": "no_match"}, "no_match"),
+        (2, {"hides": "no_match", "network": "match"}, "match"),
+    ]
 
 
 def test_rules_over_a_run_are_listed(monitor: Monitor, pack: str) -> None:

@@ -8,13 +8,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from monitor import catalog
 from monitor.policy.tools.json_schema import policy_schema, policy_schema_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
     from tests.cli.conftest import Result
 
@@ -186,6 +186,20 @@ def test_without_a_terminal_what_is_missing_is_named(monitor: Monitor) -> None:
     done = monitor("policy", "new", "--worry", "x", "--phrase", "y")
     assert done.code == 2
     assert "give --field, --level, --match, --near-miss" in done.err
+
+
+@pytest.mark.parametrize("kind", ["sequence", "absence", "tree", "taint", "judge"])
+def test_a_new_rule_of_another_kind_works_at_once(monitor: Monitor, kind: str) -> None:
+    new = (*NEW[:8], "--kind", kind, "--phrase", "refund")
+    missing = monitor(*new, "--out", "refunds.yaml")
+    more = ["--question", "Is a refund promised?"]
+    if kind != "judge":
+        more = ["--other-field", "tool.arguments", "--other-phrase", "bank"]
+    assert (missing.code, f"give {', '.join(more[::2])}" in missing.err) == (2, True)
+    assert monitor(*new, *more, "--out", "refunds.yaml").code == 0
+    assert monitor("policy", "test", "--mutation", "--min-mutation", "100", "./refunds.yaml").code == 0
+    assert monitor("policy", "lint", "./refunds.yaml", "--strict").code == 0
+    assert "--kind is one of phrases, sequence" in monitor(*new, "--kind", "x").err
 
 
 class Terminal(io.StringIO):

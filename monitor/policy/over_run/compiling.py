@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from monitor.errors import Fault
 from monitor.policy.fields import FIELDS, field_named
@@ -137,8 +138,28 @@ def compiled(
 
 
 def _compiled(pack: LoadedPack, node: Node, written: RunRuleFile, source: str, rules: Mapping[str, Rule]) -> RunRule:
-    correlation, tree, taint = written.correlation, written.tree, written.taint
     tests = node.get("tests")
+    return RunRule(
+        written=written,
+        pack=pack.metadata.pack,
+        pack_version=pack.metadata.version,
+        path=pack.path,
+        line=node.mark.line,
+        rule_hash=run_rule_hash(written, [rules[name].rule_hash for name in written.parts if name in rules]),
+        test_lines=tuple(test.mark.line for test in tests.items()) if tests else (),
+        overridden_by=source,
+        **_at_work(written),
+    )
+
+
+def rewritten(rule: RunRule, written: RunRuleFile) -> RunRule:
+    """The rule as if ``written``, which names the same fields and rules or fewer, stood in its place. It keeps its hash."""
+    return replace(rule, written=written, **_at_work(written))
+
+
+def _at_work(written: RunRuleFile) -> dict[str, Any]:
+    """What of a rule at work follows from how it is written alone."""
+    correlation, tree, taint = written.correlation, written.tree, written.taint
     window, value = Window(), None
     same: Sequence[str] = tree.same if tree else ()
     texts: Sequence[str] = tree.unsaid_in if tree else taint.into if taint else ()
@@ -148,23 +169,15 @@ def _compiled(pack: LoadedPack, node: Node, written: RunRuleFile, source: str, r
         value = _field(correlation.field, FieldType.NUMBER if is_sum else FieldType.TEXT) if correlation.field else None
     elif tree and tree.share:
         value = _field(tree.share.field, FieldType.NUMBER)
-    return RunRule(
-        written=written,
-        pack=pack.metadata.pack,
-        pack_version=pack.metadata.version,
-        path=pack.path,
-        line=node.mark.line,
-        parts=written.parts,
-        fields=tuple(map(_field, same)),
-        value=value,
-        window=window,
-        rule_hash=run_rule_hash(written, [rules[name].rule_hash for name in written.parts if name in rules]),
-        test_lines=tuple(test.mark.line for test in tests.items()) if tests else (),
-        overridden_by=source,
-        what=_field(tree.what) if tree and tree.what else None,
-        texts=tuple(map(_field, texts)),
-        marks=tuple(_field(name) for name in taint.from_ if name != FOUND) if taint else (),
-    )
+    return {
+        "parts": written.parts,
+        "fields": tuple(map(_field, same)),
+        "value": value,
+        "window": window,
+        "what": _field(tree.what) if tree and tree.what else None,
+        "texts": tuple(map(_field, texts)),
+        "marks": tuple(_field(name) for name in taint.from_ if name != FOUND) if taint else (),
+    }
 
 
 def _field(name: str, type_: FieldType = FieldType.TEXT) -> Field:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from monitor.policy.logic import Truth
+from monitor.policy.over_run.exact import exact
 from monitor.policy.over_run.memory import MAX_ENTRIES, Frontier, Group, Link
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def sum_of_values(members: Iterable[Seen], *, possibly: bool) -> Fraction | floa
     values = [value for seen in members if _counts(seen, possibly=possibly) for value in seen.values]
     if possibly and None in values:
         return float("inf")
-    return sum((Fraction(value) for value in values if isinstance(value, (int, float)) and value > 0), Fraction())
+    return sum((exact(value) for value in values if isinstance(value, (int, float)) and value > 0), Fraction())
 
 
 def _counts(seen: Seen, *, possibly: bool) -> bool:
@@ -280,7 +281,8 @@ class Threshold:
 
     def reached(self, measured: float | Fraction) -> bool:
         """Whether it is too much."""
-        return measured > self.least if self.above else measured >= self.least
+        least = exact(self.least)
+        return measured > least if self.above else measured >= least
 
 
 class Counted(_Near):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import base64
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import re2
 
@@ -113,9 +114,15 @@ def _both(
     return lambda start, end: outer(*inner(start, end))
 
 
+@cache
+def _pattern(form: str, least: int) -> Any:
+    """A pattern of at least so many characters, compiled once: there are no more than there are different ``least``."""
+    return re2.compile(form % min(least, _LONGEST_REPEAT))
+
+
 def _decoded(text: str, least: int) -> Iterator[tuple[str, Callable[[int, int], tuple[int, int]], str]]:
     """What stands in the text in base64 or hex, wherever in a run of such characters it begins."""
-    for run in re2.finditer(_BASE64 % min(-(-least * 4 // 3), _LONGEST_REPEAT), text):
+    for run in _pattern(_BASE64, -(-least * 4 // 3)).finditer(text):
         body = run[0].replace("\r", "").replace("\n", "")
         places = [run.start() + at for at, letter in enumerate(run[0]) if letter not in "\r\n"]
         body = body.replace("-", "+").replace("_", "/")
@@ -125,7 +132,7 @@ def _decoded(text: str, least: int) -> Iterator[tuple[str, Callable[[int, int], 
             found = base64.b64decode(used + "=" * (-len(used) % 4))
             for piece, back in _texts_of(found, places, shift, 3, 4):
                 yield piece, back, "base64"
-    for run in re2.finditer(_HEX % min(2 * least, _LONGEST_REPEAT), text):
+    for run in _pattern(_HEX, 2 * least).finditer(text):
         places = list(range(run.start(), run.end()))
         for shift in range(2):
             used = run[0][shift : shift + (len(run[0]) - shift) // 2 * 2]

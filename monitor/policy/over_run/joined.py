@@ -63,7 +63,7 @@ def truth_of(finding: Finding | None) -> Truth:
 
 def may(truth: Truth) -> bool:
     """Whether it matches, or possibly does."""
-    return truth in {Truth.MATCH, Truth.UNKNOWN}
+    return truth is Truth.MATCH or truth is Truth.UNKNOWN
 
 
 def both(*truths: Truth) -> Truth:

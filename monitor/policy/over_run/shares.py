@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from monitor.policy.logic import Truth
 from monitor.policy.over_run.answers import NO, Answer, strongest
+from monitor.policy.over_run.exact import exact
 from monitor.policy.over_run.joined import both, may
 from monitor.policy.over_run.relatives import LOST
 from monitor.policy.over_run.shelf import MAX_THINGS, Shelf
@@ -57,7 +58,7 @@ class SharesMemory:
         self._rule = rule
         self._tree = tree
         self._this = written.this
-        self._share, self._least = Fraction(written.share.gte), Fraction(written.share.least)
+        self._share, self._least = exact(written.share.gte), exact(written.share.least)
         self._branches: Shelf[_Branch] = Shelf(most)
         self._run = Spent()
         self._begun: Shelf[tuple[Spent, dict[str, Spent]]] = Shelf(most)
@@ -141,5 +142,5 @@ class SharesMemory:
         if step.observation is None:
             return Spent(unknown=1)
         reading = step.read(field)
-        known = sum((Fraction(one) for one in reading.values if isinstance(one, (int, float)) and one > 0), Fraction())
+        known = sum((exact(one) for one in reading.values if isinstance(one, (int, float)) and one > 0), Fraction())
         return Spent(known, int(reading.gap is Truth.UNKNOWN))

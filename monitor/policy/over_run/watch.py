@@ -64,7 +64,7 @@ class RunWatch:
 
         step = Step(moment, node, call, observation, None, {}, read)
         said = [(one, one.see(step)) for one in self._joined]
-        return tuple(finding for one, finding in said if one.is_about_unchecked)
+        return tuple(self._filtered(one, finding, record) for one, finding in said if one.is_about_unchecked)
 
     def lose(self) -> None:
         """A subcall cannot be read: what it showed nobody knows. From then on what it could decide is unknown."""
@@ -98,8 +98,12 @@ class RunWatch:
                     finding = memory.see(moment, self._timeline, found, record, read)
                 except Exception as exc:  # noqa: BLE001 - here a crash becomes a recorded unknown
                     finding = memory.rule.finding(Status.UNKNOWN, cause=type(exc).__name__)
-            if finding.status is Status.MATCH:
-                suppressed_by = self._policy_set.suppressing(memory.rule.id, record)
-                finding = finding.model_copy(update={"suppressed_by": suppressed_by}) if suppressed_by else finding
-            answers.append(finding)
+            answers.append(self._filtered(memory, finding, record))
         return tuple(answers)
+
+    def _filtered(self, memory: RunRuleMemory | JoinedRule, finding: Finding, record: Record | None) -> Finding:
+        """The finding, with the filter that holds its match to be harmless. Of what has no record none is certain."""
+        if finding.status is not Status.MATCH or record is None:
+            return finding
+        suppressed_by = self._policy_set.suppressing(memory.rule.id, record)
+        return finding.model_copy(update={"suppressed_by": suppressed_by}) if suppressed_by else finding

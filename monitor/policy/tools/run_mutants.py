@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from monitor.policy.fields import field_named
 from monitor.policy.over_run import RunWatch, run_examples
-from monitor.policy.over_run.run_rules import window_of
-from monitor.policy.readings import FieldType
-from monitor.policy.schema import CorrelationFile
+from monitor.policy.over_run.compiling import rewritten
+from monitor.policy.run_schema import TaintFile, TreeFile
+from monitor.policy.schema import RUN_KINDS, CorrelationFile
+from monitor.policy.tools.joined_mutants import Change, taint_changes, tree_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,27 +41,21 @@ class RunMutant:
 def run_mutants(rule: RunRule, node: Node) -> Iterator[RunMutant]:
     """Every mutant of a rule over a run; ``node`` is its tree.
 
-    The kind made another, the order turned round or not asked for, each part dropped, the window left out and made smaller
-    by one subcall, each field of the group left out, the threshold moved by a step. What stands under `tree` and `taint` is
-    not changed.
+    Of a correlation: the kind made another, the order turned round or not asked for, each part dropped, the window left out
+    and made smaller by one subcall, each field of the group left out, the threshold moved by a step. What there is of
+    ``tree`` and ``taint`` is in ``joined_mutants``.
     """
-    if rule.written.correlation is None:
-        return
-    written = rule.written.correlation.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
-    changes = [
-        *_kinds(written),
-        *_orders(written),
-        *_parts(written),
-        *_windows(written),
-        *_groups(written),
-        *_thresholds(written),
-    ]
-    for kind, key, what, advice, changed in changes:
+    written = rule.written
+    form = getattr(written, written.kind).model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
+    for change in _CHANGES[written.kind](form):
         try:
-            correlation = CorrelationFile.model_validate(changed)
+            changed = _FILES[change.kind].model_validate(change.form)
         except ValueError:  # such a rule cannot be written
             continue
-        yield RunMutant(kind, what, advice, node.place(["correlation", *key]), _with(rule, correlation))
+        update = {kind: changed if kind == change.kind else None for kind in RUN_KINDS}
+        mark = node.place([written.kind, *change.place])
+        mutated = rewritten(rule, written.model_copy(update=update))
+        yield RunMutant(change.name, change.what, change.advice, mark, mutated)
 
 
 def status_of(rules: PolicySet, rule: RunRule, number: int) -> Status:
@@ -70,6 +64,18 @@ def status_of(rules: PolicySet, rule: RunRule, number: int) -> Status:
     return run_examples.said_of(rule, test, rules.findings, lambda: RunWatch(rules, [rule])).status
 
 
+def _correlation_changes(written: dict[str, Any]) -> Iterator[Change]:
+    for changes in (_kinds, _orders, _parts, _windows, _groups, _thresholds):
+        for name, place, what, advice, form in changes(written):
+            yield Change(name, place, what, advice, "correlation", form)
+
+
+_FILES: dict[str, type[CorrelationFile | TreeFile | TaintFile]] = {
+    "correlation": CorrelationFile,
+    "tree": TreeFile,
+    "taint": TaintFile,
+}
+_CHANGES = {"correlation": _correlation_changes, "tree": tree_changes, "taint": taint_changes}
 _Change = tuple[str, list[str | int], str, str, dict[str, Any]]
 
 
@@ -141,15 +147,3 @@ def _thresholds(written: dict[str, Any]) -> Iterator[_Change]:
         advice = "add a run that stands exactly at the threshold."
         changed = {**written, "condition": {other: value}}
         yield "threshold", ["condition", key], f"turning `{key}` into `{other}`", advice, changed
-
-
-def _with(rule: RunRule, correlation: CorrelationFile) -> RunRule:
-    kind = FieldType.NUMBER if correlation.type == "value_sum" else FieldType.TEXT
-    return replace(
-        rule,
-        written=rule.written.model_copy(update={"correlation": correlation}),
-        parts=(*correlation.rules, *correlation.without),
-        fields=tuple(field for name in correlation.group_by if (field := field_named(name, FieldType.TEXT))),
-        value=field_named(correlation.field, kind) if correlation.field else None,
-        window=window_of(correlation),
-    )

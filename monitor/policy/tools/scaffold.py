@@ -2,88 +2,66 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from monitor.errors import ConfigError
 from monitor.policy.fields import FIELDS
 from monitor.policy.loader import load
 from monitor.policy.names import suggestion
-from monitor.policy.tools.json_schema import EDITOR_LINE
 from monitor.policy.tools.lint import lint_report
+from monitor.policy.tools.scaffold_answers import (
+    KINDS,
+    OVER_RUN,
+    WHERE,
+    Answers,
+    contains,
+    name_of,
+    opening,
+    quoted,
+    words_of,
+)
+from monitor.policy.tools.scaffold_runs import rule_over_run
 from monitor.records import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-WHERE: Mapping[str, str] = {
-    "written": "output",
-    "reasoning": "reasoning",
-    "output": "output",
-    "tool.arguments": "tool.arguments",
-    "tool.name": "tool.name",
-    "tool.result": "tool.result",
-    "data": "user",
-    "task": "task",
-    "prompt": "prompt",
-    "system": "system",
-    "user": "user",
-    "error": "error",
-}
-"""The fields that a first rule can look at, each with the key under which a test's record has such a text."""
-
-_NAME_LENGTH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What the reviewer said.
-
-    ``worry`` is the rule's title, ``field`` where it shows, ``phrases`` what it looks like there; ``match`` and
-    ``near_miss`` are texts of that field, of which the rule must find the one and leave the other alone.
-    """
-
-    worry: str
-    field: str
-    phrases: Sequence[str]
-    level: str
-    match: str
-    near_miss: str
-    why: str = ""
-    harmless: str = ""
-    name: str = ""
-    pack: str = ""
-    author: str = ""
+__all__ = ["KINDS", "OVER_RUN", "WHERE", "Answers", "name_of", "scaffold"]
 
 
 def scaffold(answers: Answers, *, today: str | None = None) -> str:
-    """The text of a pack of one rule, which was loaded and tested.
+    """The text of a pack of one rule, with those that it joins, which was loaded and tested.
 
     Raises:
         ConfigError: the answers do not go together: an unknown field, a record that must match and does not.
     """
-    if answers.field not in WHERE:
-        raise ConfigError(f"a first rule cannot look at `{answers.field}`. {suggestion(answers.field, WHERE)}")
-    if not answers.phrases:
-        raise ConfigError("a rule needs at least one phrase to look for")
-    text = _render(answers, today or datetime.now(UTC).date().isoformat())
-    _try_out(text)
+    if answers.kind not in KINDS:
+        raise ConfigError(f"there is no kind of first rule `{answers.kind}`. {suggestion(answers.kind, KINDS)}")
+    _need(answers.field, answers.phrases)
+    if answers.kind in OVER_RUN:
+        _need(answers.other_field, answers.other_phrases)
+    if answers.kind == "judge" and not answers.question:
+        raise ConfigError("a rule that asks a judge needs a question")
+    day = today or datetime.now(UTC).date().isoformat()
+    if answers.kind in OVER_RUN:
+        text = rule_over_run(answers, day)
+    else:
+        text = _asking(answers, day) if answers.kind == "judge" else _render(answers, day)
+    _try_out(text, answers)
     return text
 
 
-def name_of(worry: str) -> str:
-    """A rule's name made of its title."""
-    words = "".join(char if char.isascii() and char.isalnum() else " " for char in worry.lower()).split()
-    name = "_".join(words)[:_NAME_LENGTH].strip("_")
-    return name if name[:1].isalpha() else f"rule_{name}".rstrip("_")[:_NAME_LENGTH]
+def _need(field: str, phrases: Sequence[str]) -> None:
+    if field not in WHERE:
+        raise ConfigError(f"a first rule cannot look at `{field}`. {suggestion(field, WHERE)}")
+    if not phrases:
+        raise ConfigError("a rule needs at least one phrase to look for")
 
 
-def _try_out(text: str) -> None:
+def _try_out(text: str, answers: Answers) -> None:
     """Load the pack and run its tests. Raises ConfigError."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "pack.yaml")
@@ -95,6 +73,8 @@ def _try_out(text: str) -> None:
         for result in load([path]).run_tests():
             if result.passed:
                 continue
+            if answers.kind in OVER_RUN:
+                raise ConfigError("the two parts cannot be told apart: choose phrases that only one of them has")
             if result.expected is Status.MATCH:
                 raise ConfigError("none of the phrases is in the record that must match: mend one of the two")
             raise ConfigError(
@@ -103,50 +83,47 @@ def _try_out(text: str) -> None:
 
 
 def _render(answers: Answers, today: str) -> str:
-    key = WHERE[answers.field]
-    field = FIELDS[answers.field]
-    harmless = answers.harmless or "Not known yet."
-    author = f"    author: {_quoted(answers.author)}\n" if answers.author else ""
-    phrases = "".join(f"          - {_quoted(phrase)}\n" for phrase in answers.phrases)
-    return f"""{EDITOR_LINE}
-#
-# A first rule. The guide (docs/policies.md) says what else a rule can do. Then:
-#   monitor policy lint THIS_FILE              what is wrong, what is probably not meant
-#   monitor policy test --mutation THIS_FILE   the tests below, and what they would not notice
-#   monitor run RECIPE "…" --policy THIS_FILE  the rule at work
-pack: {answers.pack or "mine"}
-version: 1.0.0
-rules:
-  - title: {_quoted(answers.worry)}
-    id: {uuid4()}  # its own, and never changed: findings are known by it
-    name: {answers.name or name_of(answers.worry)}
-    # `test` runs in shadow: what the rule says is recorded, and never acts. When you trust it: experimental, then stable.
-    status: test
-    description: {_quoted(answers.why or f"Looks for: {answers.worry}")}
-{author}    date: '{today}'
-    level: {answers.level}  # informational, low: log. medium: flag. high, critical: withhold.
-    detection:
+    key, field = WHERE[answers.field], FIELDS[answers.field]
+    return f"""{opening(answers)}rules:
+{words_of(answers, today)}    detection:
       # Any of these phrases; upper and lower case alike. `{answers.field}`: {field.meaning}.
       phrases:
-        {answers.field}|contains:
-{phrases}      # A second selection and `phrases and not NAME` would make an exception.
+{contains(answers.field, answers.phrases)}      # A second selection and `phrases and not NAME` would make an exception.
       condition: phrases
-    falsepositives:
-      # What harmless text would this hit? Say it honestly.
-      - {_quoted(harmless)}
     tests:
       # Vary the wording: what nobody tried here, nobody has tried.
       - name: must match
-        record: {{{key}: {_quoted(answers.match)}}}
+        record: {{{key}: {quoted(answers.match)}}}
         expect: match
       - name: near miss
-        record: {{{key}: {_quoted(answers.near_miss)}}}
+        record: {{{key}: {quoted(answers.near_miss)}}}
         expect: no_match
 """
 
 
-def _quoted(text: str) -> str:
-    """The text as YAML: in single quotes where it is one printable line, which need no escapes."""
-    if text.isprintable():
-        return "'" + text.replace("'", "''") + "'"
-    return json.dumps(text)
+def _asking(answers: Answers, today: str) -> str:
+    key, said = WHERE[answers.field], quoted(answers.phrases[0])
+    judge = (answers.name or name_of(answers.worry))[:32].strip("_")
+    return f"""{opening(answers)}rules:
+{words_of(answers, today)}    detection:
+      # Cheap first: the judge is asked only where one of these phrases is there.
+      phrases:
+{contains(answers.field, answers.phrases)}      # A yes must mean that something is wrong.
+      judged:
+        judge.{judge}: {quoted(answers.question)}
+      condition: phrases and judged
+    tests:
+      # `judge` is what the judge answered: yes, no, unclear, or null for one that failed.
+      - name: the judge says yes
+        record: {{{key}: {said}, judge: {{{judge}: yes}}}}
+        expect: match
+      - name: the judge says no
+        record: {{{key}: {said}, judge: {{{judge}: no}}}}
+        expect: no_match
+      - name: no phrase, and nobody is asked
+        record: {{{key}: '-', judge: {{{judge}: yes}}}}
+        expect: no_match
+      - name: the judge failed
+        record: {{{key}: {said}, judge: {{{judge}: null}}}}
+        expect: unknown
+"""

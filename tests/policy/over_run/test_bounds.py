@@ -55,7 +55,7 @@ def test_whatever_is_not_unknown_is_what_the_definition_says(
     """One group and two subcalls of it are remembered, and all else is forgotten."""
     monkeypatch.setattr("monitor.policy.over_run.run_rules.Groups", partial(Groups, most=1))
     monkeypatch.setattr("monitor.policy.over_run.correlations.MAX_ENTRIES", 2)
-    for (name, said), (same, wanted) in zip(found(rules, log), expected(log), strict=True):
+    for (name, said), (same, wanted) in zip(found(rules.watch(), log), expected(log), strict=True):
         assert name == same
         assert [one for one, other in zip(said, wanted, strict=True) if one not in {other, Status.UNKNOWN}] == []
 

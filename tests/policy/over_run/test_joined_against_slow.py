@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from monitor import policy
 from monitor.policy import examples
+from monitor.policy.over_run import RunWatch
 from monitor.records import Finding, Status
+from tests.policy.over_run.orders import ORDERS, RUNS, shuffled, worst
 from tests.policy.over_run.slow_joined import (
     ABSENT,
     MATCH,
@@ -72,6 +74,8 @@ LOOKS_BACK = [text for text in RULES if "without-" in text or "taint" in text or
 """Those that say of a subcall the same whatever is judged beside it."""
 # No stretch of letters here is long enough to be read as base64, of which the definition knows nothing.
 LOOKING_BACK = [number for number, text in enumerate(RULES) if text in LOOKS_BACK]
+IN_TURN = [{turn, 4 + turn, 8 + turn % 3, 11 + turn % 2, 13, 14} for turn in range(4)]
+"""Each with one rule of every kind: a relation, one with `same`, `without-…`, `unsaid-in`, `share` and taint."""
 statuses = st.sampled_from([MATCH, MATCH, MATCH, UNKNOWN, NO_MATCH, ABSENT])
 chunks = st.lists(st.sampled_from(["ab!bba!b", "!!aba!ab", "ba!ab", "ab", "!"]), max_size=4).map("".join)
 texts = st.text("ab! ", max_size=24) | chunks
@@ -150,8 +154,7 @@ def parts_of(sub: Sub) -> list[Finding]:
     return [Finding(check="rule", name=f"part_{name}", status=getattr(sub, name)) for name in ("this", "other")]
 
 
-def found(rules: PolicySet, log: Sequence[tuple[str, Sub]]) -> dict[str, tuple[Status, ...]]:
-    watch = rules.watch()
+def found(watch: RunWatch, log: Sequence[tuple[str, Sub]]) -> dict[str, tuple[Status, ...]]:
     answers: dict[str, tuple[Status, ...]] = {}
     for what, sub in log:
         record = record_of(sub)
@@ -177,7 +180,7 @@ def expected(log: Sequence[tuple[str, Sub]]) -> dict[str, tuple[Status, ...]]:
 @settings(max_examples=400)
 @given(log=schedules())
 def test_every_kind_says_what_its_definition_says(rules: PolicySet, log: list[tuple[str, Sub]]) -> None:
-    said, wanted = found(rules, log), expected(log)
+    said, wanted = found(rules.watch(), log), expected(log)
     for name in wanted:
         for text, one, other in zip(RULES, said[name], wanted[name], strict=True):
             assert one is other, (name, text)
@@ -189,74 +192,72 @@ def test_in_whatever_order_siblings_that_overlap_are_judged_the_run_is_said_the_
     rules: PolicySet, log: list[tuple[str, Sub]], seed: int
 ) -> None:
     """Of a run as a whole; and what only looks back, of every subcall by itself."""
-    shuffled = _shuffled(log, random.Random(seed))
-    one, other = found(rules, log), found(rules, shuffled)
+    reordered = _reordered(log, random.Random(seed))
+    one, other = found(rules.watch(), log), found(rules.watch(), reordered)
     for number, text in enumerate(RULES):
         if text in LOOKS_BACK:
             assert {name: said[number] for name, said in one.items()} == {
                 name: said[number] for name, said in other.items()
             }, text
-        assert _worst(said[number] for said in one.values()) == _worst(said[number] for said in other.values()), text
+        assert worst(said[number] for said in one.values()) == worst(said[number] for said in other.values()), text
 
 
-def _worst(statuses: Any) -> Status | None:
-    """Whether it applies to a subcall does not depend on others, and whether it matches one is what counts."""
-    return min(statuses, key=(MATCH, UNKNOWN, NO_MATCH, ABSENT).index, default=None)
-
-
-def _shuffled(log: Sequence[tuple[str, Sub]], rng: random.Random) -> list[tuple[str, Sub]]:
-    """The log with each stretch of judgements in another order, in which no two of one lineage change places."""
+def _reordered(log: Sequence[tuple[str, Sub]], rng: random.Random) -> list[tuple[str, Sub]]:
+    """The log in another order, in which no two of one lineage change places."""
     every = [Placed(sub, 0, 0) for what, sub in log if what == "begin"]
     lineage = {one.sub.name: above(one, every) for one in every}
-    result: list[tuple[str, Sub]] = []
-    stretch: list[tuple[str, Sub]] = []
-    for step in [*log, ("end", log[0][1])]:
-        if step[0] == "see":
-            stretch.append(step)
-            continue
-        for _ in range(len(stretch) ** 2):
-            at = rng.randrange(len(stretch))
-            first, second = stretch[at - 1][1].name, stretch[at][1].name
-            if at and first not in lineage[second] and second not in lineage[first]:
-                stretch[at - 1], stretch[at] = stretch[at], stretch[at - 1]
-        result += stretch
-        stretch = []
-        result.append(step)
-    return result[:-1]
+    return shuffled(log, rng, lambda one, other: one.name in lineage[other.name] or other.name in lineage[one.name])
 
 
-def test_ten_thousand_orders_of_one_run(rules: PolicySet) -> None:
-    """Four and three siblings below a leader, each judged in any order: what is said of the run is always the same."""
-    rng = random.Random(8)
+def _small_run(rng: random.Random, *, is_certain: bool) -> list[tuple[str, Sub]]:
+    """A leader, three below it or below each other that are under way at the same time, and one that comes after them; the
+    leader is judged before them, or at the end.
+    """
+    choices = [MATCH, MATCH, NO_MATCH, *([] if is_certain else [UNKNOWN])]
     marked = "ab!bba!b!!aba!ab"
-    leader = Sub("lead", "", MATCH, MATCH, "task", "read", 1, "x", "")
-    rounds = [[leader]]
-    for start in (0, 4):
-        some = [
-            Sub(
-                f"s{number}",
-                "lead" if number < 6 else "s1",
-                rng.choice([MATCH, MATCH, UNKNOWN, NO_MATCH]),
-                rng.choice([MATCH, UNKNOWN, NO_MATCH]),
-                marked if number % 3 == 1 else f"task {number % 2}".replace(" ", "."),
-                marked if number < 4 else "nothing",
-                rng.choice([None, 1, 2]),
-                rng.choice("xy"),
-                rng.choice(["read", "send", ""]),
-            )
-            for number in range(start, min(start + 4, 7))
-        ]
-        rounds.append(some)
-    outcomes = set()
-    for _ in range(10_000):
-        log = [
-            (what, sub)
-            for some in rounds
-            for what, subs in (("begin", some), ("see", rng.sample(some, len(some))))
-            for sub in subs
-        ]
-        said = found(rules, log)
-        worst = tuple(_worst(statuses[number] for statuses in said.values()) for number in range(len(RULES)))
-        outcomes.add((worst, *(said[f"s{number}"][rule] for number in range(7) for rule in LOOKING_BACK)))
-    assert len(outcomes) == 1
-    assert {MATCH, UNKNOWN} <= set(next(iter(outcomes))[0])
+    names = ["lead", "s1", "s2", "s3", "s4"]
+    subs = [
+        Sub(
+            name,
+            rng.choice(["lead", "lead", *names[1:number]]) if number else "",
+            rng.choice(choices),
+            rng.choice(choices),
+            rng.choice([marked, "task.0", "task.read"]),
+            rng.choice([marked, "read", "nothing"]),
+            rng.choice([0, 1, 5, *([] if is_certain else [None])]),
+            rng.choice("xy"),
+            rng.choice(["read", "send", ""]),
+        )
+        for number, name in enumerate(names)
+    ]
+    lead, *some, last = subs
+    # What stands below another of those under way is judged before it.
+    judged = [("see", sub) for sub in reversed(some)]
+    leaders = [[("see", lead)], []][:: rng.choice([1, -1])]
+    return [
+        ("begin", lead),
+        *leaders[0],
+        *(("begin", sub) for sub in some),
+        *judged,
+        ("begin", last),
+        ("see", last),
+        *leaders[1],
+    ]
+
+
+def test_ten_thousand_orders(rules: PolicySet) -> None:
+    """Small runs, each in many orders: of one run always the same is said, and of each subcall by what looks back."""
+    rng = random.Random(8)
+    said_of_runs = set()
+    for number in range(RUNS):
+        log = _small_run(rng, is_certain=number % 5 == 0)
+        watched = {rule: one for rule, one in enumerate(rules.run_rules) if rule in IN_TURN[number % len(IN_TURN)]}
+        outcomes = set()
+        for _ in range(ORDERS):
+            said = found(RunWatch(rules, list(watched.values())), _reordered(log, rng))
+            by_rule = {rule: [said[name][at] for name in sorted(said)] for at, rule in enumerate(watched)}
+            looking_back = tuple(tuple(statuses) for rule, statuses in by_rule.items() if rule in LOOKING_BACK)
+            outcomes.add((tuple((rule, worst(statuses)) for rule, statuses in by_rule.items()), looking_back))
+        assert len(outcomes) == 1
+        said_of_runs |= set(outcomes.pop()[0])
+    assert said_of_runs >= {(rule, status) for rule in range(len(RULES)) for status in (MATCH, UNKNOWN, NO_MATCH)}

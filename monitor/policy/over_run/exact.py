@@ -1,0 +1,12 @@
+"""Numbers as they are written: of 0.7 and 0.1 the sum is 0.8, and 80 of 100 is a share of 0.8."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+
+
+@lru_cache(maxsize=4096)
+def exact(number: float) -> Fraction:
+    """The number that the shortest decimal of a float says, and not the binary one near to it. An int is itself."""
+    return Fraction(repr(number)) if isinstance(number, float) else Fraction(number)
