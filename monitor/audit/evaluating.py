@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from monitor.audit.walk import Covered, Trace
     from monitor.policy import PolicySet
-    from monitor.records import Call, Finding, Judgement
+    from monitor.records import Call, Finding, Judgement, Observation
 
 
 class Follower:
@@ -38,10 +38,10 @@ class Follower:
         if self._over_run:
             self._over_run.begin(call)
 
-    def skip(self, call: Call) -> None:
-        """A subcall ends at which nobody looks."""
+    def skip(self, call: Call, seen: Observation | None) -> None:
+        """A subcall ends at which nobody looks. What it spent counts."""
         if self._over_run:
-            self._over_run.skip(call)
+            self._over_run.skip(call, seen)
 
     def lose(self) -> None:
         """A subcall cannot be read back."""

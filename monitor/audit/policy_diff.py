@@ -134,7 +134,7 @@ def _sides(old: Follower | None, new: Follower, trace: Trace, covered: Covered) 
         assert trace.judgement is not None, "only judged traces are handed out"
         return None if after is None else (trace.judgement, judged(trace, (*after, *others)))
     if after is None:
-        old.skip(trace.call)
+        old.skip(trace.call, trace.seen)
         old.lose()
         return None
     before = old.findings(trace, covered)

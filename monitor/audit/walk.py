@@ -130,7 +130,7 @@ class Covered:
                 yield Trace(item.run_id, item.span_id, item.recipe, call, seen, judgement, item.is_wanted)
                 continue
             for follower in along:
-                follower.skip(call)
+                follower.skip(call, seen)
 
     def _fail(self, item: Scanned) -> None:
         if item.is_wanted:

@@ -7,7 +7,7 @@ import random
 from typing import TYPE_CHECKING
 
 from monitor.pipeline import Pipeline, load_checks
-from monitor.records import Call, Event, Observation, Outcome, RunStart, Status, new_run_id, new_span_id, now
+from monitor.records import Call, Event, Observation, Outcome, RunStart, Status, Usage, new_run_id, new_span_id, now
 from tests.orchestrate.over_run import PACK
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ async def _run(store: Store, door: Pipeline, subcalls: int, chance: random.Rando
         async def work() -> Observation:
             for _ in range(turns):
                 await asyncio.sleep(0.0005)
-            return Observation(outcome=Outcome.OK, output=f"{word} {number}", at=now())
+            return Observation(
+                outcome=Outcome.OK, output=f"{word} {number}", usage=Usage(output_tokens=number), at=now()
+            )
 
         async with gate:
             checked = number % 6 != 5

@@ -49,7 +49,7 @@ class Evaluator:
         ``over_run`` follows the run of the subcall, which ends now; without it rules over a run say nothing.
         """
         if over_run is not None and found.call is not None and not self._is_looked_at(found):
-            over_run.skip(found.call)
+            over_run.skip(found.call, found.observation)
         where = found[:4]
         call, seen = found.call, found.observation
         if call is None:

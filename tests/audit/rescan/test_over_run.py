@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from monitor import policy
+from monitor.audit.backtest import backtest
 from monitor.audit.rescan import local
 from monitor.audit.rescan.parquet import ParquetSource, export
 from monitor.audit.rescan.sources import StoreSource
 from monitor.audit.rescan.work import Worker
+from monitor.audit.reviews import Labels
 from monitor.canonical import parse_json
 from monitor.errors import ConfigError
+from monitor.records import Status
 from monitor.store import Wanted
 from tests.audit.over_run import live, recorded, write_pack
 from tests.audit.rescan.deadly import Deadly
@@ -24,6 +28,15 @@ if TYPE_CHECKING:
     from monitor.audit.rescan.scan import Summary
     from monitor.store import ScanResult
     from tests.audit.rescan.conftest import Bench
+
+
+SHARE = """
+  - title: Much is spent
+    id: 0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f6
+    name: spends_much
+    level: low
+    tree: {this: secret, share: {field: usage.output_tokens, gte: 0.05, least: 1}}
+"""
 
 
 @pytest.fixture
@@ -144,3 +157,20 @@ def test_what_kills_its_worker_makes_the_rest_of_its_run_unknown_and_nothing_els
     for key, findings in whole.items():
         names = {one["name"] for one in found[key]}
         assert key == (dead.run_id, dead.span_id) or {one["name"] for one in findings} <= names
+
+
+def test_what_unchecked_subcalls_spent_counts_in_a_scan_and_a_backtest_as_it_did(bench: Bench) -> None:
+    """Else the share of a branch would be unknown afterwards, where the live run knew it."""
+    path = write_pack(bench.folder)
+    path.write_text(f"{path.read_text('utf-8')}{SHARE}", "utf-8")
+    live(bench.store, path)
+    bench.store.sequence()
+    recorded_shares = [
+        one["status"] for some in as_recorded(bench).values() for one in some if one["name"] == "spends_much"
+    ]
+    assert "match" in recorded_shares
+    assert "unknown" not in recorded_shares
+    assert said(bench, bench.scan(bench.job(path))) == as_recorded(bench)
+    figures = backtest(policy.load([path]), bench.store.scan(by_run=True), Labels([]))
+    (share,) = (one for one in figures.rules if one.rule.name == "spends_much")
+    assert (share.counts[Status.MATCH], share.counts[Status.UNKNOWN]) == (recorded_shares.count("match"), 0)
