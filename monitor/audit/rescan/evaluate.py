@@ -48,8 +48,9 @@ class Evaluator:
 
         ``over_run`` follows the run of the subcall, which ends now; without it rules over a run say nothing.
         """
+        beside: tuple[Finding, ...] = ()
         if over_run is not None and found.call is not None and not self._is_looked_at(found):
-            over_run.skip(found.call, found.observation)
+            beside = over_run.skip(found.call, found.observation)
         where = found[:4]
         call, seen = found.call, found.observation
         if call is None:
@@ -57,7 +58,8 @@ class Evaluator:
         if seen is None:
             return ScanResult(*where, "unanswered")
         if not (call.checked or self._unchecked):
-            return ScanResult(*where, "unchecked")
+            loud = any(one.status is not Status.NO_MATCH for one in beside)  # what it decides of others stands on it
+            return ScanResult(*where, "unchecked", *(self._weighed(seen, beside, (), checked=False) if loud else ()))
         before = found.judgement.probes if found.judgement else ()
         new: tuple[ProbeScore, ...] = ()
         if self._scores is not None:
@@ -102,8 +104,10 @@ class Evaluator:
             known = self._known[key] = said, self._weighed(seen, said, kept)  # it keeps them, and so their ids
         return known[1]
 
-    def _weighed(self, seen: Observation, said: tuple[Finding, ...], kept: Sequence[Finding]) -> tuple[str, str, str]:
-        judged = actions.judge(seen, (*said, *kept))
+    def _weighed(
+        self, seen: Observation, said: tuple[Finding, ...], kept: Sequence[Finding], *, checked: bool = True
+    ) -> tuple[str, str, str]:
+        judged = actions.judge(seen, (*said, *kept), checked=checked)
         spoken = [self._written(one) for one in said if one.status is not Status.NO_MATCH]
         return judged.verdict.value.value, judged.action.value, _dumps(spoken)
 

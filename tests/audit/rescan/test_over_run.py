@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,8 @@ from monitor.audit.rescan.work import Worker
 from monitor.audit.reviews import Labels
 from monitor.canonical import parse_json
 from monitor.errors import ConfigError
-from monitor.records import Status
+from monitor.pipeline import Pipeline, load_checks
+from monitor.records import Call, Event, Observation, Outcome, RunStart, Status, new_run_id, new_span_id, now
 from monitor.store import Wanted
 from tests.audit.over_run import live, recorded, write_pack
 from tests.audit.rescan.deadly import Deadly
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from monitor.audit.rescan.scan import Summary
-    from monitor.store import ScanResult
+    from monitor.store import ScanResult, Store
     from tests.audit.rescan.conftest import Bench
 
 
@@ -36,6 +38,19 @@ SHARE = """
     name: spends_much
     level: low
     tree: {this: secret, share: {field: usage.output_tokens, gte: 0.05, least: 1}}
+"""
+
+ALONE = """
+pack: alone
+version: 1.0.0
+description: children that nobody looks at
+run_rules:
+  - title: A child is unchecked
+    id: 1a2b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d
+    name: child_alone
+    level: medium
+    action: flag
+    tree: {this: any, child: unchecked}
 """
 
 
@@ -174,3 +189,45 @@ def test_what_unchecked_subcalls_spent_counts_in_a_scan_and_a_backtest_as_it_did
     figures = backtest(policy.load([path]), bench.store.scan(by_run=True), Labels([]))
     (share,) = (one for one in figures.rules if one.rule.name == "spends_much")
     assert (share.counts[Status.MATCH], share.counts[Status.UNKNOWN]) == (recorded_shares.count("match"), 0)
+
+
+def test_what_stands_on_an_unchecked_subcall_is_found_as_it_was(bench: Bench) -> None:
+    """The child is judged after its parent, so the match stands on the child, which no other check looks at."""
+    path = bench.folder / "alone.yaml"
+    path.write_text(ALONE, "utf-8")
+    run_id, child = asyncio.run(_parent_before_child(bench.store, path))
+    bench.store.sequence()
+    summary = bench.scan(bench.job(path))
+    found = said(bench, summary)
+    assert [one["name"] for one in found[run_id, child]] == ["child_alone"]
+    assert found == as_recorded(bench)
+    judged = bench.store.subcall(run_id, child).judgement
+    assert judged is not None
+    (row,) = (row for row in rows(bench, summary) if row.span_id == child)
+    assert (row.status, row.verdict, row.action) == ("unchecked", judged.verdict.value.value, judged.action.value)
+
+
+async def _parent_before_child(store: Store, path: Path) -> tuple[str, str]:
+    door = Pipeline(store, load_checks([str(path)]))
+    run_id, root = new_run_id(), new_span_id()
+    start = RunStart(run_id=run_id, span_id=root, recipe="answer", task="t", model="m", at=now())
+    await store.append(Event.of(run_id, root, start))
+    parent = Call(run_id=run_id, span_id=new_span_id(), key="p", role="clerk", task="t", at=now())
+    child = parent.model_copy(update={"span_id": new_span_id(), "parent_id": parent.span_id, "checked": False})
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def ask() -> Observation:
+        await begun.wait()
+        return Observation(outcome=Outcome.OK, output="done", at=now())
+
+    async def answer() -> Observation:
+        begun.set()
+        await over.wait()
+        return Observation(outcome=Outcome.OK, output="at last", at=now())
+
+    async def parents() -> None:
+        await door.observe(parent, ask)
+        over.set()
+
+    await asyncio.gather(parents(), door.observe(child, answer))
+    return run_id, child.span_id
