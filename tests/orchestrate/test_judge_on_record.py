@@ -16,6 +16,7 @@ from monitor.models.scripted import ScriptedModel
 from monitor.records import Outcome, RunResume, RunStart, now
 from monitor.settings import Settings
 from monitor.store import Store
+from tests.orchestrate.test_judge import PACK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,3 +112,21 @@ def test_a_judge_that_is_not_there_stops_an_observed_run_before_anything_is_stor
     ):
         pass
     assert desk.stores_nothing()
+
+
+def test_questions_to_a_judge_are_not_counted_as_subcalls_that_nobody_checked(
+    desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "asks.yaml"
+    path.write_text(PACK, encoding="utf-8")
+    no = json.dumps({"steps": [{"text": json.dumps({"reasoning": "r", "quotes": [], "answer": "no"})}]})
+    (tmp_path / "no.yaml").write_text(no, encoding="utf-8")
+    settings = Settings(db=desk.db, judge_model=f"scripted:{tmp_path / 'no.yaml'}")
+    desk.run("single", ScriptedModel(["No secret."]), policies=[str(path)], settings=settings)
+    capsys.readouterr()
+    assert main(["audit", "verify", "--db", desk.db, "--policy", str(path), "--min-coverage", "1", "--json"]) == 0
+    coverage = json.loads(capsys.readouterr().out)["coverage"]
+    assert (coverage["subcalls"]["present"], coverage["subcalls"]["checked"]) == (1, 1)
+    assert (coverage["left_unchecked"], coverage["unmeasured"], coverage["monitors_own"]) == (0, 0, 1)
+    assert main(["audit", "ask", "unmonitored-children", "--db", desk.db, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == []
