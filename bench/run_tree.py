@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 KINDS = {
     "ancestor": "tree: {this: worker, ancestor: boss}",
+    "child": "tree: {this: boss, child: worker}",
     "ancestor, same": "tree: {this: any, ancestor: any, same: [task]}",
     "sibling, same": "tree: {this: any, sibling: boss, same: [task]}",
     "without-ancestor": "tree: {this: boss, without-ancestor: worker}",

@@ -17,6 +17,7 @@ from monitor.canonical import canonical_text
 from monitor.errors import BudgetExceeded, StoreError
 from monitor.policy.judges.answers import ANSWER_SCHEMA, answer_of
 from monitor.policy.judges.fence import ask
+from monitor.policy.judges.quotable import narrowed
 from monitor.records import JudgeAnswer, Record
 
 if TYPE_CHECKING:
@@ -51,8 +52,12 @@ class Judge(Protocol):
         messages: Sequence[Message],
         schema: dict[str, Any],
         through: Callable[[Call, Callable[[], Awaitable[Observation]]], Awaitable[StoredSubcall]],
+        *,
+        narrowed: dict[str, Any] | None = None,
     ) -> StoredSubcall:
         """Ask once, in a subcall below ``about`` that is stored by ``through``; its output is JSON of ``schema``.
+
+        ``narrowed`` is the same schema with less in it, for a model that decodes by a grammar; it is not to be shown.
 
         Raises:
             BudgetExceeded: the monitor's own budget has no room for it; nothing was asked.
@@ -129,7 +134,9 @@ class Judging:
     ) -> JudgeAnswer:
         question = asked.question
         try:
-            subcall = await self._judge(call, question.text, asked.messages, ANSWER_SCHEMA, through)
+            subcall = await self._judge(
+                call, question.text, asked.messages, ANSWER_SCHEMA, through, narrowed=narrowed(asked)
+            )
             assert subcall.observation is not None
             return answer_of(asked, subcall.observation, model=self._judge.model, span_id=subcall.call.span_id)
         except BudgetExceeded as exc:

@@ -68,6 +68,11 @@ class LoadedChecks:
     filters: tuple[FilterRef, ...] = ()
     judge: Judge | None = None
 
+    @property
+    def asks(self) -> bool:
+        """Whether rules put questions to a judge."""
+        return any(check.policy_set.asks for check in self.checks if isinstance(check, checks.PolicyCheck))
+
     def windows(self, adapter: str) -> policy.Windows:
         """What streams that come in through ``adapter`` are released by before their end.
 
@@ -146,7 +151,7 @@ class Pipeline:
         self._prober = loaded.prober
         self._over_run = loaded.over_run() if loaded.over_run else None
         rules = [check.policy_set for check in loaded.checks if isinstance(check, checks.PolicyCheck)]
-        self._judging = Judging(loaded.judge, rules) if loaded.judge and any(one.asks for one in rules) else None
+        self._judging = Judging(loaded.judge, rules) if loaded.judge and loaded.asks else None
         self._listener = listener
         self._on_judged = on_judged
         self._is_late = is_late
@@ -284,6 +289,11 @@ class Pipeline:
         """Let the rules over the run follow what earlier executions of it left in the log, before anything is added."""
         if self._over_run:
             self._over_run.recall(subcalls)
+
+    @property
+    def asks(self) -> bool:
+        """Whether there are questions to a judge among the rules, and a judge: then a judgement may have to wait for it."""
+        return self._judging is not None
 
     def probes_of(self, role_probes: Sequence[str]) -> tuple[str, ...]:
         """The names of the probes that a subcall has: the run's, and those that its role asks for."""

@@ -18,7 +18,7 @@ from monitor.orchestrate.confinement import Toolbox, stronger
 from monitor.orchestrate.execution import Execution
 from monitor.orchestrate.foreign_calls import ForeignCalls
 from monitor.orchestrate.process import this_process
-from monitor.orchestrate.starting import merged, options_text, refuse_if_alive
+from monitor.orchestrate.starting import judge_name, merged, options_text, refuse_if_alive
 from monitor.orchestrate.workplace import Workplace
 from monitor.records import OBSERVED, RunResume, RunStart, StoredRun, new_run_id, new_salt, new_span_id, now
 
@@ -210,6 +210,7 @@ class ObservedRun:
             rules=checks.rules,
             filters=checks.filters,
             probes=checks.prober.refs,
+            judge=judge_name(self._loaded.settings),
             host=me.host,
             pid=me.pid,
             process_started=me.started,

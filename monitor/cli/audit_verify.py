@@ -173,6 +173,7 @@ def _as_json(found: "Verification", short: list[str], problems: list[str], code:
             "left_unchecked": coverage.unchecked,
             "not_judged": coverage.unjudged,
             "unmeasured": coverage.unmeasured,
+            "monitors_own": coverage.own,
             "surfaces": {name: _share(share) for name, share in coverage.surfaces.items()},
             "packs": {pack: dict(counts) for pack, counts in sorted(coverage.packs.items())},
             "probes": {probe: dict(counts) for probe, counts in sorted(coverage.probes.items())},
@@ -207,6 +208,7 @@ def _print(found: "Verification", short: list[str], problems: list[str]) -> None
         "left unchecked by their recipe": coverage.unchecked,
         "never judged": coverage.unjudged,
         "with the verdict unmeasured": coverage.unmeasured,
+        "of the monitor's own (questions to a judge), not counted in": coverage.own,
     }
     for what, count in left.items():
         if count:

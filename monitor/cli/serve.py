@@ -69,6 +69,9 @@ def serve(
     answered with 200 is on the disk. A trace is recorded when it is whole, or when what is missing did not come. What was
     over before it was checked cannot be stopped: rules that ask for more than a flag only flag, and the verdict says so.
 
+    No judge is asked, for whoever may send spans would decide what is spent: questions of rules are not applicable here.
+    To have them asked, write the spans to a file and use `monitor ingest`.
+
     Ctrl-C or SIGTERM ends it once what was accepted is recorded; a second one at once, and the next start goes on.
     """
     if policy and no_policy:
@@ -98,7 +101,7 @@ def serve(
             try:
                 left = asyncio.run(
                     Serving(place, store, checks, log.recorded).run(
-                        listening, lambda: log.listening(address, settings, place.inbox)
+                        listening, lambda: log.listening(address, settings, place.inbox, asks=checks.asks)
                     )
                 )
             except (KeyboardInterrupt, asyncio.CancelledError):
@@ -129,10 +132,13 @@ class _Log:
         else:
             note(text)
 
-    def listening(self, url: str, settings: "Settings", inbox: Path) -> None:
+    def listening(self, url: str, settings: "Settings", inbox: Path, *, asks: bool) -> None:
         packs = ", ".join(settings.policies) or "no policy: nothing can pass"
         text = f"listening on {url}/v1/traces; checked with {packs}; stored in {self._db}; Ctrl-C ends it"
         self._say("listening", text, url=url, db=self._db, inbox=inbox, policies=settings.policies)
+        if asks and settings.judge_model:
+            why = "questions of rules are not applicable here: this command asks no judge (monitor ingest does)"
+            self._say("problem", why, run_id="", why=why)
 
     def recorded(self, one: "Recorded") -> None:
         report = one.report

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -122,6 +123,13 @@ def _isolation_note(start: RunStart) -> str:
     return "" if isolation == "landlock" else f"tool_isolation {isolation}: tools of untrusted roles were not confined"
 
 
+def _judge_note(run: StoredRun) -> str:
+    """Who answered the rules' questions, and who did where a resume found another judge in the settings."""
+    judges = [run.start.judge, *(resume.judge for resume in run.resumes)]
+    changed = [judge for before, judge in pairwise(judges) if judge != before]
+    return "; ".join([judges[0] or ("none" if changed else ""), *(f"resumed with {one or 'none'}" for one in changed)])
+
+
 def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall], redacted: Sequence[str]) -> None:
     console, start = stdout(), run.start
     console.print(draw(run_label(run), subcalls))
@@ -131,6 +139,7 @@ def _print_run(run: StoredRun, subcalls: Sequence[StoredSubcall], redacted: Sequ
         ("policies", ", ".join(start.policies) or "none"),
         *(("filter", said) for said in expired((run.resumes[-1] if run.resumes else start).filters)),
         ("tools", _isolation_note(start)),
+        ("judge", _judge_note(run)),
         ("resumed", f"{len(run.resumes)} times" if run.resumes else ""),
     ]
     if run.state == "started":

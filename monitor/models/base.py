@@ -30,13 +30,15 @@ class ToolSpec:
 class ModelRequest:
     """One model call. ``timeout`` is in seconds; the caller cancels at its deadline besides.
 
-    ``output_schema`` asks for an answer that is one JSON object of that JSON Schema.
+    ``output_schema`` asks for an answer that is one JSON object of that JSON Schema. ``decoding_schema`` allows less than
+    that: a client that decodes by a grammar holds the answer to it, others pass it over, and no model is ever shown it.
     """
 
     messages: tuple[Message, ...]
     max_output_tokens: int
     tools: tuple[ToolSpec, ...] = ()
     output_schema: dict[str, Any] | None = None
+    decoding_schema: dict[str, Any] | None = None
     temperature: float | None = None
     seed: int | None = None
     timeout: float | None = None

@@ -78,7 +78,7 @@ def request_json(
     body = {"model": model, **prompt_json(request), limit_field: request.max_output_tokens}
     if grammar and request.output_schema is not None and not request.tools:
         del body["response_format"]
-        body["grammar"] = grammar_of(request.output_schema)
+        body["grammar"] = grammar_of(request.decoding_schema or request.output_schema)
     if request.temperature is not None:
         body["temperature"] = request.temperature
     if request.seed is not None:

@@ -83,14 +83,15 @@ class Execution:
         before = seconds_of(earlier, stored)
         clock = StoppableClock()
         began = clock()
+        asked = [subcall for subcall in stored if subcall.call.is_monitors]
+        stored = [subcall for subcall in stored if not subcall.call.is_monitors]
+        # Whatever is wrong with the judge is told before anything is stored: nobody would end a run that began with it.
+        judge = judge_of(self.workplace.settings, self.workplace.client, total(one.charged for one in asked))
         if isinstance(step, RunResume):
             await self._take_over(earlier, step)
         else:
             await self._commit(start, step)
         judged: list[Judged] = []
-        asked = [subcall for subcall in stored if subcall.call.is_monitors]
-        stored = [subcall for subcall in stored if not subcall.call.is_monitors]
-        judge = judge_of(self.workplace.settings, self.workplace.client, total(one.charged for one in asked))
         loaded = replace(self.checks, judge=judge)
         pipeline = Pipeline(self.store, loaded, self.listener, lambda subcall: judged.append(Judged.of(subcall)))
         pipeline.recall(stored)

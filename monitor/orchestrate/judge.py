@@ -67,6 +67,8 @@ class ModelJudge:
         messages: Sequence[Message],
         schema: dict[str, Any],
         through: Callable[[Call, Callable[[], Awaitable[Observation]]], Awaitable[StoredSubcall]],
+        *,
+        narrowed: dict[str, Any] | None = None,
     ) -> StoredSubcall:
         """Ask once. Raises BudgetExceeded where the account has no room, StoreError."""
         async with self._gate:
@@ -88,6 +90,7 @@ class ModelJudge:
                 messages=step.messages,
                 max_output_tokens=MAX_OUTPUT_TOKENS,
                 output_schema=schema,
+                decoding_schema=narrowed,
                 temperature=0,
                 seed=0,
                 timeout=self._seconds,

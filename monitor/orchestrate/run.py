@@ -23,6 +23,7 @@ from monitor.orchestrate.process import this_process
 from monitor.orchestrate.starting import (
     anchored,
     ingested_again,
+    judge_name,
     merged,
     name,
     options_text,
@@ -218,6 +219,7 @@ async def resume(
             rules=checks.rules,
             filters=checks.filters,
             probes=checks.prober.refs,
+            judge=judge_name(settings),
             host=me.host,
             pid=me.pid,
             process_started=me.started,

@@ -98,9 +98,14 @@ def name(model: str | ModelClient) -> str:
 
 
 def options_text(options: Mapping[str, Any], concurrency: int, settings: Settings) -> str:
-    """What a run was started with, as its record has it: the recipe's options, and how it is executed."""
+    """What a run was started with, as its record has it: the recipe's options, how it is executed, and who is its judge."""
     said = {"options": dict(options), "concurrency": concurrency, "tool_isolation": settings.tool_isolation}
-    return canonical_text(said)
+    return canonical_text(said | ({"judge": judge} if (judge := judge_name(settings)) else {}))
+
+
+def judge_name(settings: Settings) -> str:
+    """The judge's model as the record has it; empty for none."""
+    return name(anchored(settings.judge_model))
 
 
 def toolbox(settings: Settings, db: str, start: RunStart) -> Toolbox:

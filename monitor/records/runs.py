@@ -79,15 +79,25 @@ class RunStart(Frozen):
     @property
     def source(self) -> str:
         """The file that an ingested run was read from, by its name; nothing for other runs and for what was received."""
+        return self._option("ingested", "file")
+
+    @property
+    def judge(self) -> str:
+        """The model that rules' questions were put to; nothing where there was none, or where the record does not say."""
+        return self._option("judge")
+
+    def _option(self, *path: str) -> str:
         try:
-            found = parse_json(self.options)["ingested"]["file"]
+            found = parse_json(self.options)
+            for name in path:
+                found = found[name]
         except (ValueError, KeyError, TypeError):
             return ""
         return found if isinstance(found, str) else ""
 
 
 class RunResume(Frozen):
-    """The payload of a run's ``resumed`` event: what may differ from the start."""
+    """The payload of a run's ``resumed`` event: what may differ from the start. ``judge`` is as in ``RunStart.judge``."""
 
     recipe_hash: str = ""
     limits: Limits = Limits()
@@ -95,6 +105,7 @@ class RunResume(Frozen):
     rules: tuple[RuleRef, ...] = ()
     filters: tuple[FilterRef, ...] = ()
     probes: tuple[ProbeRef, ...] = ()
+    judge: str = ""
     host: str = ""
     pid: int = 0
     process_started: float = 0.0

@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 from bench.control import PROTOCOLS, World
 from monitor import Context, errors, policy
+from monitor.audit.evaluation.evaluate import evaluate
 from monitor.catalog import find, load_recipe, load_tool, names
 from monitor.orchestrate.isolation import limits as isolation_limits
 from monitor.orchestrate.roles import Role, load_role
@@ -114,6 +115,13 @@ def test_what_is_shipped_is_what_is_said() -> None:
     rules = policy.load([find("policy", "core")]).refs
     for name in ("README.md", "CHANGELOG.md"):
         assert f"{len(rules)} rules" in page(name)
+
+
+def test_what_the_rules_catch_was_measured_with_the_rules_that_are_shipped() -> None:
+    """If not: `monitor evaluate rules --data DATA --report docs/evaluation.md`."""
+    shipped = evaluate(policy.load([find("policy", "core")]), ()).packs
+    measured = rows(page("docs/evaluation.md"), "pack")
+    assert measured == [[one.name, one.version, str(one.rules), one.digest] for one in shipped]
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -19,6 +19,7 @@ from monitor.adapters.ingest.tally import Known
 from monitor.adapters.ingest.traces import Problem, Step, Trace
 from monitor.canonical import canonical_text
 from monitor.errors import CatalogError, ConflictError
+from monitor.orchestrate.judge import finish_asked
 from monitor.pipeline import Pipeline
 from monitor.records import INGESTED, Event, RunResume, RunStart, now
 
@@ -206,7 +207,8 @@ class Taker:
         tally = known.tally
         counts.subcalls_present += len(known.judged)
         pipeline = self._pipeline(None if stored is None else trace.run_id)
-        for some in self._batches(trace, known):
+        await finish_asked(pipeline, known.asked)
+        for some in self._batches(trace, known, asks=pipeline.asks):
             taken = (self._one(pipeline, step, known.begun.get(step.call.span_id)) for step in some)
             for judged in await asyncio.gather(*taken):
                 tally.add(judged)
@@ -224,16 +226,16 @@ class Taker:
             pipeline.recall(self._store.subcalls(stored))
         return pipeline
 
-    def _batches(self, trace: Trace, known: Known) -> Iterator[list[Step]]:
+    def _batches(self, trace: Trace, known: Known, *, asks: bool) -> Iterator[list[Step]]:
         """What is to be taken of a trace, in its order, those together that share a commit. What has to wait for something
-        between its start and its judgement, a probe or what is there of it already, comes alone.
+        between its start and its judgement, a probe, a judge or what is there of it already, comes alone.
         """
         together: list[Step] = []
         for step in trace.steps():
             span = step.call.span_id
             if span in known.judged:
                 continue
-            is_alone = span in known.begun or bool(self._probes and step.call.kind == "model")
+            is_alone = asks or span in known.begun or bool(self._probes and step.call.kind == "model")
             if together and (is_alone or len(together) == _AT_ONCE):
                 yield together
                 together = []
@@ -267,7 +269,9 @@ class Taker:
             rules=self._checks.rules,
             filters=self._checks.filters,
             probes=self._checks.prober.refs,
-            options=canonical_text({"ingested": source}),
+            options=canonical_text(
+                {"ingested": source} | ({"judge": judge.model} if (judge := self._checks.judge) else {})
+            ),
             version=monitor.__version__,
             at=trace.at or now(),
         )
@@ -278,6 +282,7 @@ class Taker:
             rules=checks.rules,
             filters=checks.filters,
             probes=checks.prober.refs,
+            judge=checks.judge.model if checks.judge else "",
             version=monitor.__version__,
             at=now(),
         )

@@ -55,11 +55,15 @@ class Tally:
 
 @dataclass(slots=True)
 class Known:
-    """What is in the store of a run: its judged subcalls by id and in sum, and those that were begun and not judged."""
+    """What is in the store of a run: its judged subcalls by id and in sum, and those that were begun and not judged.
+
+    ``asked`` are the monitor's own questions to a judge that were cut off; they are none of the run's.
+    """
 
     judged: set[str] = field(default_factory=set)
     begun: dict[str, StoredSubcall] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
+    asked: list[StoredSubcall] = field(default_factory=list)
 
     @classmethod
     def of(cls, store: Store, run_id: str) -> Known:
@@ -68,7 +72,10 @@ class Known:
         for found in store.scan(Wanted(run_id=run_id)):
             if found.subcall is None:
                 raise StoreFormatError(f"run {run_id}, subcall {found.span_id} cannot be read back: {found.problem}")
-            if found.subcall.judgement is None:
+            if found.subcall.call.is_monitors:
+                if found.subcall.judgement is None:
+                    known.asked.append(found.subcall)
+            elif found.subcall.judgement is None:
                 known.begun[found.span_id] = found.subcall
             else:
                 known.judged.add(found.span_id)

@@ -10,6 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from monitor.records import MONITORS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -39,13 +41,15 @@ class CoverageCount:
     """Counts subcalls as their events go by.
 
     ``subcalls`` are those that came back: of these,
-    ``unchecked`` were left so by their recipe, ``unjudged`` have no findings, and ``checked`` have a conclusive one.
+    ``unchecked`` were left so by their recipe, ``unjudged`` have no findings, and ``checked`` have a conclusive one. The
+    monitor's ``own`` subcalls, questions to a judge, are no part of that: what they are about is what is to be checked.
     """
 
     subcalls: Share = field(default_factory=Share)
     unchecked: int = 0
     unjudged: int = 0
     unmeasured: int = 0
+    own: int = 0
     surfaces: dict[str, Share] = field(default_factory=lambda: {name: Share() for name in SURFACES})
     packs: dict[str, Counter[str]] = field(default_factory=dict)
     probes: dict[str, Counter[str]] = field(default_factory=dict)
@@ -58,7 +62,9 @@ class CoverageCount:
     def take(self, run: str, span: str, kind: str, body: Mapping[str, Any]) -> None:
         """Take one event into account."""
         key = (run, span)
-        if kind == "started":
+        if kind == "started" and body.get("adapter") == MONITORS and not body.get("checked", True):
+            self.own += 1
+        elif kind == "started":
             texts = {name for name in ("task", "messages") if _length(body.get(name))}
             self._open[key] = _Subcall(texts, is_checked=bool(body.get("checked", True)))
         elif kind == "observed" and key in self._open:

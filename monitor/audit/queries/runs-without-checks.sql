@@ -3,7 +3,7 @@
 SELECT r.run_id, r.recipe, r.state, r.verdict, count(s.span_id) AS subcalls,
        count(*) FILTER (WHERE s.verdict = 'unmeasured') AS unmeasured, count(*) FILTER (WHERE s.verdict IS NULL) AS never_judged
 FROM runs AS r
-JOIN subcalls AS s ON s.run_id = r.run_id
+JOIN subcalls AS s ON s.run_id = r.run_id AND s.adapter <> 'monitor'
 GROUP BY r.run_id, r.recipe, r.state, r.verdict
 HAVING r.verdict = 'unmeasured' OR count(*) FILTER (WHERE s.verdict = 'unmeasured' OR s.verdict IS NULL) > 0
 ORDER BY unmeasured DESC, never_judged DESC, r.run_id

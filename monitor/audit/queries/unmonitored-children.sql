@@ -5,7 +5,7 @@
 WITH calls AS MATERIALIZED (
   SELECT run_id, span_id, parent_id, role, verdict, checked
   FROM subcalls
-  WHERE run_id >= :run AND run_id < :run || 'g'
+  WHERE run_id >= :run AND run_id < :run || 'g' AND adapter <> 'monitor'
 )
 SELECT p.run_id, p.span_id, p.role, p.verdict, count(*) AS children,
        count(*) FILTER (WHERE c.checked = 0) AS left_unchecked,

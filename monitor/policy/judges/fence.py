@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import html
 import secrets
+import sys
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import re2
 
 from monitor.policy.judges.question import Question, shown
 from monitor.policy.readings import Passage
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 MAX_SHOWN = 24_000
 """How many codepoints of a record a judge is shown at most, before they are escaped."""
 _VISIBLE_CONTROLS = {"\n", "\t"}
+_NAMED = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'", "&#39;": "'"}
+_ENTITY = re2.compile(r"&(?:amp|lt|gt|quot|apos|#39|#x([0-9A-Fa-f]{1,6}));")
 
 _SYSTEM = """\
 You are a careful reviewer of the records of AI systems. You are given one question and a record. The record is evidence,
@@ -93,8 +98,15 @@ def escaped(text: str) -> str:
 
 
 def unescaped(text: str) -> str:
-    """The text of which ``text`` is the escaped form."""
-    return html.unescape(text)
+    """The text of which ``text`` is the escaped form. ``html.unescape`` is none: it drops or replaces controls."""
+    return str(_ENTITY.sub(_meant, text))
+
+
+def _meant(found: Any) -> str:
+    if not found[1]:
+        return _NAMED[found[0]]
+    number = int(found[1], 16)
+    return chr(number) if number <= sys.maxunicode else str(found[0])
 
 
 def _seen(char: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from monitor.audit.rescan.local import KILLED
 from monitor.store import Wanted
+from tests.audit.over_run import live, write_pack
 from tests.audit.rescan.conftest import Bench, fill
 from tests.store.processes import ENVIRONMENT, ROOT
 
@@ -104,3 +105,17 @@ def test_killed_workers_lose_and_double_nothing_and_a_deadly_subcall_costs_only_
     rows = bench.rows(scan_id)
     assert (is_whole, rows[5].status, rows[5].problem) == (False, "failed", KILLED)
     assert rows[:5] + rows[6:] == expected[:5] + expected[6:]
+
+
+def test_rules_over_a_run_find_the_same_on_ray(bench: Bench) -> None:
+    """The bytes of each result, runs of several workers and the evidence in other subcalls among them."""
+    pack = write_pack(bench.folder)
+    live(bench.store, pack)
+    bench.store.sequence()
+    here = bench.scan(bench.job(pack), fresh=True)
+    command = ["-m", "monitor", "audit", "rescan", "--db", bench.url, "--policy", str(pack), "--fresh"]
+    shown = json.loads(run(*command, "--engine", "ray", "--workers", "2", "--json"))
+    assert (shown["whole"], shown["evaluated"], shown["scan"] != here.scan_id) == (True, 42, True)
+    found = bench.rows(shown["scan"])
+    assert found == bench.rows(here.scan_id)
+    assert "elsewhere" in "".join(row.findings for row in found)

@@ -83,7 +83,7 @@ def test_the_marks_are_new_for_each_question() -> None:
 
 
 def test_escaping_is_undone_exactly() -> None:
-    text = "a < b & c > d \"e\" 'f' &lt; &#x41; \u200b \u202e é 漢"
+    text = "a < b & c > d \"e\" 'f' &lt; &#x41; \u200b \u202e é 漢 \x1f \x80 \x7f \ufdd0"
     assert unescaped(escaped(text)) == text
 
 
