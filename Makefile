@@ -12,6 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := -c constraints.txt
+WORKERS := -n 2 --dist worksteal
 SERVER := $(or $(filter postgres%,$(MONITOR_DB)),postgresql+psycopg://)
 
 .PHONY: help demo test test-postgres probes shipped-probes clean
@@ -57,18 +58,21 @@ demo: $(VENV)/.weights $(VENV)/.probes
 	  [ $$caught -eq 3 ] || { echo "demo: expected the run to be blocked (exit code 3), found $$caught"; exit 1; }; \
 	  echo; echo "demo: monitor show latest"; $(BIN)/monitor show latest; exit $$code
 
+# Bytecode is kept, whatever the shell says: without it every worker and every process that a test starts compiles all anew.
+test test-postgres: export PYTHONDONTWRITEBYTECODE =
+
 test: $(VENV)/.dev $(VENV)/.weights $(VENV)/.probes
 	@$(BIN)/monitor models path >/dev/null || $(BIN)/monitor models pull
 	@echo "test: ruff";           $(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@echo "test: mypy";           $(BIN)/mypy
-	@echo "test: imports";        $(BIN)/lint-imports
-	@echo "test: generated docs"; $(BIN)/cog --check docs/cli.md docs/importing.md docs/policy-language.md
-	@echo "test: pytest";         $(BIN)/pytest -q -n 2
-	@echo "test: pytest on PostgreSQL"; MONITOR_DB=$(SERVER) $(BIN)/pytest -q -n 2 -m "store and not embedded"
-	@echo "test: the wheel";      scripts/smoke_wheel.sh $(BIN)/python
+	@echo "test: mypy, imports, generated docs; and the wheel beside them"; \
+	  scripts/smoke_wheel.sh $(BIN)/python >$(VENV)/wheel.log 2>&1 & wheel=$$!; \
+	  $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/cog --check docs/cli.md docs/importing.md docs/policy-language.md; code=$$?; \
+	  wait $$wheel; built=$$?; cat $(VENV)/wheel.log; [ $$code -eq 0 ] && [ $$built -eq 0 ]
+	@echo "test: pytest";         $(BIN)/pytest -q $(WORKERS)
+	@echo "test: pytest on PostgreSQL"; MONITOR_DB=$(SERVER) $(BIN)/pytest -q $(WORKERS) -m "store and not embedded"
 
 test-postgres: $(VENV)/.dev $(VENV)/.weights $(VENV)/.probes
-	@MONITOR_DB=$(SERVER) $(BIN)/pytest -q -n 2
+	@MONITOR_DB=$(SERVER) $(BIN)/pytest -q $(WORKERS)
 
 probes: $(VENV)/.probes
 
