@@ -360,5 +360,8 @@ def test_the_embedded_model_is_asked_and_its_answer_is_one_or_none(desk: Desk, p
     assert subcall.judgement is not None
     (answer,) = subcall.judgement.answers
     assert (answer.model, answer.span_id) == ("embedded", asked.call.span_id)
-    assert answer.answer is not None or answer.cause
+    assert answer.answer in {"yes", "no", "unclear"}, (
+        "its quotes are chosen from the record, so it settles what it says"
+    )
+    assert answer.answer != "yes" or answer.evidence
     assert result.usage.calls == 1
