@@ -116,8 +116,11 @@ class Discriminant:
         array, truth = self.arrays[which], labels[train]
         if truth.all() or not truth.any():
             return np.zeros(len(test))
-        apart = array[train[truth]].mean(axis=0) - array[train[~truth]].mean(axis=0)
-        weights = cho_solve(self._factor(which, train), apart)
+        rows = array[train]
+        shares = np.where(truth, 1 / truth.sum(), -1 / (~truth).sum()).astype(array.dtype)
+        factor = self._factor(which, train)
+        centred = rows - rows.mean(axis=0)
+        weights = centred.T @ cho_solve(factor, shares) if _is_wide(rows) else cho_solve(factor, centred.T @ shares)
         return np.asarray(array[test] @ weights, dtype=np.float64)
 
     def _factor(self, which: int, train: Ints) -> Any:
@@ -125,12 +128,16 @@ class Discriminant:
         if key not in self.known:
             rows = self.arrays[which][train]
             centred = rows - rows.mean(axis=0)
-            spread = centred.T @ centred / len(rows)
-            level = float(np.trace(spread)) / len(spread) or 1.0
-            spread *= 1 - SHRINKAGE
-            spread[np.diag_indices_from(spread)] += SHRINKAGE * level
-            self.known[key] = cho_factor(spread, check_finite=False)
+            products = (centred @ centred.T if _is_wide(rows) else centred.T @ centred) / len(rows)
+            level = float(np.trace(products)) / rows.shape[1] or 1.0  # the trace is the same, whichever way round
+            products *= 1 - SHRINKAGE
+            products[np.diag_indices_from(products)] += SHRINKAGE * level
+            self.known[key] = cho_factor(products, check_finite=False)
         return self.known[key]
+
+
+def _is_wide(rows: Array) -> bool:
+    return len(rows) < int(rows.shape[1])
 
 
 def standardised_columns(array: Array) -> Array:
