@@ -117,7 +117,7 @@ class Covered:
             call, seen, judgement = item.subcall.call, item.subcall.observation, item.subcall.judgement
             if seen is None:
                 self.unanswered += item.is_wanted
-            elif not (call.checked or unchecked):
+            elif not (call.checked or (unchecked and not call.is_monitors)):
                 self.unchecked += item.is_wanted
             elif judged and judgement is None:
                 self.unjudged += item.is_wanted

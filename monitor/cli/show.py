@@ -169,7 +169,7 @@ def _print_findings(subcalls: Sequence[StoredSubcall]) -> None:
     console = stdout()
     found = [(item, finding) for item in subcalls for finding in notable(item)]
     run = {item.call.span_id: item for item in subcalls}
-    judged = [item.judgement.verdict for item in subcalls if item.judgement]
+    judged = [item.judgement.verdict for item in subcalls if item.judgement and not item.call.is_monitors]
     console.print(Text("\nfindings", style="bold"))
     if not found:
         applied = sum(verdict.applicable for verdict in judged)

@@ -190,7 +190,7 @@ async def resume(
         earlier = store.run(run_id)
         if earlier.end and earlier.state == Outcome.OK:
             subcalls = store.subcalls(earlier.start.run_id)
-            judged = [Judged.of(subcall) for subcall in subcalls if subcall.judgement]
+            judged = [Judged.of(one) for one in subcalls if one.judgement and not one.call.is_monitors]
             return result_of(earlier.start, earlier.end, judged, store.url)
         refuse_if_alive(earlier)
         if store.redactions(earlier.start.run_id):

@@ -42,6 +42,8 @@ REPORT: dict[str, list[tuple[object, ...]]] = {
             1,
             "2026-11-01T10:00:01.000000Z",
             "2026-11-02T10:00:07.000000Z",
+            0,
+            None,
         )
     ],
     "report-unknowns": [("rule", "leak", "the reasoning is encrypted", 1, 1, "2026-11-01T10:00:16.000000Z")],

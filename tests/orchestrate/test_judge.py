@@ -12,6 +12,7 @@ import pytest
 
 import monitor
 from monitor import policy
+from monitor.cli import main
 from monitor.errors import ConfigError, ProviderError
 from monitor.models.scripted import Reply, ScriptedModel
 from monitor.orchestrate.judge import ModelJudge
@@ -33,6 +34,7 @@ from monitor.records import (
 )
 from monitor.settings import Settings
 from monitor.store import Store
+from monitor.store.asking import grant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -279,6 +281,35 @@ def test_what_the_rules_say_of_a_stored_subcall_needs_no_judge(desk: Desk, tmp_p
     assert subcall.observation is not None
     record = Record(call=subcall.call, observation=subcall.observation, answers=subcall.judgement.answers)
     assert policy.load([Path(pack)]).findings(record) == (finding(subcall),)
+
+
+def test_what_the_monitor_asks_is_no_subcall_of_the_task_in_reports_and_rescans(
+    desk: Desk, tmp_path: Path, pack: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody looks at the judge's questions, and that is nothing that was left unmeasured."""
+    chosen = settings(desk, tmp_path, json.dumps(NO))
+    result = desk.run("single", ScriptedModel(["No secret."]), policies=[pack], settings=chosen)
+    assert len(desk.subcalls()) == 2
+    again = asyncio.run(monitor.resume(result.run_id, db=desk.db, settings=chosen))
+    assert (again.usage, again.verdict.applicable) == (result.usage, result.verdict.applicable)
+
+    def asked(*words: str) -> Any:
+        capsys.readouterr()
+        assert main([*words, "--db", desk.db, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    with Store.open(desk.db) as store:
+        store.sequence()
+    if "postgresql" in desk.db:
+        grant(desk.db)
+    (totals,) = asked("audit", "ask", "report-totals")["rows"]
+    (of_role,) = asked("audit", "ask", "report-verdicts-by-role")["rows"]
+    (of_day,) = asked("audit", "ask", "report-verdicts-by-day")["rows"]
+    assert (totals["subcalls"], totals["pass"], totals["unmeasured"], totals["unchecked"]) == (1, 1, 0, 0)
+    assert totals["judge_questions"] == 1
+    assert (of_role["subcalls"], of_role["pass"], of_day["pass"], of_day["unmeasured"]) == (1, 1, 1, 0)
+    scan = asked("audit", "rescan", "--policy", pack, "--unchecked")
+    assert (scan["statuses"]["done"], scan["statuses"]["unchecked"]) == (1, 1)
 
 
 def test_a_resumed_run_goes_on_with_what_is_left_of_the_judges_budget(desk: Desk, tmp_path: Path, pack: str) -> None:

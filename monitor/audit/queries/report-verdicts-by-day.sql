@@ -8,7 +8,7 @@ SELECT substr(judged_at, 1, 10) AS day,
        count(*) FILTER (WHERE verdict = 'flag') AS flag,
        count(*) FILTER (WHERE verdict = 'unmeasured') AS unmeasured,
        count(*) FILTER (WHERE verdict = 'pass') AS pass
-FROM verdicts
-WHERE judged_at >= :since AND judged_at < :until
+FROM subcalls
+WHERE judged_at >= :since AND judged_at < :until AND adapter <> 'monitor'
 GROUP BY substr(judged_at, 1, 10)
 ORDER BY day

@@ -109,6 +109,9 @@ def _summary(found: Gathered) -> Iterator[str]:
         f"Spent: {whole(totals['input_tokens']):,} input and {whole(totals['output_tokens']):,} output tokens; "
         f"cost {cost}{unknown}."
     )
+    if totals["judge_questions"]:
+        cost = "an unknown amount" if totals["judge_cost"] is None else f"${real(totals['judge_cost']):,.4f}"
+        yield f"Beside these, the monitor asked a judge {whole(totals['judge_questions']):,} times, for {cost}."
 
 
 def _verdicts(found: Gathered) -> list[Block]:

@@ -57,7 +57,7 @@ class Evaluator:
             return ScanResult(*where, "failed", problem=found.problem)
         if seen is None:
             return ScanResult(*where, "unanswered")
-        if not (call.checked or self._unchecked):
+        if not self._is_looked_at(found):
             loud = any(one.status is not Status.NO_MATCH for one in beside)  # what it decides of others stands on it
             return ScanResult(*where, "unchecked", *(self._weighed(seen, beside, (), checked=False) if loud else ()))
         before = found.judgement.probes if found.judgement else ()
@@ -85,7 +85,9 @@ class Evaluator:
         return ScanResult(*where, "done", verdict, action, findings, erased)
 
     def _is_looked_at(self, found: Found) -> bool:
-        return found.observation is not None and found.call is not None and (found.call.checked or self._unchecked)
+        if found.observation is None or found.call is None:
+            return False
+        return found.call.checked or (self._unchecked and not found.call.is_monitors)
 
     def _judged(
         self, seen: Observation, judgement: Judgement | None, said: tuple[Finding, ...]
