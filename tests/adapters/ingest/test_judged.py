@@ -46,8 +46,8 @@ def judged(tmp_path: Path, model: ScriptedModel) -> LoadedChecks:
 
 
 def yes(request: ModelRequest) -> str:
-    """Quotes the first words of the first text that it is shown."""
-    quote = request.messages[-1].content.split('name="output">\n')[1][:12]
+    """Quotes the first two words of the output that it is shown."""
+    quote = " ".join(request.messages[-1].content.split('name="output">\n')[1].split()[:2])
     return json.dumps({"reasoning": "It does.", "quotes": [quote], "answer": "yes"})
 
 
