@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MAX_SHOWN = 24_000
 """How many codepoints of a record a judge is shown at most, before they are escaped."""
 _VISIBLE_CONTROLS = {"\n", "\t"}
+_SURROGATES = range(0xD800, 0xE000)
 _NAMED = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'", "&#39;": "'"}
 _ENTITY = re2.compile(r"&(?:amp|lt|gt|quot|apos|#39|#x([0-9A-Fa-f]{1,6}));")
 
@@ -106,7 +107,7 @@ def _meant(found: Any) -> str:
     if not found[1]:
         return _NAMED[found[0]]
     number = int(found[1], 16)
-    return chr(number) if number <= sys.maxunicode else str(found[0])
+    return chr(number) if number <= sys.maxunicode and number not in _SURROGATES else str(found[0])
 
 
 def _seen(char: str) -> str:

@@ -87,6 +87,12 @@ def test_escaping_is_undone_exactly() -> None:
     assert unescaped(escaped(text)) == text
 
 
+def test_what_no_text_can_be_the_escaped_form_of_stays_as_it_is() -> None:
+    """A judge can answer with anything: a number that is no character becomes none."""
+    for given in ("&#xd800;", "&#xDFFF;", "&#xFFFFFF;", "&nbsp;", "&#x;", "&#x2"):
+        assert unescaped(given) == given
+
+
 def test_a_quote_in_its_escaped_form_is_found_where_it_stands() -> None:
     found = ask(QUESTION, examples.build({"output": "if a < b: hide it"}))
     assert found is not None
