@@ -35,6 +35,7 @@ from monitor.records import (
 from monitor.settings import Settings
 from monitor.store import Store
 from monitor.store.asking import grant
+from monitor.store.location import is_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -300,7 +301,7 @@ def test_what_the_monitor_asks_is_no_subcall_of_the_task_in_reports_and_rescans(
 
     with Store.open(desk.db) as store:
         store.sequence()
-    if "postgresql" in desk.db:
+    if is_postgres(desk.db):
         grant(desk.db)
     (totals,) = asked("audit", "ask", "report-totals")["rows"]
     (of_role,) = asked("audit", "ask", "report-verdicts-by-role")["rows"]

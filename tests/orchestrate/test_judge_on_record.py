@@ -16,6 +16,8 @@ from monitor.models.scripted import ScriptedModel
 from monitor.records import Outcome, RunResume, RunStart, now
 from monitor.settings import Settings
 from monitor.store import Store
+from monitor.store.asking import grant
+from monitor.store.location import is_postgres
 from tests.orchestrate.test_judge import PACK
 
 if TYPE_CHECKING:
@@ -128,5 +130,7 @@ def test_questions_to_a_judge_are_not_counted_as_subcalls_that_nobody_checked(
     coverage = json.loads(capsys.readouterr().out)["coverage"]
     assert (coverage["subcalls"]["present"], coverage["subcalls"]["checked"]) == (1, 1)
     assert (coverage["left_unchecked"], coverage["unmeasured"], coverage["monitors_own"]) == (0, 0, 1)
+    if is_postgres(desk.db):
+        grant(desk.db)
     assert main(["audit", "ask", "unmonitored-children", "--db", desk.db, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == []
