@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from monitor.records import Frozen, StoredRedaction, StoredRun, StoredSubcall
+from monitor.records import ERASED, Frozen, StoredRedaction, StoredRun, StoredSubcall
 
 __all__ = ["REDACTED", "hide_erased", "marked", "said_of", "without_erased"]
 
 REDACTED = "[redacted]"
-_ERASED = {"█"}  # what an erased text reads as, once for each codepoint
 _Record = TypeVar("_Record", bound=Frozen)
 
 
 def marked(text: str) -> str:
     """The text, or ``[redacted]`` where it reads as one that was erased."""
-    return REDACTED if set(text) == _ERASED else text
+    return REDACTED if set(text) == {ERASED} else text
 
 
 def hide_erased(
@@ -42,7 +41,7 @@ def without_erased(record: _Record) -> _Record:
 
 def _shown(value: Any) -> Any:
     if isinstance(value, str):
-        return marked(value) if value[:1] in _ERASED else value
+        return marked(value) if value[:1] == ERASED else value
     if isinstance(value, Frozen):
         return without_erased(value)
     if isinstance(value, tuple):

@@ -54,6 +54,7 @@ from monitor.records.trace import (
 )
 from monitor.records.words import (
     AWAITING_HUMAN,
+    ERASED,
     MALFORMED,
     Action,
     Choice,
@@ -74,6 +75,7 @@ from monitor.records.words import (
 
 __all__ = [
     "AWAITING_HUMAN",
+    "ERASED",
     "INGESTED",
     "MALFORMED",
     "MONITORS",

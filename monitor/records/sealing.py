@@ -13,10 +13,11 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING
 
+from monitor.records.words import ERASED
+
 if TYPE_CHECKING:
     from monitor.records.trace import Call
 
-_ERASED = "█"
 _KEY_DIGITS = 32
 _SEED_BITS = 31
 
@@ -33,7 +34,7 @@ class Seal:
 
     def __init__(self, salt: str) -> None:
         self._key = salt.encode()
-        self._is_erased = _ERASED in salt
+        self._is_erased = ERASED in salt
 
     def key(self, key: str) -> str:
         """A step's key as it is stored: ``HASH.OCCURRENCE`` with another hash."""

@@ -19,6 +19,10 @@ Text = Annotated[str, BeforeValidator(lambda v: guard_text(v) if isinstance(v, s
 Whoever takes it in from outside passes it through ``canonical.escape_text``; the type only guards."""
 
 
+ERASED = "█"
+"""Stands for each codepoint of a text that was erased, so that evidence still points at the right place."""
+
+
 class Frozen(BaseModel):
     """A value that never changes; unknown fields are errors."""
 

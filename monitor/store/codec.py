@@ -361,7 +361,7 @@ def _decode(value: Any, library: Library) -> Any:
         return unescape_json(value)
     if "$text" in value:
         text = library.text(value["$text"])
-        return ERASED * value["n"] if text is None else text
+        return records.ERASED * value["n"] if text is None else text
     if "$json" in value:
         text = library.text(value["$json"])
         return None if text is None else unescape_json(json.loads(text))
@@ -370,7 +370,3 @@ def _decode(value: Any, library: Library) -> Any:
     if "$int" in value or "$float" in value:
         return unescape_json(value)
     return {key: _decode(item, library) for key, item in value.items()}
-
-
-ERASED = "█"
-"""Stands for each codepoint of a text that was erased, so that evidence still points at the right place."""

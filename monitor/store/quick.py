@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined, from_json
 from monitor import records
 from monitor.canonical import ESCAPE
 from monitor.records.words import Frozen
-from monitor.store.codec import ENVELOPE, ERASED, VERSION, holds_references
+from monitor.store.codec import ENVELOPE, VERSION, holds_references
 
 Texts: TypeAlias = "dict[str, str | None]"
 """Texts by their commitments; None for one that was erased."""
@@ -97,7 +97,7 @@ def _text(value: Any, texts: Texts, _histories: Histories) -> str:
     if value == "":
         return ""
     body = texts[value["$text"]]
-    return ERASED * value["n"] if body is None else body
+    return records.ERASED * value["n"] if body is None else body
 
 
 def _history(value: Any, _texts: Texts, histories: Histories) -> tuple[records.Message, ...]:

@@ -309,7 +309,7 @@ def test_an_erased_text_keeps_its_length() -> None:
     back = codec.decode_event(codec.parse(canonical), memory)
     assert isinstance(back, records.Observation)
     assert len(back.output) == len("secret␛0000")
-    assert set(back.output) == {codec.ERASED}
+    assert set(back.output) == {records.ERASED}
 
 
 def test_canonical_form_of_the_documentation() -> None:

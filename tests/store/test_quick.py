@@ -84,7 +84,7 @@ def test_an_erased_text_reads_as_many_blocks() -> None:
     memory = Memory()
     canonical = encode(BACK, memory)
     memory.texts = dict.fromkeys(memory.texts)
-    assert quickly(canonical, memory, records.Observation).reasoning.text == codec.ERASED * len("because")
+    assert quickly(canonical, memory, records.Observation).reasoning.text == records.ERASED * len("because")
 
 
 @pytest.mark.parametrize("kind", [records.Call, records.Observation], ids=["call", "observation"])
