@@ -28,6 +28,7 @@ class Follower:
         self.needs_runs = bool(rules.run_rules)
         self._check = checks.PolicyCheck(rules)
         self._over_run: checks.RunCheck | None = None
+        self._beside: tuple[Finding, ...] = ()  # what was said of the last one that was skipped
 
     def enter(self) -> None:
         """Another run begins."""
@@ -38,10 +39,10 @@ class Follower:
         if self._over_run:
             self._over_run.begin(call)
 
-    def skip(self, call: Call, seen: Observation | None) -> None:
-        """A subcall ends at which nobody looks. What it spent counts."""
-        if self._over_run:
-            self._over_run.skip(call, seen)
+    def skip(self, call: Call, seen: Observation | None) -> tuple[Finding, ...]:
+        """A subcall ends at which nobody looks. What it spent counts; rules about such subcalls say what they find."""
+        self._beside = self._over_run.skip(call, seen) if self._over_run else ()
+        return self._beside
 
     def lose(self) -> None:
         """A subcall cannot be read back."""
@@ -51,8 +52,11 @@ class Follower:
     def findings(self, trace: Trace, covered: Covered) -> tuple[Finding, ...] | None:
         """What the rules say of the trace; None, and counted as a failure, where they broke as a whole.
 
-        A single rule that breaks is ``unknown`` by itself, as ever.
+        A single rule that breaks is ``unknown`` by itself, as ever. Of a trace that its recipe left unchecked it is what
+        was said when it was skipped.
         """
+        if not trace.checked:
+            return self._beside
         record = trace.record
         found = checks.run([self._check], record)
         if self._over_run:
@@ -78,5 +82,7 @@ def carried(judgement: Judgement | None) -> tuple[Finding, ...]:
 
 
 def judged(trace: Trace, findings: Sequence[Finding]) -> Judgement:
-    """The judgement that these findings lead to. What its recipe left unchecked is judged as if it had not been."""
-    return actions.judge(trace.seen, findings)
+    """The judgement that these findings lead to. What is looked at although its recipe left it unchecked is judged as if it
+    had not been; what only rules about unchecked subcalls look at is judged as it was.
+    """
+    return actions.judge(trace.seen, findings, checked=trace.checked)

@@ -6,13 +6,13 @@ import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from monitor.records import Record
+from monitor.records import Record, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from monitor.audit.evaluating import Follower
-    from monitor.records import Call, Judgement, Observation
+    from monitor.records import Call, Finding, Judgement, Observation
     from monitor.store import Scanned
 
 _FAILURES_SHOWN = 20
@@ -29,7 +29,8 @@ class Failure(NamedTuple):
 class Trace(NamedTuple):
     """One subcall that came back; ``judgement`` is None where its process ended before it was judged.
 
-    One that is not wanted is only looked at for what rules over a run say of others.
+    One that is not wanted is only looked at for what rules over a run say of others. One that is not ``checked`` was left
+    so by its recipe, and comes all the same because a rule over the run is decided by it.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class Trace(NamedTuple):
     seen: Observation
     judgement: Judgement | None
     is_wanted: bool = True
+    checked: bool = True
 
     @property
     def key(self) -> str:
@@ -58,9 +60,9 @@ class Covered:
     """The subcalls that were looked at, and those that were not.
 
     ``unanswered`` had not come back (they are running, or their process was killed), ``unchecked`` were left so by their
-    recipe, ``unjudged`` have no recorded findings. ``failed`` could not be read back or evaluated: where there is one, no
-    figure is of everything. ``erased_texts`` are texts that were erased, in ``erased_subcalls`` subcalls: what stood there
-    is found by no rule.
+    recipe and no rule over the run is decided by them, ``unjudged`` have no recorded findings. ``failed`` could not be read
+    back or evaluated: where there is one, no figure is of everything. ``erased_texts`` are texts that were erased, in
+    ``erased_subcalls`` subcalls: what stood there is found by no rule.
     """
 
     subcalls: int = 0
@@ -101,7 +103,8 @@ class Covered:
 
         With a follower that needs runs the scan must be one by runs, and traces come in the order in which they were
         judged: the findings of each must be asked for before the next is taken. Those that only belong to the run of
-        wanted ones come as well, as ``is_wanted`` says, and are not counted.
+        wanted ones come as well, as ``is_wanted`` says, and are not counted. What a recipe left unchecked comes where a
+        rule over the run is decided by it, now or, with ``judged``, as it was recorded.
 
         Args:
             scanned: What the store hands out.
@@ -118,19 +121,31 @@ class Covered:
             if seen is None:
                 self.unanswered += item.is_wanted
             elif not (call.checked or (unchecked and not call.is_monitors)):
-                self.unchecked += item.is_wanted
+                said = [follower.skip(call, seen) for follower in followers]
+                if judged and judgement is not None:
+                    said.append(tuple(one for one in judgement.findings if one.check == "rule"))
+                if any(map(_decides, said)):
+                    yield self._taken(item, call, seen, checked=False)
+                else:
+                    self.unchecked += item.is_wanted
+                continue
             elif judged and judgement is None:
                 self.unjudged += item.is_wanted
             else:
-                if item.is_wanted:
-                    self.subcalls += 1
-                    self.runs.add(item.run_id)
-                    self.erased_subcalls += bool(item.erased)
-                    self.erased |= item.erased
-                yield Trace(item.run_id, item.span_id, item.recipe, call, seen, judgement, item.is_wanted)
+                yield self._taken(item, call, seen)
                 continue
             for follower in along:
                 follower.skip(call, seen)
+
+    def _taken(self, item: Scanned, call: Call, seen: Observation, *, checked: bool = True) -> Trace:
+        assert item.subcall is not None, "it has a call"
+        if item.is_wanted:
+            self.subcalls += 1
+            self.runs.add(item.run_id)
+            self.erased_subcalls += bool(item.erased)
+            self.erased |= item.erased
+        judgement = item.subcall.judgement
+        return Trace(item.run_id, item.span_id, item.recipe, call, seen, judgement, item.is_wanted, checked)
 
     def _fail(self, item: Scanned) -> None:
         if item.is_wanted:
@@ -141,6 +156,10 @@ class Covered:
         if trace.is_wanted:
             self.subcalls -= 1
             self.fail(trace.run_id, trace.span_id, problem)
+
+
+def _decides(findings: Sequence[Finding]) -> bool:
+    return any(one.status is not Status.NO_MATCH for one in findings)
 
 
 def _along(scanned: Iterable[Scanned], followers: Sequence[Follower]) -> Iterator[Scanned]:

@@ -11,11 +11,15 @@ import pytest
 
 from monitor import policy
 from monitor.audit.backtest import backtest
+from monitor.audit.candidates import candidates
+from monitor.audit.policy_diff import Difference, diff
 from monitor.audit.rescan import local
 from monitor.audit.rescan.parquet import ParquetSource, export
 from monitor.audit.rescan.sources import StoreSource
 from monitor.audit.rescan.work import Worker
 from monitor.audit.reviews import Labels
+from monitor.audit.rule_coverage import evaluated_coverage, recorded_coverage
+from monitor.audit.walk import Covered
 from monitor.canonical import parse_json
 from monitor.errors import ConfigError
 from monitor.pipeline import Pipeline, load_checks
@@ -51,6 +55,16 @@ run_rules:
     level: medium
     action: flag
     tree: {this: any, child: unchecked}
+"""
+
+OF_ONE = """
+rules:
+  - title: A word that nobody says
+    id: 2b3c4d5e-6f7a-4b8c-9d0e-1f2a3b4c5d6e
+    name: unsaid
+    level: medium
+    action: flag
+    detection: {word: {output|contains: unsaid}, condition: word}
 """
 
 
@@ -205,6 +219,40 @@ def test_what_stands_on_an_unchecked_subcall_is_found_as_it_was(bench: Bench) ->
     assert judged is not None
     (row,) = (row for row in rows(bench, summary) if row.span_id == child)
     assert (row.status, row.verdict, row.action) == ("unchecked", judged.verdict.value.value, judged.action.value)
+
+
+def test_what_stands_on_an_unchecked_subcall_is_in_no_audit_left_out(bench: Bench) -> None:
+    """A rule that only ever matches there would be said to be silent, and a change of it to change nothing."""
+    path = bench.folder / "alone.yaml"
+    path.write_text(ALONE, "utf-8")
+    run_id, child = asyncio.run(_parent_before_child(bench.store, path))
+    bench.store.sequence()
+    rules, labels = policy.load([path]), Labels([])
+
+    tested = backtest(rules, bench.store.scan(by_run=True), labels)
+    (figures,) = tested.rules
+    assert (figures.counts[Status.MATCH], [sample.span_id for sample in figures.samples]) == (1, [child])
+    assert (tested.covered.subcalls, tested.covered.unchecked, tested.flagged) == (2, 0, 1)
+    judged = bench.store.subcall(run_id, child).judgement
+    assert judged is not None
+    assert tested.verdicts[judged.verdict.value] == 1
+    assert backtest(rules, bench.store.scan(by_run=True), labels, unchecked=True).rules[0].counts[Status.MATCH] == 0
+
+    same = diff(None, rules, bench.store.scan(by_run=True))
+    assert (same.covered.subcalls, same.changed, same.quiet) == (2, 0, 0)
+    path.write_text(ALONE.partition("run_rules:")[0] + OF_ONE, "utf-8")
+    other = policy.load([path])
+    for old in (None, rules):
+        changed = diff(old, other, bench.store.scan(by_run=True))
+        assert changed.reasons[Difference("child_alone", "match (flag)", "no such rule")] == 1, changed.reasons
+        assert changed.verdicts == {("flag, flag", "unmeasured, log"): 1}
+
+    recorded = recorded_coverage(rules.refs, bench.store.scan())
+    evaluated = evaluated_coverage(rules, bench.store.scan(by_run=True))
+    assert [one.rules[0].counts[Status.MATCH] for one in (recorded, evaluated)] == [1, 1]
+    for of in (None, rules):
+        found = candidates(bench.store.scan(by_run=True), labels, Covered(), rules=of)
+        assert [(one.trace.span_id, one.finding.name, one.recorded) for one in found] == [(child, "child_alone", True)]
 
 
 async def _parent_before_child(store: Store, path: Path) -> tuple[str, str]:
