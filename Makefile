@@ -63,6 +63,7 @@ test test-postgres: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.dev $(VENV)/.weights $(VENV)/.probes
 	@$(BIN)/monitor models path >/dev/null || $(BIN)/monitor models pull
+	@scripts/install_browser.sh
 	@echo "test: ruff";           $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "test: mypy, imports, generated docs; and the wheel beside them"; \
 	  scripts/smoke_wheel.sh $(BIN)/python >$(VENV)/wheel.log 2>&1 & wheel=$$!; \
@@ -72,6 +73,7 @@ test: $(VENV)/.dev $(VENV)/.weights $(VENV)/.probes
 	@echo "test: pytest on PostgreSQL"; MONITOR_DB=$(SERVER) $(BIN)/pytest -q $(WORKERS) -m "store and not embedded"
 
 test-postgres: $(VENV)/.dev $(VENV)/.weights $(VENV)/.probes
+	@scripts/install_browser.sh
 	@MONITOR_DB=$(SERVER) $(BIN)/pytest -q $(WORKERS)
 
 probes: $(VENV)/.probes

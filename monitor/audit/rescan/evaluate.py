@@ -49,7 +49,7 @@ class Evaluator:
         ``over_run`` follows the run of the subcall, which ends now; without it rules over a run say nothing.
         """
         beside: tuple[Finding, ...] = ()
-        if over_run is not None and found.call is not None and not self._is_looked_at(found):
+        if over_run is not None and found.call is not None and not self.looks_at(found):
             beside = over_run.skip(found.call, found.observation)
         where = found[:4]
         call, seen = found.call, found.observation
@@ -57,7 +57,7 @@ class Evaluator:
             return ScanResult(*where, "failed", problem=found.problem)
         if seen is None:
             return ScanResult(*where, "unanswered")
-        if not self._is_looked_at(found):
+        if not self.looks_at(found):
             loud = any(one.status is not Status.NO_MATCH for one in beside)  # what it decides of others stands on it
             return ScanResult(*where, "unchecked", *(self._weighed(seen, beside, (), checked=False) if loud else ()))
         before = found.judgement.probes if found.judgement else ()
@@ -84,7 +84,8 @@ class Evaluator:
         erased = f"{found.erased} of its texts were erased, and nothing is found in those" if found.erased else ""
         return ScanResult(*where, "done", verdict, action, findings, erased)
 
-    def _is_looked_at(self, found: Found) -> bool:
+    def looks_at(self, found: Found) -> bool:
+        """Whether the checks look at a subcall: one that came back, unless its recipe left it unchecked."""
         if found.observation is None or found.call is None:
             return False
         return found.call.checked or (self._unchecked and not found.call.is_monitors)

@@ -60,7 +60,6 @@ class Worker:
         self._scores = scores
         self._evaluator = Evaluator(loaded, scores, unchecked=job.unchecked)
         self._rules = loaded.rules
-        self._unchecked = job.unchecked
         self._opened = job.source.open(whole=scores is not None)
 
     def do(self, task: Task, scores: Mapping[int, tuple[ProbeScore, ...]] | None = None) -> Done:
@@ -155,8 +154,7 @@ class Worker:
         for found in self._opened.part(task.number):
             known = task.known.get(found.leaf_index)
             is_known = known is not None and _is_known(known, found) and not self._rules.run_rules
-            wanted = found.call is not None and found.observation is not None
-            if wanted and not is_known and (self._unchecked or (found.call and found.call.checked)):
+            if self._evaluator.looks_at(found) and not is_known:
                 said[found.leaf_index] = self._scores.of(found)
         return said
 
