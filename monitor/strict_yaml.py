@@ -97,6 +97,12 @@ class _UnreadableError(Exception):
 
 def read(path: Path, faults: list[Fault]) -> Node | None:
     """Read one YAML file; what is wrong is appended to ``faults``. None where there is no tree to speak of."""
+    text = text_of(path, faults)
+    return None if text is None else parse(text, str(path), faults)
+
+
+def text_of(path: Path, faults: list[Fault]) -> str | None:
+    """The text of a file, not yet read as YAML; as ``read``."""
     try:
         data = path.read_bytes()
     except OSError as exc:
@@ -107,12 +113,11 @@ def read(path: Path, faults: list[Fault]) -> Node | None:
         faults.append(Fault(str(path), 1, 1, problem, "Split it into several files."))
         return None
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         line = data.count(b"\n", 0, exc.start) + 1
         faults.append(Fault(str(path), line, 1, "the file is not UTF-8 text.", "Save it as UTF-8."))
         return None
-    return parse(text, str(path), faults)
 
 
 def parse(text: str, path: str, faults: list[Fault]) -> Node | None:

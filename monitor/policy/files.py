@@ -6,20 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from monitor import catalog, strict_yaml
 from monitor.canonical import canonical_hash
 from monitor.errors import CatalogError, Fault, FileFaults, TooManyFaultsError
-from monitor.policy import examples
-from monitor.policy.detection import compile_detection
+from monitor.policy.content import content_of, parts_of, run_parts_of
 from monitor.policy.filters import Filter
-from monitor.policy.judges.needed import questions_of
 from monitor.policy.names import suggestion
-from monitor.policy.over_run.compiling import faults_in
-from monitor.policy.plain_english import in_plain_english
 from monitor.policy.rules import Rule, rule_hash
-from monitor.policy.schema import POLICY_FILES, FilterSetFile, OverrideSetFile, PackFile
+from monitor.policy.schema import FilterSetFile, OverrideSetFile, PackFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -137,77 +131,27 @@ class _Reader:
         self._faults = outer
 
     def _read(self, path: Path) -> None:
-        root = strict_yaml.read(path, self._faults)
-        if root is None:
+        content = content_of(path, self._faults)
+        if content is None:
             return
-        model = self._kind(root, path)
-        metadata = self._validate(root, path, model) if model else None
-        if model is None or not isinstance(root.value, dict):
-            return
-        detections = [self._detection(node, path, is_filter=model is FilterSetFile) for node in _parts(root, model)]
-        for node in _run_parts(root):
-            self._faults += faults_in(node, str(path))
+        root, model, metadata, detections = content
         if self._faults or metadata is None:
             keys = ("id", "name", "title") if model is PackFile else ("id", "name")
-            self._faults += _taken_twice([*_parts(root, model), *_run_parts(root)], keys, str(path))
+            self._faults += _taken_twice([*parts_of(root, model), *run_parts_of(root)], keys, str(path))
             self.files.unread.extend(_mentions(root, model, str(path)))
             self.files.unread_rules.update(_named(root) if model is PackFile else {})
             self._faults.sort(key=lambda fault: (fault.line, fault.column))
             return
-        compiled = [detection for detection in detections if detection]
-        self._keep(path, root, metadata, compiled)
-
-    def _kind(self, root: strict_yaml.Node, path: Path) -> type[PackFile | FilterSetFile | OverrideSetFile] | None:
-        if not isinstance(root.value, dict):
-            problem = "a policy file is a map."
-            self._faults.append(Fault(str(path), 1, 1, problem, "A pack has `pack:`, `version:` and `rules:`."))
-            return None
-        given = [kind for kind in POLICY_FILES if kind in root.value]
-        if len(given) > 1:
-            mark = root.place([given[1]])
-            problem = f"`{given[0]}` and `{given[1]}` do not go together in one file."
-            self._faults.append(Fault(str(path), mark.line, mark.column, problem, "Make two files of it."))
-            return None
-        return POLICY_FILES[given[0] if given else "pack"]
-
-    def _validate(
-        self, root: strict_yaml.Node, path: Path, model: type[PackFile | FilterSetFile | OverrideSetFile]
-    ) -> PackFile | FilterSetFile | OverrideSetFile | None:
-        try:
-            return model.model_validate(root.plain())
-        except ValidationError as exc:
-            for error in exc.errors(include_url=False):
-                mark = root.place([step for step in error["loc"] if isinstance(step, (str, int))])
-                problem, fix = in_plain_english(error, model)
-                self._faults.append(Fault(str(path), mark.line, mark.column, problem, fix))
-            return None
-
-    def _detection(self, node: strict_yaml.Node, path: Path, *, is_filter: bool) -> Detection | None:
-        """The detection of one rule or filter; its examples are looked at on the way."""
-        tests = node.get("tests")
-        for test in tests.items() if tests else []:
-            record = test.get("record")
-            if record and isinstance(record.value, dict):
-                for step, problem, fix in examples.faults(record.plain()):
-                    mark = record.place(step)
-                    self._faults.append(Fault(str(path), mark.line, mark.column, problem, fix))
-        part = node.get("detection")
-        if not part or not isinstance(part.value, dict):
-            return None
-        detection = compile_detection(part, str(path), self._faults)
-        if detection and is_filter and questions_of(detection):
-            problem = "a filter cannot ask a judge: whoever fools the judge would switch the rule off."
-            self._faults.append(Fault(str(path), part.mark.line, part.mark.column, problem, "Say what is harmless."))
-        return detection
+        self._keep(path, root, metadata, detections)
 
     def _keep(
         self,
         path: Path,
         root: strict_yaml.Node,
         metadata: PackFile | FilterSetFile | OverrideSetFile,
-        detections: list[Detection],
+        detections: Sequence[Detection],
     ) -> None:
-        nodes = _parts(root, type(metadata))
+        nodes = parts_of(root, type(metadata))
         if isinstance(metadata, PackFile):
             self._include(path, root, metadata)
             rules = tuple(
@@ -259,18 +203,6 @@ class _Reader:
                 self._faults.append(Fault(str(path), mark.line, mark.column, problem, fix))
 
 
-def _parts(root: strict_yaml.Node, model: type[PackFile | FilterSetFile | OverrideSetFile]) -> list[strict_yaml.Node]:
-    """The rules or filters of a file, which have detections."""
-    node = root.get({PackFile: "rules", FilterSetFile: "filters"}.get(model, ""))
-    return node.items() if node else []
-
-
-def _run_parts(root: strict_yaml.Node) -> list[strict_yaml.Node]:
-    """The rules over a run of a pack."""
-    node = root.get("run_rules")
-    return node.items() if node else []
-
-
 def _taken_twice(parts: Iterable[strict_yaml.Node], keys: Sequence[str], path: str) -> Iterator[Fault]:
     """Values of ``keys`` that two parts of one file share: told beside its other faults, for a file with faults is not
     among those that the loader compares.
@@ -290,7 +222,7 @@ def _taken_twice(parts: Iterable[strict_yaml.Node], keys: Sequence[str], path: s
 def _named(root: strict_yaml.Node) -> dict[str, str]:
     """The ids and names of the rules of a pack with faults, to their names, as far as they can be read."""
     found: dict[str, str] = {}
-    for part in [*_parts(root, PackFile), *_run_parts(root)]:
+    for part in [*parts_of(root, PackFile), *run_parts_of(root)]:
         values = [node.value for key in ("id", "name") if (node := part.get(key)) and isinstance(node.value, str)]
         if values:
             found |= dict.fromkeys(values, values[-1])

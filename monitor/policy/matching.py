@@ -17,6 +17,7 @@ With the canary behind it the text does not end where it ended, so the filter ho
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -78,6 +79,12 @@ def needs_no_literal(pattern: str) -> bool:
     matcher.Add(pattern)
     matcher.Compile()
     return bool(matcher.Match("", potential=True))
+
+
+@lru_cache(maxsize=8)
+def engine_of(patterns: tuple[str, ...], cap: int) -> PatternEngine:
+    """The engine of these patterns, which is made once: it never changes and may be shared. Raises PatternError."""
+    return PatternEngine(patterns, cap=cap)
 
 
 class PatternEngine:

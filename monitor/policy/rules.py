@@ -18,7 +18,7 @@ from monitor.policy.compiled import CompiledRule
 from monitor.policy.evaluation import evaluate, says, supposing
 from monitor.policy.judges.needed import next_question, questions_of
 from monitor.policy.logic import Truth
-from monitor.policy.matching import TEXT_CAP, PatternEngine
+from monitor.policy.matching import TEXT_CAP, engine_of
 from monitor.policy.over_run import run_examples
 from monitor.policy.over_run.watch import RunWatch
 from monitor.policy.record_readings import Heard, RecordReadings
@@ -126,7 +126,7 @@ class PolicySet:
                 wanted.setdefault(clause.field, set()).update(clause.patterns)
         self._wanted = wanted
         patterns = (pattern for patterns in wanted.values() for pattern in sorted(patterns))
-        self._engine = PatternEngine(patterns, cap=cap)
+        self._engine = engine_of(tuple(patterns), cap)
         self._made: dict[tuple[str, Status, str], Finding] = {}
         self._silent: dict[tuple[str, tuple[tuple[Field, str], ...]], Finding] = {}
         self._asking = tuple(rule for rule in self.rules if questions_of(rule.detection))

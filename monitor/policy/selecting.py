@@ -9,7 +9,7 @@ from monitor.errors import Fault, PolicyError
 from monitor.policy.clauses import TextClause
 from monitor.policy.detection import compile_detection
 from monitor.policy.evaluation import evaluate
-from monitor.policy.matching import TEXT_CAP, PatternEngine
+from monitor.policy.matching import TEXT_CAP, engine_of
 from monitor.policy.record_readings import RecordReadings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Selector:
                 if isinstance(clause, TextClause):
                     self._wanted.setdefault(clause.field, set()).update(clause.patterns)
         patterns = sorted({pattern for found in self._wanted.values() for pattern in found})
-        self._engine = PatternEngine(patterns, cap=TEXT_CAP)
+        self._engine = engine_of(tuple(patterns), TEXT_CAP)
 
     def says(self, record: Record) -> tuple[Status, str]:
         """Whether the record is one of them: ``match`` or ``no_match``, or why that cannot be told."""

@@ -28,5 +28,21 @@ def main(db: str, base_url: str, run_id: str = "") -> None:
         monitor.run_sync(OFFICE, TASK, **arguments(db, base_url))
 
 
+def warm() -> None:
+    """Import and load, in the process that others are forked from, what each of them would load by itself."""
+    import tempfile
+
+    import openai  # noqa: F401 - the client of the run's model
+
+    from monitor.orchestrate import run  # noqa: F401 - what a run imports
+    from monitor.pipeline import load_checks
+    from monitor.settings import Settings
+    from monitor.store import Store
+
+    load_checks(Settings().policies)
+    with tempfile.TemporaryDirectory() as folder:
+        Store.open(f"{folder}/warm.db").close()
+
+
 if __name__ == "__main__":
     main(*sys.argv[1:])
