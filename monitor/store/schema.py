@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """The newest schema this code knows: the number of its last migration."""
 
 _MIGRATIONS = Path(__file__).with_name("migrations")

@@ -17,6 +17,7 @@ from monitor.records import (
     ErrorInfo,
     Event,
     Exceeded,
+    FarSpan,
     Finding,
     Judgement,
     Label,
@@ -146,7 +147,9 @@ def plan() -> Iterator[Event]:
     yield call(A, A5, 17, role="judge", trust="trusted", parent_id=A4, retry_of=A4, attempt=2, messages=read)
     yield seen(A, A5, 19, output="The code is 7431")
     asks = {"action": Action.ASK_HUMAN, "outcome": Outcome.BLOCKED}
-    yield verdict(A, A5, 20, "block", leak, **asks)
+    source = FarSpan(span_id=A2, surface="output", start=4, end=14, clause="code")
+    again = leak.model_copy(update={"elsewhere": (source, FarSpan(span_id=A4))})
+    yield verdict(A, A5, 20, "block", again, **asks)
     why = "the code is public anyway"
     yield Event.of(A, A5, Decision(choice=Choice.APPROVE, why=why, by="ann", via="terminal", at=at(110)))
     yield call(A, A6, 120, role="judge", trust="trusted")

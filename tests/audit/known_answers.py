@@ -11,6 +11,10 @@ ANSWERS: dict[str, list[tuple[object, ...]]] = {
         ("A", "A2", "leak", "match", "bob", "false", "a test value", "2026-11-01T10:05:02.000000Z"),
     ],
     "errors-by-kind": [("budget", "m3", 1, 1, "2026-11-02T10:00:05.000000Z")],
+    "evidence-elsewhere": [
+        ("A", "leak", "A5", "judge", "A2", "worker", "output", 4, 14, "code"),
+        ("A", "leak", "A5", "judge", "A4", "judge", "", 0, 0, ""),
+    ],
     "findings-by-day": [("2026-11-01", 5, 1, 1), ("2026-11-02", 1, 0, 1)],
     "human-decisions": [
         (
