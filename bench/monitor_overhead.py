@@ -1,6 +1,6 @@
 """What the monitor adds to a subcall, beside the floor: the same commits made raw.
 
-    python bench/monitor_overhead.py [--subcalls 960] [--json]
+    python bench/monitor_overhead.py [--subcalls 960] [--hot] [--json]
 
 Three things take turns inside one process and one event loop, in an order that changes with every turn, one call at a time
 and 16 at a time:
@@ -13,6 +13,9 @@ raw         the bare client again, and around each call the rows and commits tha
 
 What the monitor adds is monitored minus bare, and what raw commits add is raw minus bare; the figure is the one divided by
 the other. Prompt, reasoning and answer together have about 3 KB.
+
+``--hot``: the model's answer is there at once and the databases are in memory, so that nothing waits for anything and every
+cache is warm. What the monitor adds then, less what the raw commits add, is the processor's work alone.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ import monitor
 from monitor import catalog
 from monitor.models import resolve
 from monitor.models.alias import ModelAlias
-from monitor.models.base import ModelRequest, Progress
+from monitor.models.base import ModelReply, ModelRequest, Progress
+from monitor.models.openai_client import OpenAIModel
 from monitor.records import Limits, Message, Outcome
 from monitor.settings import Settings
 
@@ -230,9 +234,24 @@ def raw_store(path: Path, schema: list[str]) -> Any:
     return connection
 
 
-def measure(subcalls: int, say: Callable[[str], None]) -> list[Row]:
+def answer_at_once() -> None:
+    """Let the model's client ask once, and return that answer from then on."""
+    ask = OpenAIModel.complete
+    answers: list[ModelReply] = []
+
+    async def complete(self: OpenAIModel, request: ModelRequest, progress: Progress, **more: Any) -> ModelReply:
+        if not answers:
+            answers.append(await ask(self, request, progress, **more))
+        return answers[0]
+
+    OpenAIModel.complete = complete  # type: ignore[method-assign]  # for this process, which does nothing else
+
+
+def measure(subcalls: int, say: Callable[[str], None], *, hot: bool = False) -> list[Row]:
     """Measure each concurrency; ``say`` is told how far it is."""
-    with tempfile.TemporaryDirectory() as name:
+    if hot:
+        answer_at_once()
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if hot else None) as name:
         command = [sys.executable, str(ROOT / "tests/stubs/openai_stub.py"), "--port", "0"]
         server = subprocess.Popen([*command, "--mode", f"say={ANSWER}"], stdout=subprocess.PIPE, text=True)
         try:
@@ -258,9 +277,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--subcalls", type=int, default=960)
+    parser.add_argument("--hot", action="store_true")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    rows = measure(asked.subcalls, lambda text: print(text, file=sys.stderr))
+    rows = measure(asked.subcalls, lambda text: print(text, file=sys.stderr), hot=asked.hot)
     if asked.json:
         print(json.dumps([{**row.__dict__, "ratio": row.ratio} for row in rows], indent=2))
         return

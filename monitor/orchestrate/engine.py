@@ -106,7 +106,7 @@ class Engine:
 
     def attempts_of(self, key: str) -> Sequence[StoredSubcall]:
         """The attempts that earlier executions made of a step, the first one first."""
-        return self._earlier.get(self.seal.key(key), ())
+        return self._earlier.get(self.seal.key(key), ()) if self._earlier else ()
 
     @property
     def in_flight(self) -> int:
