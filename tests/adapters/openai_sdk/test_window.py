@@ -263,8 +263,9 @@ def test_a_task_that_is_cancelled_is_recorded(desk: Desk) -> None:
             begun = asyncio.Event()
 
             async def work() -> None:
-                async for _ in await client.chat.completions.create(model="m", messages=MESSAGES, stream=True):
-                    begun.set()
+                async for chunk in await client.chat.completions.create(model="m", messages=MESSAGES, stream=True):
+                    if chunk.choices[0].delta.content:  # the first says only whose turn it is
+                        begun.set()
 
             task = asyncio.create_task(work())
             await begun.wait()
