@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from monitor.adapters.options import Options
+    from monitor.loaded import Windows
     from monitor.orchestrate.budget import Budget
     from monitor.orchestrate.context import Context
     from monitor.orchestrate.ending import RunResult
     from monitor.orchestrate.foreign import Asked
-    from monitor.pipeline import Windows
     from monitor.records import Call, Decision, Observation, Released, StoredSubcall
 
 _NOWHERE = Path("/nonexistent")  # no recipe's folder: foreign code names no roles

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monitor.errors import CatalogError, ConfigError
+from monitor.loaded import LoadedChecks, load_checks
 from monitor.orchestrate.starting import hidden_files
-from monitor.pipeline import LoadedChecks, load_checks
 from monitor.probes import Prober
 from monitor.settings import Settings, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from monitor.loaded import Windows
     from monitor.orchestrate.people import Decider
-    from monitor.pipeline import Windows
     from monitor.records import Event, Limits, RunStart
 
 

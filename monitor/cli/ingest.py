@@ -18,8 +18,8 @@ from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
     from monitor.adapters.ingest.taking import Report
+    from monitor.loaded import LoadedChecks
     from monitor.models.base import ModelClient
-    from monitor.pipeline import LoadedChecks
     from monitor.settings import Settings
 
 __all__ = ["checks_of", "ingest", "register"]
@@ -106,7 +106,7 @@ async def _closing(work: Coroutine[Any, Any, T], clients: Iterable["ModelClient"
 
 def checks_of(settings: "Settings", *, force_probes: bool) -> "LoadedChecks":
     """The packs and probes of the settings. Raises CatalogError, PolicyError and ProbeError."""
-    from monitor.pipeline import load_checks
+    from monitor.loaded import load_checks
     from monitor.probes import Prober
 
     prober = Prober(settings.probes, models=settings.probe_models, force=force_probes)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.canonical import canonical_text, escape_text, parse_json
 from monitor.errors import ConfigError, ConflictError
+from monitor.loaded import LoadedChecks
 from monitor.orchestrate.replies import REASONING_FIELD, Malformed, parse_answer
-from monitor.pipeline import LoadedChecks, Pipeline, decided
+from monitor.pipeline import Pipeline, decided
 from monitor.records import Choice, Decision, Outcome, now
 from monitor.settings import Settings
 from monitor.store import Store

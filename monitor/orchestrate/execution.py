@@ -20,13 +20,14 @@ from monitor.orchestrate.judge import Pause, finish_asked, judge_of
 from monitor.orchestrate.people import Decider, People, StoppableClock
 from monitor.orchestrate.starting import ACTIVE, seconds_of
 from monitor.orchestrate.tally import Judged
-from monitor.pipeline import LoadedChecks, Pipeline, tell
+from monitor.pipeline import Pipeline, tell
 from monitor.records import Event, Outcome, RunEnd, RunResume, RunStart, RunSuspend, Seal, StoredRun, StoredSubcall, now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from monitor import catalog
+    from monitor.loaded import LoadedChecks
     from monitor.orchestrate.workplace import Workplace
     from monitor.store import Store
 

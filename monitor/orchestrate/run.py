@@ -15,6 +15,7 @@ import monitor
 from monitor import catalog
 from monitor.canonical import escape_text
 from monitor.errors import ConfigError
+from monitor.loaded import load_checks
 from monitor.orchestrate.context import recipe_options
 from monitor.orchestrate.ending import RunResult, result_of
 from monitor.orchestrate.execution import Execution
@@ -33,7 +34,6 @@ from monitor.orchestrate.starting import (
 )
 from monitor.orchestrate.tally import Judged
 from monitor.orchestrate.workplace import Workplace
-from monitor.pipeline import load_checks
 from monitor.probes import Prober
 from monitor.records import (
     Event,

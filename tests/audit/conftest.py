@@ -10,7 +10,8 @@ import pytest
 from monitor import policy
 from monitor.audit.reviews import event_of, make_review
 from monitor.checks import AccountingCheck, PolicyCheck
-from monitor.pipeline import LoadedChecks, Pipeline
+from monitor.loaded import LoadedChecks
+from monitor.pipeline import Pipeline
 from monitor.records import (
     Call,
     Event,

@@ -6,7 +6,8 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-from monitor.pipeline import Pipeline, load_checks
+from monitor.loaded import load_checks
+from monitor.pipeline import Pipeline
 from monitor.records import Call, Event, Observation, Outcome, RunStart, Status, Usage, new_run_id, new_span_id, now
 from tests.orchestrate.over_run import PACK
 

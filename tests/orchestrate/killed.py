@@ -34,8 +34,8 @@ def warm() -> None:
 
     import openai  # noqa: F401 - the client of the run's model
 
+    from monitor.loaded import load_checks
     from monitor.orchestrate import run  # noqa: F401 - what a run imports
-    from monitor.pipeline import load_checks
     from monitor.settings import Settings
     from monitor.store import Store
 

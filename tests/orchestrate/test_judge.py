@@ -14,9 +14,10 @@ import monitor
 from monitor import policy
 from monitor.cli import main
 from monitor.errors import ConfigError, ProviderError
+from monitor.loaded import load_checks
 from monitor.models.scripted import Reply, ScriptedModel
 from monitor.orchestrate.judge import ModelJudge
-from monitor.pipeline import Pipeline, load_checks
+from monitor.pipeline import Pipeline
 from monitor.records import (
     Call,
     Event,

@@ -258,6 +258,7 @@ def test_the_scripted_mover_knows_the_shortest_solution() -> None:
     assert all(wrong_move(where) != right_move(where) for where in walk(10))
 
 
+@pytest.mark.sqlite("what is counted is votes; fewer calls show the same of a server")
 def test_1023_moves_without_an_error_at_one_percent_independent_corruption(new_database: Callable[[], str]) -> None:
     """Ten disks, k from theory; the samples lie where theory says, and some of them were wrong, and are on record."""
     theory = Theory.of(0.99, 1023)

@@ -26,7 +26,7 @@ from monitor.records import INGESTED, Event, RunResume, RunStart, now
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
-    from monitor.pipeline import LoadedChecks
+    from monitor.loaded import LoadedChecks
     from monitor.records import StoredRun, StoredSubcall
     from monitor.store import Store
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from monitor.adapters.openai_sdk.sending import Asking
     from monitor.adapters.openai_sdk.window import Step
-    from monitor.pipeline import Windows
+    from monitor.loaded import Windows
     from monitor.records import Call, StoredSubcall
 
 STOPPED = "stopped_by_monitor"

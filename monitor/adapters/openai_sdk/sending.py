@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from monitor.adapters.openai_sdk.wire import Format, Heard
     from monitor.adapters.places import Place
+    from monitor.loaded import Windows
     from monitor.models.base import Price
     from monitor.orchestrate.foreign import Asked
-    from monitor.pipeline import Windows
     from monitor.records import Call, Observation, StoredSubcall
 
 _OF_THE_BODY = {"content-length", "content-encoding", "transfer-encoding"}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from monitor.adapters.openai_sdk.wire import Follower
-    from monitor.pipeline import Watch
+    from monitor.loaded import Watch
 
 MARGIN = max(len(THINK_OPEN), len(THINK_CLOSE))
 """Codepoints held back besides: a think tag that has not come whole yet divides the text that rules read."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from monitor.adapters.ingest.traces import Trace
     from monitor.adapters.otel.spans import Span
-    from monitor.pipeline import LoadedChecks
+    from monitor.loaded import LoadedChecks
     from monitor.store import Store
     from monitor.store.inbox import Body, Inbox
 

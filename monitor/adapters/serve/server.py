@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from monitor.adapters.serve.app import Receiver
-    from monitor.pipeline import LoadedChecks
+    from monitor.loaded import LoadedChecks
 
 _GRACE_SECONDS = 10  # for requests that are under way when the server ends
 _LOOK_SECONDS = 0.02

@@ -10,7 +10,7 @@ import pytest
 
 from monitor.adapters.ingest.sources import files_of
 from monitor.adapters.ingest.taking import Report, ingest
-from monitor.pipeline import load_checks
+from monitor.loaded import load_checks
 from monitor.store import Store
 
 if TYPE_CHECKING:

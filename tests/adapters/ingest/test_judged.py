@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from monitor.adapters.ingest.sources import files_of, read_file
 from monitor.adapters.ingest.taking import Report, Taker, ingest
 from monitor.adapters.ingest.traces import Trace
+from monitor.loaded import load_checks
 from monitor.models.scripted import ScriptedModel
 from monitor.orchestrate.judge import ModelJudge
-from monitor.pipeline import load_checks
 from monitor.records import Call, Event, Limits, Status, Usage, VerdictValue, new_span_id
 from tests.adapters.ingest.conftest import MAGENTIC, Ingesting
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from monitor.loaded import LoadedChecks
     from monitor.models.base import ModelRequest
-    from monitor.pipeline import LoadedChecks
 
 PACK = """\
 pack: judged

@@ -16,7 +16,7 @@ import pytest
 from monitor.adapters.ingest.sources import files_of, read_file
 from monitor.adapters.ingest.taking import Report, Taker, ingest
 from monitor.adapters.ingest.traces import Problem, Trace
-from monitor.pipeline import load_checks
+from monitor.loaded import load_checks
 from monitor.records import Action, Outcome, Status, VerdictValue
 from tests.adapters.ingest.conftest import CHAT, DRONE, INSPECT, MAGENTIC, STEPS, TRAJECTORY
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from monitor.adapters.serve.receiving import receive_logs, receive_spans
 from monitor.adapters.serve.recording import Patience, Recorded, Recorder
-from monitor.pipeline import load_checks
+from monitor.loaded import load_checks
 from monitor.records import Outcome
 from monitor.store import Store
 from monitor.store.inbox import Inbox, InboxFullError

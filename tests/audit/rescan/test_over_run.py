@@ -22,7 +22,8 @@ from monitor.audit.rule_coverage import evaluated_coverage, recorded_coverage
 from monitor.audit.walk import Covered
 from monitor.canonical import parse_json
 from monitor.errors import ConfigError
-from monitor.pipeline import Pipeline, load_checks
+from monitor.loaded import load_checks
+from monitor.pipeline import Pipeline
 from monitor.records import Call, Event, Observation, Outcome, RunStart, Status, new_run_id, new_span_id, now
 from monitor.store import Wanted
 from tests.audit.over_run import live, recorded, write_pack
