@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, func, select, text
 from sqlmodel import SQLModel
 
 from monitor.errors import StoreFormatError
-from monitor.store.codec import parse, references
+from monitor.store.decoding import parse, references
 from monitor.store.ledger import leaf_hash_of
 from monitor.store.tables import MessageNodeRow, TextRow
 

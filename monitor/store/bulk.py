@@ -17,7 +17,7 @@ from monitor.errors import StoreFormatError
 from monitor.records import Call, Judgement, Observation
 from monitor.store import quick
 from monitor.store.batches import KEYS_AT_ONCE
-from monitor.store.codec import decode_event, parse
+from monitor.store.decoding import decode_event, parse
 from monitor.store.ledger import leaf_hash_of
 from monitor.store.library import load, load_nodes, load_texts
 from monitor.store.rows import chunks

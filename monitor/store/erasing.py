@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from monitor.errors import StoreError
 from monitor.records import INGESTED
 from monitor.store.batches import NODES, TEXTS, chunks
-from monitor.store.codec import parse
+from monitor.store.decoding import parse
 from monitor.store.opening import locate
 from monitor.store.schema import SCHEMA_VERSION
 

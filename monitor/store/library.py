@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, text
 
 from monitor.errors import StoreFormatError
-from monitor.store.codec import decode_message, parse, references, refers
+from monitor.store.decoding import decode_message, parse, references, refers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,7 +32,7 @@ _CHUNK = 500  # well below the number of parameters that any SQLite build allows
 
 
 class LoadedLibrary:
-    """Answers ``codec.Library`` from what was loaded; each message is decoded once, however many histories share it."""
+    """Answers ``decoding.Library`` from what was loaded; each message is decoded once, however many histories share it."""
 
     def __init__(self, texts: dict[str, str | None], nodes: dict[str, dict[str, Any]]) -> None:
         self._texts = texts

@@ -1,4 +1,4 @@
-"""Reading many records back: what ``codec.decode_event`` gives, in a fraction of its time.
+"""Reading many records back: what ``decoding.decode_event`` gives, in a fraction of its time.
 
 A decoder is made for each record type once, from its fields. It takes the forms that the encoder writes and no others: at
 anything else it raises ``Unusual``, and the reader goes the long way, which validates every value and says what is wrong.
@@ -18,7 +18,8 @@ from pydantic_core import PydanticUndefined, from_json
 from monitor import records
 from monitor.canonical import ESCAPE
 from monitor.records.words import Frozen
-from monitor.store.codec import ENVELOPE, VERSION, holds_references
+from monitor.store.codec import ENVELOPE, VERSION
+from monitor.store.decoding import holds_references
 
 Texts: TypeAlias = "dict[str, str | None]"
 """Texts by their commitments; None for one that was erased."""

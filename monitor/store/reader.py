@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 from monitor.errors import CatalogError, StoreError
 from monitor.records import Seal, StoredRedaction, StoredReview, StoredRun, StoredSubcall
 from monitor.store.bulk import Bulk, extent, run_extents
-from monitor.store.codec import parse
+from monitor.store.decoding import parse
 from monitor.store.rows import chunks, payloads, run_of, subcalls_of
 from monitor.store.scanning import Scan
 from monitor.store.scans import ScanLog

@@ -18,7 +18,7 @@ from monitor.records import (
     StoredRun,
     StoredSubcall,
 )
-from monitor.store.codec import decode_event, parse
+from monitor.store.decoding import decode_event, parse
 from monitor.store.library import load
 
 if TYPE_CHECKING:

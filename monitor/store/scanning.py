@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, text, tuple_
 
 from monitor.errors import StoreFormatError
-from monitor.store.codec import decode_event, parse
+from monitor.store.decoding import decode_event, parse
 from monitor.store.library import load
 from monitor.store.rows import STEP_KINDS, chunks, subcall_of
 from monitor.store.tables import RUN_KINDS

@@ -21,14 +21,13 @@ import logging
 import os
 import threading
 import time
-from collections import defaultdict
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from monitor.errors import StoreError, StoreUnavailableError
-from monitor.records import Call, Judgement, Observation
+from monitor.store.requests import Request, is_light, resolve, wake
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,24 +35,12 @@ if TYPE_CHECKING:
     from monitor.records import Event
     from monitor.store.backend import Backend
     from monitor.store.ledger import Ledger
-    from monitor.store.statements import Written
 
 _GROUP_LIMIT = 256
 _INLINE_SECONDS = 0.002
-_INLINE_CHARACTERS = 64 * 1024
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between attempts to reach a server
 _CALMING = 0.8  # how much of the slowest recent write is remembered from one write to the next
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Request:
-    """Events that are written together or not at all, and the future (of a loop, or of a thread) that waits for them."""
-
-    events: Sequence[Event]
-    waiter: asyncio.Future[None] | Future[None]
-    failure: Exception | None = None
-    written: tuple[Written, ...] = ()
 
 
 @dataclass(slots=True)
@@ -61,7 +48,7 @@ class _Turn:
     """What is asked for in one turn of an event loop: by which task first, and what waits for the turn to end."""
 
     task: asyncio.Task[object] | None
-    gathered: list[_Request] = field(default_factory=list)
+    gathered: list[Request] = field(default_factory=list)
     is_shared: bool = False
 
 
@@ -73,7 +60,7 @@ class Writer:
         self._place = backend.place
         self._busy_seconds = backend.busy_seconds
         self._writes_inline = backend.writes_inline
-        self._queue: SimpleQueue[_Request | None] = SimpleQueue()
+        self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._turns: dict[asyncio.AbstractEventLoop, _Turn] = {}
         self._crowded = False  # whether the last turn had requests of several tasks
         self._gate = threading.Lock()  # guards what is accepted: the queue's last entry, the turns, the thread
@@ -94,10 +81,10 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
-        request = _Request(events, waiter)
+        request = Request(events, waiter)
         with self._gate:
             self._check_open()
-            if not self._writes_inline or self._pace > _INLINE_SECONDS or not _is_light(events):
+            if not self._writes_inline or self._pace > _INLINE_SECONDS or not is_light(events):
                 self._enqueue([request])
                 return waiter
             task = asyncio.current_task()
@@ -114,7 +101,7 @@ class Writer:
     def append_sync(self, events: Sequence[Event]) -> None:
         """Block until ``events`` are durable. Raises StoreError: none of them was written."""
         waiter: Future[None] = Future()
-        request = _Request(events, waiter)
+        request = Request(events, waiter)
         if not self._write_here(request):
             with self._gate:
                 self._check_open()
@@ -144,7 +131,7 @@ class Writer:
         if self._stopped:
             raise StoreError(f"{self._place}: this store was closed; open it again to append")
 
-    def _enqueue(self, requests: Sequence[_Request]) -> None:
+    def _enqueue(self, requests: Sequence[Request]) -> None:
         """Hand requests to the thread, which starts with the first of them. The caller holds the gate."""
         for request in requests:
             self._queue.put(request)
@@ -163,7 +150,7 @@ class Writer:
             if requests and (len(requests) > 1 or not self._write_here(requests[0])):
                 self._enqueue(requests)
 
-    def _write_here(self, request: _Request) -> bool:
+    def _write_here(self, request: Request) -> bool:
         """Write in the caller's own thread if that is possible at once; say whether it was done."""
         if not self._writes_inline or not self._queue.empty() or not self._turn.acquire(blocking=False):
             return False
@@ -173,7 +160,7 @@ class Writer:
         finally:
             self._turn.release()
         if done:
-            _resolve([request])
+            resolve([request])
         return done
 
     # --------------------------------------------------------------------------------------- the thread's side
@@ -185,11 +172,11 @@ class Writer:
             if group:
                 with self._turn:
                     self._write(group, patience=self._busy_seconds)
-                _wake(group)
+                wake(group)
 
-    def _next_group(self) -> tuple[list[_Request], bool]:
+    def _next_group(self) -> tuple[list[Request], bool]:
         """Wait for a request and take all that wait with it; say whether they are the last ones."""
-        group: list[_Request] = []
+        group: list[Request] = []
         request = self._queue.get()
         while request is not None:
             group.append(request)
@@ -203,7 +190,7 @@ class Writer:
 
     # ------------------------------------------------------------------------------- whoever has the turn's side
 
-    def _write(self, group: Sequence[_Request], *, patience: float) -> bool:
+    def _write(self, group: Sequence[Request], *, patience: float) -> bool:
         """Write ``group`` in one transaction; if that fails, each of its members in one of its own.
 
         Args:
@@ -238,12 +225,12 @@ class Writer:
         self._pace = max(time.perf_counter() - started, self._pace * _CALMING)
         return True
 
-    def _append(self, ledger: Ledger, group: Sequence[_Request]) -> None:
+    def _append(self, ledger: Ledger, group: Sequence[Request]) -> None:
         ledger.expect(event for request in group for event in request.events)
         for request in group:
             request.written = ledger.append(request.events)
 
-    def _write_alone(self, group: Sequence[_Request], failure: Exception) -> None:
+    def _write_alone(self, group: Sequence[Request], failure: Exception) -> None:
         """Write each member of a group that failed in a transaction of its own."""
         if len(group) == 1:
             self._fail(group, failure)
@@ -251,7 +238,7 @@ class Writer:
         for request in group:
             self._write([request], patience=self._busy_seconds)
 
-    def _write_again(self, group: Sequence[_Request], failure: Exception, lost: Ledger | None) -> None:
+    def _write_again(self, group: Sequence[Request], failure: Exception, lost: Ledger | None) -> None:
         """Write ``group`` whose connection was lost, on a new one: what is there already is done.
 
         Args:
@@ -291,7 +278,7 @@ class Writer:
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _fail(self, group: Sequence[_Request], failure: Exception, *, in_doubt: bool = False) -> None:
+    def _fail(self, group: Sequence[Request], failure: Exception, *, in_doubt: bool = False) -> None:
         for request in group:
             request.failure = self._translated(failure)
             if in_doubt:
@@ -337,55 +324,3 @@ class Writer:
             error = StoreError(f"{self._place}: nothing was written: {type(failure).__name__}: {failure}")
         error.__cause__ = failure
         return error
-
-
-def _is_light(events: Sequence[Event]) -> bool:
-    """Whether the texts of ``events`` are short enough to be hashed and stored without keeping an event loop waiting."""
-    characters = 0
-    for event in events:
-        match event.payload:
-            case Judgement():
-                pass
-            case Observation() as seen:
-                characters += len(seen.output) + len(seen.raw) + len(seen.reasoning.text)
-                characters += sum(len(call.arguments) for call in seen.tool_calls)
-                characters += 20 * len(seen.tokens.prompt_ids + seen.tokens.output_ids) if seen.tokens else 0
-            case Call() as call:
-                characters += len(call.task) + len(call.output_schema)
-                characters += sum(len(message.content) for message in call.messages)
-            case _:
-                return False  # once or twice in a run: not worth measuring
-    return characters <= _INLINE_CHARACTERS
-
-
-def _wake(group: Sequence[_Request]) -> None:
-    """Tell everyone who waits how it went: once for each event loop, for every call into a loop is a system call."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Request]] = defaultdict(list)
-    for request in group:
-        if isinstance(request.waiter, asyncio.Future):
-            by_loop[request.waiter.get_loop()].append(request)
-        else:
-            _resolve([request])
-    for loop, requests in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_resolve, requests)
-        except RuntimeError:  # the loop was closed while its events were being written
-            _report(requests)
-
-
-def _resolve(requests: Sequence[_Request]) -> None:
-    """Resolve the futures of requests that were written, or failed; in the thread of their loop."""
-    for request in requests:
-        if request.waiter.done():
-            _report([request])
-        elif request.failure:
-            request.waiter.set_exception(request.failure)
-        else:
-            request.waiter.set_result(None)
-
-
-def _report(requests: Sequence[_Request]) -> None:
-    """Log the failures that nobody waits for any more."""
-    for request in requests:
-        if request.failure:
-            _log.error("events of a cancelled task were not stored: %s", request.failure)

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from monitor import records
 from monitor.errors import StoreFormatError
 from monitor.records import Event, Message, Payload
-from monitor.store import codec
+from monitor.store import codec, decoding
 
 RUN, SPAN, AT = "ab" * 16, "cd" * 8, "2026-11-22T10:00:00.000000Z"
 
@@ -37,7 +37,7 @@ class Memory:
         return commitment
 
     def put_node(self, parent: str | None, payload: str) -> str:
-        assert codec.parse(payload)["parent"] == parent
+        assert decoding.parse(payload)["parent"] == parent
         node_hash = hashlib.sha256(payload.encode()).hexdigest()
         self.nodes[node_hash] = payload
         return node_hash
@@ -46,9 +46,9 @@ class Memory:
         return self.texts[commitment]
 
     def history(self, node_hash: str) -> tuple[Message, ...]:
-        node = codec.parse(self.nodes[node_hash])
+        node = decoding.parse(self.nodes[node_hash])
         before = self.history(node["parent"]) if node["parent"] else ()
-        return (*before, codec.decode_message(node, self))
+        return (*before, decoding.decode_message(node, self))
 
 
 def encode(payload: Payload, shelf: Memory) -> str:
@@ -206,7 +206,7 @@ payloads = calls | observations | judgements | reviews | run_starts | run_ends |
 def test_every_payload_comes_back_as_it_was(payload: Payload) -> None:
     memory = Memory()
     canonical = encode(payload, memory)
-    back = codec.decode_event(codec.parse(canonical), memory)
+    back = decoding.decode_event(decoding.parse(canonical), memory)
     assert type(back) is type(payload)
     assert exact(back) == exact(payload)
     assert rfc8785.dumps(json.loads(canonical)) == canonical.encode()
@@ -248,7 +248,7 @@ def test_no_text_is_in_an_event_or_a_message_node_in_the_clear() -> None:
         assert not any(secret in node for node in memory.nodes.values())
         if secret in repr(payload):
             assert secret in memory.texts.values()
-        back = codec.decode_event(codec.parse(canonical), memory).model_dump()
+        back = decoding.decode_event(decoding.parse(canonical), memory).model_dump()
         expected = payload.model_dump() | ({"run_id": RUN, "span_id": SPAN} if "run_id" in back else {})
         assert repr(back) == repr(expected)
 
@@ -257,10 +257,10 @@ def test_what_is_said_to_refer_to_nothing_does_not() -> None:
     """Readers do not look into such events for texts: one that had any would seem damaged."""
     without = set()
     for payload_type in codec.PAYLOADS.values():
-        event = codec.parse(encode(planted(payload_type, "a text").model_copy(update={"at": AT}), Memory()))
-        if not codec.refers(event):
+        event = decoding.parse(encode(planted(payload_type, "a text").model_copy(update={"at": AT}), Memory()))
+        if not decoding.refers(event):
             without.add(event["kind"])
-            assert codec.references(event) == (set(), set())
+            assert decoding.references(event) == (set(), set())
     assert without == {"run_resumed", "run_suspended"}
 
 
@@ -269,12 +269,12 @@ def test_a_judgement_refers_to_something_only_where_probes_scored_tokens() -> No
     judgement = records.Judgement(verdict=verdict, outcome=records.Outcome.OK, at=AT)
     tokens = records.TokenScores(surface="output", starts=(0,), ends=(5,), scores=(-0.25,))
     scored = judgement.model_copy(update={"probes": (records.ProbeScore(probe="p", score=-0.25, tokens=tokens),)})
-    quiet, spoken = codec.parse(encode(judgement, Memory())), codec.parse(encode(scored, memory := Memory()))
-    assert codec.references(quiet) == (set(), set())
-    assert not codec.refers(quiet)
-    assert codec.refers(spoken)
-    assert codec.references(spoken)[0] == memory.texts.keys()
-    assert codec.decode_event(spoken, memory) == scored
+    quiet, spoken = decoding.parse(encode(judgement, Memory())), decoding.parse(encode(scored, memory := Memory()))
+    assert decoding.references(quiet) == (set(), set())
+    assert not decoding.refers(quiet)
+    assert decoding.refers(spoken)
+    assert decoding.references(spoken)[0] == memory.texts.keys()
+    assert decoding.decode_event(spoken, memory) == scored
 
 
 def test_a_finding_of_an_older_version_has_the_defaults_of_what_came_later() -> None:
@@ -283,10 +283,10 @@ def test_a_finding_of_an_older_version_has_the_defaults_of_what_came_later() -> 
     verdict = records.Verdict(value=records.VerdictValue.PASS)
     payload = records.Judgement(findings=(trial, quiet, quiet), verdict=verdict, outcome=records.Outcome.OK, at=AT)
     canonical = encode(payload, Memory())
-    assert codec.decode_event(codec.parse(canonical), Memory()) == payload
+    assert decoding.decode_event(decoding.parse(canonical), Memory()) == payload
     older = canonical.replace('"shadow":false,', "").replace(',"suppressed_by":""', "")
     assert older != canonical
-    assert codec.decode_event(codec.parse(older), Memory()) == payload
+    assert decoding.decode_event(decoding.parse(older), Memory()) == payload
 
 
 @pytest.mark.parametrize(
@@ -296,9 +296,9 @@ def test_a_finding_of_an_older_version_has_the_defaults_of_what_came_later() -> 
 def test_damaged_findings_are_damage_and_no_crash(findings: str) -> None:
     verdict = records.Verdict(value=records.VerdictValue.PASS)
     canonical = encode(records.Judgement(verdict=verdict, outcome=records.Outcome.OK, at=AT), Memory())
-    damaged = codec.parse(canonical.replace('"findings":[]', f'"findings":{findings}'))
+    damaged = decoding.parse(canonical.replace('"findings":[]', f'"findings":{findings}'))
     with pytest.raises(StoreFormatError, match="cannot be read back"):
-        codec.decode_event(damaged, Memory())
+        decoding.decode_event(damaged, Memory())
 
 
 def test_an_erased_text_keeps_its_length() -> None:
@@ -306,7 +306,7 @@ def test_an_erased_text_keeps_its_length() -> None:
     memory = Memory()
     canonical = encode(records.Observation(outcome=records.Outcome.OK, output="secret\0"), memory)
     memory.texts = dict.fromkeys(memory.texts)
-    back = codec.decode_event(codec.parse(canonical), memory)
+    back = decoding.decode_event(decoding.parse(canonical), memory)
     assert isinstance(back, records.Observation)
     assert len(back.output) == len("secret␛0000")
     assert set(back.output) == {records.ERASED}

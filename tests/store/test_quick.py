@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from monitor import records
-from monitor.store import codec, quick
+from monitor.store import decoding, quick
 from tests.store.test_codec import AT, Memory, calls, encode, exact, observations
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def quickly(canonical: str, memory: Memory, kind: type) -> Any:
 def test_both_ways_give_the_same_or_the_quick_one_declines(payload: records.Call | records.Observation) -> None:
     memory = Memory()
     canonical = encode(payload, memory)
-    expected = codec.decode_event(codec.parse(canonical), memory)
+    expected = decoding.decode_event(decoding.parse(canonical), memory)
     try:
         found = quickly(canonical, memory, type(payload))
     except quick.Unusual:
@@ -47,7 +47,7 @@ def test_both_ways_give_the_same_or_the_quick_one_declines(payload: records.Call
 def test_the_marks_in_a_canonical_text_are_all_that_it_refers_to(payload: records.Call | records.Observation) -> None:
     memory = Memory()
     canonical = encode(payload, memory)
-    texts, heads = codec.references(codec.parse(canonical))
+    texts, heads = decoding.references(decoding.parse(canonical))
     assert {*quick.marked(canonical, "$text"), *quick.marked(canonical, "$json")} == texts
     assert set(quick.marked(canonical, "$chain")) == heads
 
@@ -99,7 +99,7 @@ def test_whatever_is_put_in_the_place_of_a_value_is_taken_as_the_long_way_takes_
                 found = quickly(json.dumps(forged), memory, kind)
             except quick.Unusual:
                 continue
-            assert exact(found) == exact(codec.decode_event(forged, memory)), (name, value)
+            assert exact(found) == exact(decoding.decode_event(forged, memory)), (name, value)
 
 
 @pytest.mark.parametrize("canonical", ["", "{", "[]", '{"v":2}', "7"])

@@ -13,7 +13,8 @@ import pytest
 from monitor.errors import ConflictError, StoreError
 from monitor.records import Message, Reasoning, TokenEvidence, ToolCall
 from monitor.store import Store
-from monitor.store.writer import Writer, _is_light, _Request
+from monitor.store.requests import Request, is_light
+from monitor.store.writer import Writer
 from tests.store.events import observed, run_started, started, trio
 from tests.store.processes import run_python, start_python
 
@@ -62,7 +63,7 @@ def test_waiting_requests_are_committed_together(store: Store, monkeypatch: pyte
     groups: list[int] = []
     write = Writer._write
 
-    def counted(self: Writer, group: Sequence[_Request], *, patience: float) -> bool:
+    def counted(self: Writer, group: Sequence[Request], *, patience: float) -> bool:
         groups.append(len(group))
         return write(self, group, patience=patience)
 
@@ -81,7 +82,7 @@ def test_waiting_requests_are_committed_together(store: Store, monkeypatch: pyte
 
 def test_long_texts_are_never_written_in_the_loop() -> None:
     call = started("ab" * 16)
-    assert _is_light(trio("ab" * 16, "x" * 1000))
+    assert is_light(trio("ab" * 16, "x" * 1000))
     long = "x" * 100_000
     tools = (ToolCall(id="1", name="search", arguments=long),)
     ids = TokenEvidence(output_ids=tuple(range(10_000)))
@@ -93,7 +94,7 @@ def test_long_texts_are_never_written_in_the_loop() -> None:
         observed(call, tokens=ids),
         run_started(),
     ):
-        assert not _is_light([heavy])
+        assert not is_light([heavy])
 
 
 @pytest.mark.sqlite("a server's database is written by the thread alone")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from monitor.errors import StoreFormatError
-from monitor.store.codec import parse, references
+from monitor.store.decoding import parse, references
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.audit.integrity.contents import places
 from monitor.errors import StoreFormatError
-from monitor.store.codec import parse
+from monitor.store.decoding import parse
 from monitor.store.raw import Fault, UnreadableError
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.audit.integrity.coverage import CoverageCount
 from monitor.errors import StoreFormatError
-from monitor.store.codec import PAYLOADS, parse, references
+from monitor.store.codec import PAYLOADS
+from monitor.store.decoding import parse, references
 from monitor.store.ledger import leaf_hash_of
 from monitor.store.merkle import Frontier
 from monitor.store.raw import Fault

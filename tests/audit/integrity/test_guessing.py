@@ -12,7 +12,7 @@ from monitor.models.scripted import Reply, ScriptedModel
 from monitor.orchestrate.run import resume_sync
 from monitor.records import Outcome, Seal
 from monitor.store import Store
-from monitor.store.codec import parse
+from monitor.store.decoding import parse
 from monitor.store.erasing import Eraser
 
 if TYPE_CHECKING:
