@@ -183,7 +183,8 @@ def stacked(
     height = above + inner + 44
     step = (width - left - right) / max(1, len(at))
     parts = list(_legend(list(counts), left, width, filled=colours))
-    for tick in _ticks(top):
+    whole = all(float(count).is_integer() for of in counts.values() for count in of)
+    for tick in _ticks(top, whole=whole):
         place = above + inner - tick / top * inner
         parts.append(f'<path d="M{left} {place:.1f}H{width - right}" stroke="var(--grid)"/>')
         parts.append(f'<text x="{left - 6}" y="{place + 4:.1f}" text-anchor="end">{tick:,g}</text>')
@@ -259,11 +260,12 @@ def _bar(x: float, y: float, wide: float, tall: float, number: int) -> str:
     return f'<rect {where} fill="{colour}" fill-opacity="{shade:.2f}" stroke="var(--paper)" stroke-width="0.8"/>'
 
 
-def _ticks(top: float, most: int = 6) -> list[float]:
-    """Round numbers from 0 to ``top``, ``most`` of them or fewer."""
+def _ticks(top: float, most: int = 6, *, whole: bool = False) -> list[float]:
+    """Round numbers from 0 to ``top``, ``most`` of them or fewer; ``whole`` ones where things are counted."""
     raw = top / most
     scale = 10 ** math.floor(math.log10(raw)) if raw > 0 else 1.0
     step = next(scale * round_ for round_ in (1, 2, 5, 10) if scale * round_ >= raw * 0.999)
+    step = max(1.0, step) if whole else step
     return [round(step * number, 10) for number in range(int(top / step + 1e-9) + 1)]
 
 

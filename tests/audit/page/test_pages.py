@@ -93,6 +93,16 @@ def test_what_is_unmeasured_is_said_in_a_plot() -> None:
     assert ">25 %<" in drawn
 
 
+def test_what_is_counted_has_whole_numbers_beside_it() -> None:
+    """Half of a subcall is none."""
+    one = stacked("x", "t", "a", ["day"], {"pass": [1]}, y="subcalls").body
+    assert ">0<" in one
+    assert ">1<" in one
+    assert ">0.2<" not in one
+    shares = stacked("x", "t", "a", ["day"], {"pass": [0.9]}, y="share").body
+    assert ">0.2<" in shares
+
+
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
