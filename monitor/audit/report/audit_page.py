@@ -94,9 +94,9 @@ def _summary(found: Gathered) -> Iterator[str]:
     verdicts = ", ".join(f"{whole(totals[name]):,} {name} ({share(totals[name], every)})" for name in VERDICTS)
     yield f"Verdicts: {verdicts}; {whole(totals['unjudged']):,} not judged."
     if totals["unchecked"]:
-        yield f"{whole(totals['unchecked']):,} subcalls were left unchecked by their recipe."
+        yield f"Left unchecked by their recipe: {whole(totals['unchecked']):,} of {every:,} subcalls."
     if totals["waiting"]:
-        yield f"{whole(totals['waiting']):,} answers wait for a person now."
+        yield f"Answers that wait for a person now: {whole(totals['waiting']):,}."
     model = whole(totals["model_subcalls"])
     if model:
         yield (
@@ -104,7 +104,7 @@ def _summary(found: Gathered) -> Iterator[str]:
             f"({share(totals['without_reasoning'], model)}): rules about reasoning had nothing to read there."
         )
     cost = "unknown" if totals["cost"] is None else f"${real(totals['cost']):,.4f}"
-    unknown = f", that of {whole(totals['cost_unknown']):,} subcalls being unknown" if totals["cost_unknown"] else ""
+    unknown = f", without {whole(totals['cost_unknown']):,} of unknown cost" if totals["cost_unknown"] else ""
     yield (
         f"Spent: {whole(totals['input_tokens']):,} input and {whole(totals['output_tokens']):,} output tokens; "
         f"cost {cost}{unknown}."
