@@ -20,7 +20,7 @@ from monitor.policy.logic import Truth
 from monitor.policy.over_run.answers import NO, Answer, strongest
 from monitor.policy.over_run.dropped import Dropped
 from monitor.policy.over_run.forms import Form, forms
-from monitor.policy.over_run.joined import MAX_EVIDENCE, both, may, text_at
+from monitor.policy.over_run.joined import MAX_EVIDENCE, both, is_all, may, text_at
 from monitor.policy.over_run.memory import Link
 from monitor.policy.over_run.shelf import MAX_THINGS, MAX_WEIGHT, Shelf
 from monitor.policy.over_run.stretches import Fingerprints, uncovered
@@ -140,7 +140,8 @@ class TaintMemory:
             _Place(span.surface, text_at(record, span.surface)[span.start : span.end], _further(span.start))
             for span in spans
         ]
-        return places, bool(spans)  # a rule that is unknown, or that matched by a fact, does not say what it found
+        # A rule that is unknown, or that matched by a fact, does not say what it found; of very much it says a part.
+        return places, bool(spans) and is_all(spans)
 
     def _marks_in(self, step: Step, places: Sequence[_Place], truth: Truth) -> Iterator[_Mark]:
         if not places:
