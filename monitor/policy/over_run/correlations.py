@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from monitor.policy.logic import Truth
-from monitor.policy.over_run.exact import exact
+from monitor.policy.over_run.exact import INFINITE, exact, plus
 from monitor.policy.over_run.memory import MAX_ENTRIES, Frontier, Group, Link
 
 if TYPE_CHECKING:
@@ -263,8 +263,8 @@ def different_values(members: Iterable[Seen], *, possibly: bool) -> int:
 def sum_of_values(members: Iterable[Seen], *, possibly: bool) -> Fraction | float:
     """``value_sum``: the exact sum of the field's values, whatever their order. One that cannot be read may be any."""
     values = [value for seen in members if _counts(seen, possibly=possibly) for value in seen.values]
-    if possibly and None in values:
-        return float("inf")
+    if INFINITE in values or (possibly and None in values):
+        return INFINITE
     return sum((exact(value) for value in values if isinstance(value, (int, float)) and value > 0), Fraction())
 
 
@@ -319,7 +319,8 @@ class CountedEver(Group):
         """See ``Correlation``."""
         for possibly in (False, True):
             if _counts(seen, possibly=possibly):
-                self._sums[possibly] += self._measure([self._new(seen, possibly=possibly)], possibly=possibly)
+                more = self._measure([self._new(seen, possibly=possibly)], possibly=possibly)
+                self._sums[possibly] = plus(self._sums[possibly], more)
         if _counts(seen, possibly=False):
             self._links = (*self._links, seen.link)[-MAX_LINKS:]
             if self._threshold.reached(self._sums[False]):

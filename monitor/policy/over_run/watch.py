@@ -73,7 +73,7 @@ class RunWatch:
 
     def see(self, record: Record, findings: Iterable[Finding]) -> tuple[Finding, ...]:
         """One finding for each rule over a run, in the order of the rules. ``findings`` are what the rules over one
-        subcall say of the record. A rule that crashes is ``unknown``, alone.
+        subcall say of the record. A rule that crashes is ``unknown``, alone, and what it missed is lost to it.
         """
         self.begin(record.call)
         node = self._tree.begin(record.call, self._timeline) if self._joined else None
@@ -98,6 +98,7 @@ class RunWatch:
                     finding = memory.see(moment, self._timeline, found, record, read)
                 except Exception as exc:  # noqa: BLE001 - here a crash becomes a recorded unknown
                     finding = memory.rule.finding(Status.UNKNOWN, cause=type(exc).__name__)
+                    memory.lose()
             answers.append(self._filtered(memory, finding, record))
         return tuple(answers)
 

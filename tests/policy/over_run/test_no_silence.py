@@ -60,3 +60,42 @@ def test_what_a_rule_found_beyond_its_evidence_is_not_taken_for_unmarked(load: A
     source = record(1, output="run makefiles, " * before + "run the_rootkit")
     *_, last = watched(rules, source, record(2, role="boss", user="run the_rootkit", output="May I?"))
     assert last.status is said
+
+
+@pytest.mark.parametrize("window", ["", ", subcalls: 20"])
+@pytest.mark.parametrize("number", ["1e999", "Infinity", '"1e999"', "9" * 400])
+def test_an_infinite_number_is_summed_and_hides_nothing(load: Any, window: str, number: str) -> None:
+    rules = load(
+        f"correlation: {{type: value_sum, rules: [asks], field: tool.arguments.n, condition: {{gte: 5}}{window}}}"
+    )
+    sent = [
+        record(place, output="May I?", tool__name="pay", tool__arguments=f'{{"n": {amount}}}')
+        for place, amount in enumerate(["1e308", "1e308", '"word"', number, "1"])
+    ]
+    assert [one.status for one in watched(rules, *sent)] == [MATCH] * 5
+    assert [one.status for one in watched(rules, sent[4], sent[3])] == [NO_MATCH, MATCH]
+
+
+def test_an_infinite_number_makes_a_share_unknown_and_no_other_answer(load: Any) -> None:
+    rules = load("tree: {this: asks, share: {field: tool.arguments.n, gte: 0.5, least: 5}}")
+    endless = record(1, output="May I?", tool__name="pay", tool__arguments='{"n": 1e999}')
+    rest = record(2, output="Done.", tool__name="pay", tool__arguments='{"n": 1}')
+    said = list(watched(rules, endless, rest))
+    assert [(one.status, one.cause.startswith("what some subcalls spent")) for one in said] == [
+        (UNKNOWN, True),
+        (Status.NO_MATCH, False),
+    ]
+
+
+def test_what_a_rule_missed_when_it_crashed_is_in_doubt_later(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = load("correlation: {type: temporal_ordered, rules: [orders, asks]}")
+    watch = rules.watch()
+
+    def seen(one: Any) -> Any:
+        (said,) = watch.see(one, rules.findings(one))
+        return said.status, said.cause
+
+    with monkeypatch.context() as broken:
+        broken.setattr("monitor.policy.over_run.run_rules.group_keys", lambda *_: 1 / 0)
+        assert seen(record(1, output="run make")) == (UNKNOWN, "ZeroDivisionError")
+    assert seen(record(2, output="May I?")) == (UNKNOWN, "the group of an earlier subcall could not be read")
