@@ -96,7 +96,7 @@ class Ordered(Group):
         for frontier, first, links in reached:
             frontier.add(seen.moment.seen, first, links)
         for frontier in frontiers:
-            frontier.forget(timeline.next_began)
+            frontier.forget(timeline)
         return found
 
 
@@ -118,7 +118,7 @@ class Absent(Group):
         if any(seen.holds(part, possibly=False) for part in others):
             self._certain.add(seen.moment.seen, place, ())
         for frontier in (self._certain, self._possible):
-            frontier.forget(timeline.next_began)
+            frontier.forget(timeline)
         return truth, (seen.link,) if truth is Truth.MATCH else ()
 
     def _truth(self, seen: Seen) -> Truth:
