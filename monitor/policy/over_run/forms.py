@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 _MOST_ALIKE = 3
 _RUNS = re2.compile("|".join(re2.escape(chr(point)) + "{4,}" for point in range(33, 127)))
-_BASE64 = r"[A-Za-z0-9+/_-]{%d,}(?:\r?\n[A-Za-z0-9+/_-]{16,})*"
+_BASE64 = r"[A-Za-z0-9+/_-]{%d,}(?:\r?\n[A-Za-z0-9+/_-]{16,})*(?:\r?\n[A-Za-z0-9+/_-]{1,15})?"
+_LINE = 16
+"""How many characters a line of base64 has at least, when there are several; the last may be shorter."""
 _HEX = r"[0-9A-Fa-f]{%d,}"
 _LONGEST_REPEAT = 1000  # RE2's own limit
 
@@ -122,8 +124,11 @@ def _pattern(form: str, least: int) -> Any:
 
 def _decoded(text: str, least: int) -> Iterator[tuple[str, Callable[[int, int], tuple[int, int]], str]]:
     """What stands in the text in base64 or hex, wherever in a run of such characters it begins."""
-    for run in _pattern(_BASE64, -(-least * 4 // 3)).finditer(text):
+    shortest = -(-least * 4 // 3)
+    for run in _pattern(_BASE64, min(shortest, _LINE)).finditer(text):
         body = run[0].replace("\r", "").replace("\n", "")
+        if len(body) < shortest:
+            continue
         places = [run.start() + at for at, letter in enumerate(run[0]) if letter not in "\r\n"]
         body = body.replace("-", "+").replace("_", "/")
         for shift in range(4):

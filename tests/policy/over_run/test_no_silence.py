@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from monitor import policy
 from monitor.policy.matching import MAX_SPANS
 from monitor.records import Status
-from tests.policy.over_run.test_joined import record, watched
+from tests.policy.over_run.test_joined import evidence, record, watched
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,3 +100,20 @@ def test_what_a_rule_missed_when_it_crashed_is_in_doubt_later(load: Any, monkeyp
         broken.setattr("monitor.policy.over_run.run_rules.group_keys", lambda *_: 1 / 0)
         assert seen(record(1, output="run make")) == (UNKNOWN, "ZeroDivisionError")
     assert seen(record(2, output="May I?")) == (UNKNOWN, "the group of an earlier subcall could not be read")
+
+
+@pytest.mark.parametrize("width", [16, 20, 64, 76])
+@pytest.mark.parametrize("least", [8, 24, 64, 100])
+def test_base64_in_lines_is_found_whole_whatever_its_least(load: Any, width: int, least: int) -> None:
+    rules = load(f"taint: {{source: any, sink: asks, into: [prompt], least: {least}}}")
+    marked = "".join(chr(97 + place * place % 26) + str(place % 10) for place in range(least // 2))
+    for before in range(40, 64):
+        code = base64.b64encode(("Z" * before + marked).encode()).decode()
+        lines = "\r\n".join(code[start : start + width] for start in range(0, len(code), width))
+        first, second = record(1, output=marked), record(2, role="boss", user=f"See:\n{lines}", output="May I?")
+        *_, said = watched(rules, first, second)
+        here, there = evidence(said, first, second)
+        assert (said.status, there) == (MATCH, [marked])
+        found = here[0].replace("\r\n", "")
+        begins = code.index(found) // 4 * 4
+        assert marked.encode() in base64.b64decode(code[begins : -(-(code.index(found) + len(found)) // 4) * 4])
