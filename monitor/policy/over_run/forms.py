@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import re2
 
 from monitor.policy.json_places import scalars
+from monitor.policy.letters import in_order, is_unseen, normal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +35,7 @@ class _Letters(dict[int, str]):
 
     def __missing__(self, point: int) -> str:
         letter = chr(point)
-        if letter.isspace() or unicodedata.category(letter) == "Cf":
+        if letter.isspace() or (is_unseen(letter) and unicodedata.category(letter) not in {"Co", "Cn"}):
             plain = ""
         else:
             folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", letter).casefold())
@@ -48,19 +49,19 @@ _LETTERS = _Letters()
 
 def plain(text: str) -> str:
     """The text as it is compared."""
-    return str(_RUNS.sub(lambda run: run[0][:_MOST_ALIKE], text.translate(_LETTERS)))
+    return str(_RUNS.sub(lambda run: run[0][:_MOST_ALIKE], normal("NFD", text.translate(_LETTERS))))
 
 
 def _places(text: str) -> list[int]:
     """For each codepoint of ``plain(text)`` the place in ``text`` where it comes from."""
+    parts = [(part, place) for place, letter in enumerate(text) for part in _LETTERS[ord(letter)]]
     places: list[int] = []
     last, alike = "", 0
-    for place, letter in enumerate(text):
-        for part in _LETTERS[ord(letter)]:
-            alike = alike + 1 if part == last else 1
-            last = part
-            if alike <= _MOST_ALIKE or not "!" <= part <= "~":
-                places.append(place)
+    for part, place in parts if text.isascii() else in_order(parts):
+        alike = alike + 1 if part == last else 1
+        last = part
+        if alike <= _MOST_ALIKE or not "!" <= part <= "~":
+            places.append(place)
     return places
 
 
@@ -80,8 +81,8 @@ class Form:
 
     def stored(self, start: int, end: int) -> tuple[int, int]:
         """Where ``text[start:end]`` stands in the stored text."""
-        places = _places(self.raw)
-        return self.back(places[start], places[end - 1] + 1)
+        places = _places(self.raw)[start:end]  # of marks that were brought into order not the first is the first
+        return self.back(min(places), max(places) + 1)
 
 
 def forms(text: str, least: int) -> Iterator[Form]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections import Counter
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
+from monitor.policy.letters import normal
 from monitor.policy.logic import Truth
 from monitor.policy.matching import MAX_SPANS
 from monitor.policy.over_run.memory import Link
@@ -82,7 +82,7 @@ def both(*truths: Truth) -> Truth:
 
 def plain(text: str) -> str:
     """A text as it is compared: letters of either case and of every form alike (NFKC), white space as one space."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return " ".join(normal("NFKC", text).casefold().split())
 
 
 def words(text: str) -> str:

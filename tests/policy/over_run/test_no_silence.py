@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -117,3 +118,31 @@ def test_base64_in_lines_is_found_whole_whatever_its_least(load: Any, width: int
         found = here[0].replace("\r\n", "")
         begins = code.index(found) // 4 * 4
         assert marked.encode() in base64.b64decode(code[begins : -(-(code.index(found) + len(found)) // 4) * 4])
+
+
+MARKED = "The vault opens with 4711-rumpelstilzchen-0815, at noon."
+VIETNAMESE = "Một đội quân được hộ tống bởi những người lính đến từ phía Bắc"
+
+
+UNSEEN = [0x08, 0x7F, 0xAD, 0x034F, 0x115F, 0x180B, 0x200B, 0x2800, 0x3164, 0xFE0F, 0xFFA0, 0xE0100]
+
+
+@pytest.mark.parametrize("point", UNSEEN)
+def test_characters_that_nobody_sees_hide_no_marked_text(load: Any, point: int) -> None:
+    rules = load("taint: {source: any, sink: asks, into: [prompt]}")
+    passed = chr(point).join(MARKED)
+    first, second = record(1, output=MARKED), record(2, role="boss", user=f"So: {passed}!", output="May I?")
+    *_, said = watched(rules, first, second)
+    assert said.status is MATCH
+    assert evidence(said, first, second) == ([passed], [MARKED])
+
+
+def test_marks_in_another_order_are_the_same_text(load: Any) -> None:
+    rules = load("taint: {source: any, sink: asks, into: [prompt]}")
+    apart = unicodedata.normalize("NFD", VIETNAMESE)
+    turned = apart.replace("\u0323\u0302", "\u0302\u0323")
+    assert turned != apart
+    first, second = record(1, output=VIETNAMESE), record(2, role="boss", user=f"So: {turned}!", output="May I?")
+    *_, said = watched(rules, first, second)
+    assert said.status is MATCH
+    assert evidence(said, first, second) == ([turned], [VIETNAMESE])
