@@ -79,6 +79,9 @@ class RunWatch:
         node = self._tree.begin(record.call, self._timeline) if self._joined else None
         moment = self._timeline.see(record.call)
         found = {finding.name: finding for finding in findings if finding.check == "rule"}
+        broken = next((one for one in found.values() if not one.rule_id and one.status is Status.UNKNOWN), None)
+        if broken:  # the rules over one subcall broke as a whole: what each would have said is not known
+            found |= {name: broken for memory in self._memories for name in memory.rule.parts if name not in found}
         reading: dict[Field, Reading] = {}
 
         def read(field: Field) -> Reading:
