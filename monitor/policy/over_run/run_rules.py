@@ -152,7 +152,9 @@ class RunRuleMemory:
         if place == NO_TIME:
             cause = "when the subcall began is not known"
         if cause:
-            self._unplaced = place if self._unplaced is None else max(self._unplaced, place)
+            if self._could_decide(parts):
+                last = float("inf") if place == NO_TIME else place
+                self._unplaced = last if self._unplaced is None else max(self._unplaced, last)
             return rule.finding(Status.UNKNOWN, cause=cause)
         if not keys:
             return self._silent[Status.NOT_APPLICABLE]
@@ -170,6 +172,12 @@ class RunRuleMemory:
             elsewhere=[span for link in links if link.span_id != here for span in _far(link)],
             cause=cause,
         )
+
+    def _could_decide(self, parts: Sequence[Truth]) -> bool:
+        """Whether a subcall of which the parts say this could make a difference to what is said of a later one."""
+        correlation = self.rule.written.correlating
+        others = parts[len(correlation.rules) :] if correlation.type == "absence" else parts
+        return any(one in {Truth.MATCH, Truth.UNKNOWN} for one in others)
 
     def lose(self) -> None:
         """A subcall of the run was not seen, of whatever group, and wherever it stood."""

@@ -146,3 +146,20 @@ def test_marks_in_another_order_are_the_same_text(load: Any) -> None:
     *_, said = watched(rules, first, second)
     assert said.status is MATCH
     assert evidence(said, first, second) == ([turned], [VIETNAMESE])
+
+
+def test_only_what_could_have_come_before_puts_an_absence_in_doubt(load: Any) -> None:
+    rules = load("correlation: {type: absence, rules: [orders], without: [asks], group-by: [tool.arguments.host]}")
+    one = record(1, output="run make", tool__name="run", tool__arguments='{"host": "a"}')
+    unread = {"tool__name": "run", "tool__arguments": '{"host'}
+    same, other = record(2, output="run make", **unread), record(3, output="May I?", **unread)
+    assert [said.status for said in watched(rules, same, one)] == [UNKNOWN, MATCH]
+    assert [said.status for said in watched(rules, other, one)] == [UNKNOWN, UNKNOWN]
+
+
+def test_what_began_nobody_knows_when_is_in_doubt_for_every_window(load: Any) -> None:
+    rules = load("correlation: {type: temporal_ordered, rules: [orders, asks], timespan: 10m}")
+    first, second = record(1, output="run make"), record(2, output="May I?")
+    first = first.model_copy(update={"call": first.call.model_copy(update={"at": ""})})
+    second = second.model_copy(update={"call": second.call.model_copy(update={"at": "2026-01-01T00:00:00+00:00"})})
+    assert [said.status for said in watched(rules, first, second)] == [UNKNOWN, UNKNOWN]
