@@ -27,6 +27,8 @@ rules:
      detection: {a: {output|re: 'run \\w+'}, condition: a}}
   - {title: b, id: 45a9e88a-2172-46e5-9d6a-76815d990802, name: asks, level: low,
      detection: {a: {output|contains: May I}, condition: a}}
+  - {title: c, id: 45a9e88a-2172-46e5-9d6a-76815d990803, name: deploys, level: low,
+     detection: {a: {output|contains: deploy to all}, b: {role: deployer}, condition: a or b}}
 run_rules:
   - title: f
     id: 45a9e88a-2172-46e5-9d6a-76815d990806
@@ -163,3 +165,10 @@ def test_what_began_nobody_knows_when_is_in_doubt_for_every_window(load: Any) ->
     first = first.model_copy(update={"call": first.call.model_copy(update={"at": ""})})
     second = second.model_copy(update={"call": second.call.model_copy(update={"at": "2026-01-01T00:00:00+00:00"})})
     assert [said.status for said in watched(rules, first, second)] == [UNKNOWN, UNKNOWN]
+
+
+def test_a_rule_that_matches_by_a_fact_does_not_say_what_should_have_been_said(load: Any) -> None:
+    rules = load("tree: {this: deploys, parent: any, unsaid-in: [output]}")
+    plan = record(1, output="The plan: deploy to the test site")
+    by_phrase, by_fact = record(2, 1, output="deploy to all"), record(3, 1, output="Done.", role="deployer")
+    assert [said.status for said in watched(rules, plan, by_phrase, by_fact)] == [NO_MATCH, MATCH, UNKNOWN]
