@@ -158,8 +158,8 @@ class RunRuleMemory:
             return rule.finding(Status.UNKNOWN, cause=cause)
         if not keys:
             return self._silent[Status.NOT_APPLICABLE]
-        evidence = tuple(span for one in findings if one for span in one.evidence)[:MAX_EVIDENCE]
-        seen = Seen(moment, parts, Link(record.call.span_id, evidence), self._values(read))
+        evidence = tuple(span for one in findings if one for span in one.evidence)
+        seen = Seen(moment, parts, Link(record.call.span_id, evidence[:MAX_EVIDENCE]), self._values(read))
         answers = [self._answer(key, seen, timeline) for key in keys]
         status = disjoin([truth for truth, _, _ in answers]).status
         if status is Status.NO_MATCH:
@@ -168,7 +168,7 @@ class RunRuleMemory:
         here = record.call.span_id
         return rule.finding(
             status,
-            evidence=[span for link in links if link.span_id == here for span in link.evidence],
+            evidence=evidence if any(link.span_id == here for link in links) else (),
             elsewhere=[span for link in links if link.span_id != here for span in _far(link)],
             cause=cause,
         )

@@ -14,9 +14,11 @@ siblings that overlap are judged makes no difference.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.policy.logic import Truth
+from monitor.policy.matching import MAX_SPANS
 from monitor.policy.over_run.answers import NO, Answer, strongest
 from monitor.policy.over_run.dropped import Dropped
 from monitor.policy.over_run.forms import Form, forms
@@ -27,7 +29,7 @@ from monitor.policy.over_run.stretches import Fingerprints, uncovered
 from monitor.records import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from monitor.policy.over_run.joined import Step
     from monitor.policy.over_run.nodes import Node, Tree
@@ -202,7 +204,7 @@ class TaintMemory:
                 ]
         certain = [one for one in found if one.truth is Truth.MATCH]
         if certain:
-            spans = tuple(dict.fromkeys(one.here for one in certain))[:MAX_EVIDENCE]
+            spans = tuple(_first(dict.fromkeys(one.here for one in certain)))
             sources = tuple(dict.fromkeys(one.there for one in certain))[:MAX_EVIDENCE]
             return Answer(Truth.MATCH, (Link(step.call.span_id, spans),), sources)
         causes += [one.cause for one in found]
@@ -211,6 +213,15 @@ class TaintMemory:
         if self._unread is not None and self._unread < step.moment.began:
             causes.append(_UNREAD)
         return strongest(Answer(both(sink, Truth.UNKNOWN), cause=cause) for cause in causes[:1])
+
+
+def _first(spans: Iterable[Span]) -> Iterator[Span]:
+    """As much of the evidence as a rule over one subcall would have: what is more than that, whoever reads it can tell."""
+    count: Counter[str] = Counter()
+    for span in spans:
+        count[span.clause] += 1
+        if count[span.clause] <= MAX_SPANS:
+            yield span
 
 
 def _can_reach(mark: _Mark, step: Step, place: _Place) -> bool:

@@ -153,7 +153,7 @@ def test_marks_in_another_order_are_the_same_text(load: Any) -> None:
 def test_only_what_could_have_come_before_puts_an_absence_in_doubt(load: Any) -> None:
     rules = load("correlation: {type: absence, rules: [orders], without: [asks], group-by: [tool.arguments.host]}")
     one = record(1, output="run make", tool__name="run", tool__arguments='{"host": "a"}')
-    unread = {"tool__name": "run", "tool__arguments": '{"host'}
+    unread: dict[str, Any] = {"tool__name": "run", "tool__arguments": '{"host'}
     same, other = record(2, output="run make", **unread), record(3, output="May I?", **unread)
     assert [said.status for said in watched(rules, same, one)] == [UNKNOWN, MATCH]
     assert [said.status for said in watched(rules, other, one)] == [UNKNOWN, UNKNOWN]
