@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from monitor.policy.logic import Truth
 from monitor.policy.over_run.exact import INFINITE, exact, plus
-from monitor.policy.over_run.memory import MAX_ENTRIES, Frontier, Group, Link
+from monitor.policy.over_run.memory import MAX_ENTRIES, MAX_VALUES, Frontier, Group, Link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -148,10 +148,12 @@ class _Near(Group):
     def __init__(self, window: Window) -> None:
         self._window = window
         self._entries: list[_Entry] = []
+        self._values_kept = 0
 
     def add(self, seen: Seen, timeline: Timeline) -> tuple[Truth, tuple[Link, ...]]:
         """See ``Correlation``."""
         insort(self._entries, _Entry(self._window.place(seen.moment), seen.moment.number, seen))
+        self._values_kept += len(seen.values)
         answer = self._answer(seen)
         self._forget(timeline)
         return answer
@@ -164,10 +166,15 @@ class _Near(Group):
         keep = 0
         while keep < len(self._entries) and not self._window.holds(self._entries[keep].place, oldest):
             keep += 1
-        surplus = len(self._entries) - MAX_ENTRIES
+        surplus = max(len(self._entries) - MAX_ENTRIES, 0)
+        left = self._values_kept - sum(len(entry.seen.values) for entry in self._entries[:surplus])
+        while left > MAX_VALUES:
+            left -= len(self._entries[surplus].seen.values)
+            surplus += 1
         if surplus > keep:  # more than may be remembered, and what is lost might have counted
             keep, place = surplus, self._entries[surplus - 1].place
             self.lost = place if self.lost is None else max(self.lost, place)
+        self._values_kept -= sum(len(entry.seen.values) for entry in self._entries[:keep])
         del self._entries[:keep]
 
     def _windows(self, seen: Seen) -> Iterable[Sequence[_Entry]]:

@@ -16,6 +16,9 @@ MAX_GROUPS = 10_000
 """How many groups one rule remembers at a time."""
 MAX_ENTRIES = 10_000
 """How many subcalls one group remembers at a time, for windows in seconds, which may hold any number."""
+MAX_VALUES = 100_000
+"""How many values of a field these may have together."""
+
 _FEW = 16
 
 S = TypeVar("S", bound="Group")

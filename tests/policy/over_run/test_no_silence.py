@@ -10,6 +10,7 @@ import pytest
 
 from monitor import policy
 from monitor.policy.matching import MAX_SPANS
+from monitor.policy.over_run.run_rules import RunRuleMemory
 from monitor.records import Status
 from tests.policy.over_run.test_joined import evidence, record, watched
 
@@ -172,3 +173,29 @@ def test_a_rule_that_matches_by_a_fact_does_not_say_what_should_have_been_said(l
     plan = record(1, output="The plan: deploy to the test site")
     by_phrase, by_fact = record(2, 1, output="deploy to all"), record(3, 1, output="Done.", role="deployer")
     assert [said.status for said in watched(rules, plan, by_phrase, by_fact)] == [NO_MATCH, MATCH, UNKNOWN]
+
+
+def test_who_gives_very_many_values_gets_no_more_memory_and_no_silence(
+    load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.policy.over_run.correlations.MAX_VALUES", 40)
+    counted = "{type: value_count, rules: [asks], field: tool.arguments.n, condition: {gte: 50}, timespan: 10m}"
+    rules = load(f"correlation: {counted}")
+    watch = rules.watch()
+
+    def asks(number: int, names: list[str]) -> Status:
+        one = record(number, output="May I?", tool__name="open", tool__arguments={"n": names})
+        one = one.model_copy(update={"call": one.call.model_copy(update={"at": "2026-01-01T00:00:00+00:00"})})
+        status: Status = watch.see(one, rules.findings(one))[0].status
+        return status
+
+    few = [asks(number, [f"{number}-{name}" for name in range(10)]) for number in range(1, 5)]
+    assert few == [NO_MATCH] * 4
+    assert asks(5, [f"5-{name}" for name in range(10)]) is MATCH  # all of them were there until now
+    assert asks(6, ["1-0"]) is UNKNOWN
+    (remembers,) = watch._memories
+    assert isinstance(remembers, RunRuleMemory)
+    assert remembers._groups.at((), 0)._values_kept <= 40
+    assert asks(7, [str(name) for name in range(60)]) is MATCH
+    assert remembers._groups.at((), 0)._values_kept == 0
+    assert asks(8, ["1-0"]) is UNKNOWN
