@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from monitor import policy
+from monitor.errors import PolicyError
 from monitor.policy.matching import MAX_SPANS
 from monitor.policy.over_run.run_rules import RunRuleMemory
 from monitor.records import Status
@@ -199,3 +200,19 @@ def test_who_gives_very_many_values_gets_no_more_memory_and_no_silence(
     assert asks(7, [str(name) for name in range(60)]) is MATCH
     assert remembers._groups.at((), 0)._values_kept == 0
     assert asks(8, ["1-0"]) is UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("run", "problem"),
+    [
+        ("[[]]", "there is no subcall in this list. Write those that are answered at the same time."),
+        ("[{started: 1e300}]", "`started`: a run of 1e+300 seconds is none. Write the seconds since it began"),
+        ("[{started: -1e12}]", "`started`: a run of -1e+12 seconds is none. Write the seconds since it began"),
+    ],
+)
+def test_a_test_of_what_can_be_no_run_is_a_fault_with_its_line(load: Any, run: str, problem: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        load(f"tree: {{this: any, parent: any}}\n    tests:\n      - {{run: {run}, expect: no_match}}")
+    where, _, said = str(caught.value).partition("pack.yaml:19:")[2].partition(": ")
+    assert said.startswith(problem)
+    assert int(where) > 15
