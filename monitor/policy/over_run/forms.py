@@ -21,6 +21,8 @@ from monitor.policy.letters import in_order, is_unseen, normal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from monitor.policy.json_places import Scalar
+
 _MOST_ALIKE = 3
 _RUNS = re2.compile("|".join(re2.escape(chr(point)) + "{4,}" for point in range(33, 127)))
 _BASE64 = r"[A-Za-z0-9+/_-]{%d,}(?:\r?\n[A-Za-z0-9+/_-]{16,})*(?:\r?\n[A-Za-z0-9+/_-]{1,15})?"
@@ -88,13 +90,17 @@ class Form:
 def forms(text: str, least: int) -> Iterator[Form]:
     """The forms of a stored text, the text itself first. Forms of fewer than ``least`` codepoints are left out."""
     written: list[tuple[str, Callable[[int, int], tuple[int, int]], str]] = [(text, _as_it_is, "")]
-    if "\\" in text and text.lstrip()[:1] in {"{", "[", '"'}:
-        strings = (one for one in scalars(text) or () if one.is_string and len(one.text) >= least)
-        written += [(one.text, _through(one.places), "JSON") for one in strings]
+    written += [(one.text, through(one.places), "JSON") for one in strings(text, least)]
     for raw, back, how in written:
         yield from _form(raw, back, how, least)
-        for decoded, through, coding in _decoded(raw, least):
-            yield from _form(decoded, _both(through, back), coding, least)
+        for decoded, inner, coding in _decoded(raw, least):
+            yield from _form(decoded, _both(inner, back), coding, least)
+
+
+def strings(text: str, least: int) -> Iterator[Scalar]:
+    """The strings of a JSON text with escapes, without them."""
+    if "\\" in text and text.lstrip()[:1] in {"{", "[", '"'}:
+        yield from (one for one in scalars(text) or () if one.is_string and len(one.text) >= least)
 
 
 def _form(raw: str, back: Callable[[int, int], tuple[int, int]], how: str, least: int) -> Iterator[Form]:
@@ -107,7 +113,8 @@ def _as_it_is(start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _through(places: Sequence[int]) -> Callable[[int, int], tuple[int, int]]:
+def through(places: Sequence[int]) -> Callable[[int, int], tuple[int, int]]:
+    """The way back from codepoints of a text to where they stand in the stored one."""
     return lambda start, end: (places[start], places[end])
 
 

@@ -14,6 +14,7 @@ siblings that overlap are judged makes no difference.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +22,7 @@ from monitor.policy.logic import Truth
 from monitor.policy.matching import MAX_SPANS
 from monitor.policy.over_run.answers import NO, Answer, strongest
 from monitor.policy.over_run.dropped import Dropped
-from monitor.policy.over_run.forms import Form, forms
+from monitor.policy.over_run.forms import Form, forms, strings, through
 from monitor.policy.over_run.joined import MAX_EVIDENCE, both, is_all, may, text_at
 from monitor.policy.over_run.memory import Link
 from monitor.policy.over_run.shelf import MAX_THINGS, MAX_WEIGHT, Shelf
@@ -138,10 +139,7 @@ class TaintMemory:
             return _places(readings), all(reading.gap is not Truth.UNKNOWN for reading in readings)
         finding = step.found.get(self._source)
         spans = finding.evidence if finding else ()
-        places = [
-            _Place(span.surface, text_at(record, span.surface)[span.start : span.end], _further(span.start))
-            for span in spans
-        ]
+        places = [place for span in spans for place in _found(span, text_at(record, span.surface), self.least)]
         # A rule that is unknown, or that matched by a fact, does not say what it found; of very much it says a part.
         return places, bool(spans) and is_all(spans)
 
@@ -249,6 +247,15 @@ def _places(readings: Sequence[Reading]) -> list[_Place]:
         if passage.surface
     }
     return list(found.values())
+
+
+def _found(span: Span, text: str, least: int) -> Iterator[_Place]:
+    """What a rule found; where it found it in a JSON text with escapes, without those as well."""
+    yield _Place(span.surface, text[span.start : span.end], _further(span.start))
+    if "\\" in text[span.start : span.end]:
+        for one in strings(text, least):
+            start, end = (bisect_left(one.places, place) for place in (span.start, span.end))
+            yield _Place(span.surface, one.text[start:end], through(one.places[start:]))
 
 
 def _further(shift: int) -> Callable[[int, int], tuple[int, int]]:

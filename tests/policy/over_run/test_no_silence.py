@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from monitor.policy import PolicySet
+    from tests.policy.conftest import Write
 
 BASE = """
 pack: t
@@ -216,3 +218,19 @@ def test_a_test_of_what_can_be_no_run_is_a_fault_with_its_line(load: Any, run: s
     where, _, said = str(caught.value).partition("pack.yaml:19:")[2].partition(": ")
     assert said.startswith(problem)
     assert int(where) > 15
+
+
+@pytest.mark.parametrize("field", ["tool.arguments", "tool.arguments.key"])
+def test_what_a_rule_found_in_json_is_marked_without_its_escapes(write: Write, field: str) -> None:
+    detection = f"{{a: {{{field}|re: 'KEY=(?s:.)*'}}, condition: a}}"
+    text = BASE.replace("{a: {output|contains: May I}, condition: a}", detection)
+    taint = "taint: {source: asks, from: [found], sink: any, into: [prompt], least: 12}"
+    rules = policy.load([write(f"{text}    {taint}\n")])
+    secret = 'KEY="\u00e9\u00e9-4711"\n"0815"\t"x"'
+    keeps = record(1, tool__name="keep", tool__arguments=json.dumps({"a": "\\", "key": f"the {secret}"}))
+    told = record(2, role="boss", user=f"It is {secret}.")
+    *_, said = watched(rules, keeps, told)
+    assert said.status is MATCH
+    here, there = evidence(said, keeps, told)
+    assert here == [secret]
+    assert json.loads(f'"{there[0]}"') == secret
