@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from monitor.checks.base import outage
+from monitor.checks.base import outage, run
+from monitor.checks.policies import PolicyCheck
 from monitor.records import Record
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class RunCheck:
     name = "rules over the run"
 
     def __init__(self, policy_set: PolicySet) -> None:
-        self._policy_set = policy_set
+        self._rules = [PolicyCheck(policy_set)]
         self._watch = policy_set.watch()
         self._broken: Exception | None = None
 
@@ -80,4 +81,4 @@ class RunCheck:
                     probes=one.judgement.probes,
                     answers=one.judgement.answers,
                 )
-                self.see(record, self._policy_set.findings(record))
+                self.see(record, run(self._rules, record))

@@ -42,7 +42,7 @@ def in_plain_english(error: ErrorDetails, model: type[BaseModel]) -> tuple[str, 
         said = f"{context['error']}."
         return (said[0].upper() + said[1:] if _is_whole(error["loc"]) else f"`{key}`: {said}"), ""
     if kind == "string_pattern_mismatch":
-        shape = "three numbers such as 1.0.0" if key == "version" else "lower-case letters, digits and `_`"
+        shape = _SHAPES.get(key, "lower-case letters, digits and `_`")
         return f"`{key}` must be {shape}, found {_quoted(found)}.", ""
     if kind == "string_too_short":
         required = _is_required(error["loc"], model)
@@ -53,6 +53,12 @@ def in_plain_english(error: ErrorDetails, model: type[BaseModel]) -> tuple[str, 
         many, most = context["actual_length"] or "more", context["max_length"]
         return f"`{key}` has {many:,} entries, and may have {most:,}.", "Make several files of it."
     return f"`{key}`: {error['msg']}.", ""
+
+
+_SHAPES = {
+    "version": "three numbers such as 1.0.0",
+    "timespan": "a number from 1 on and `s`, `m`, `h` or `d` for what it counts, such as `10m`",
+}
 
 
 def _is_whole(loc: Sequence[int | str]) -> bool:

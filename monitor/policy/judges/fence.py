@@ -10,13 +10,13 @@ from __future__ import annotations
 import html
 import secrets
 import sys
-import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import re2
 
 from monitor.policy.judges.question import Question, shown
+from monitor.policy.letters import is_unseen
 from monitor.policy.readings import Passage
 from monitor.records import Message
 
@@ -113,7 +113,7 @@ def _meant(found: Any) -> str:
 def _seen(char: str) -> str:
     if char.isascii() and char.isprintable():
         return char
-    hidden = unicodedata.category(char) in {"Cf", "Cc", "Zl", "Zp", "Co", "Cn"} and char not in _VISIBLE_CONTROLS
+    hidden = is_unseen(char) and char not in _VISIBLE_CONTROLS
     return f"&#x{ord(char):x};" if hidden else char
 
 

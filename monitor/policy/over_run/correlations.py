@@ -14,8 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from monitor.policy.logic import Truth
-from monitor.policy.over_run.exact import exact
-from monitor.policy.over_run.memory import MAX_ENTRIES, Frontier, Group, Link
+from monitor.policy.over_run.exact import INFINITE, exact, plus
+from monitor.policy.over_run.memory import MAX_ENTRIES, MAX_VALUES, Frontier, Group, Link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,7 +96,7 @@ class Ordered(Group):
         for frontier, first, links in reached:
             frontier.add(seen.moment.seen, first, links)
         for frontier in frontiers:
-            frontier.forget(timeline.next_began)
+            frontier.forget(timeline)
         return found
 
 
@@ -118,7 +118,7 @@ class Absent(Group):
         if any(seen.holds(part, possibly=False) for part in others):
             self._certain.add(seen.moment.seen, place, ())
         for frontier in (self._certain, self._possible):
-            frontier.forget(timeline.next_began)
+            frontier.forget(timeline)
         return truth, (seen.link,) if truth is Truth.MATCH else ()
 
     def _truth(self, seen: Seen) -> Truth:
@@ -148,10 +148,12 @@ class _Near(Group):
     def __init__(self, window: Window) -> None:
         self._window = window
         self._entries: list[_Entry] = []
+        self._values_kept = 0
 
     def add(self, seen: Seen, timeline: Timeline) -> tuple[Truth, tuple[Link, ...]]:
         """See ``Correlation``."""
         insort(self._entries, _Entry(self._window.place(seen.moment), seen.moment.number, seen))
+        self._values_kept += len(seen.values)
         answer = self._answer(seen)
         self._forget(timeline)
         return answer
@@ -164,10 +166,15 @@ class _Near(Group):
         keep = 0
         while keep < len(self._entries) and not self._window.holds(self._entries[keep].place, oldest):
             keep += 1
-        surplus = len(self._entries) - MAX_ENTRIES
+        surplus = max(len(self._entries) - MAX_ENTRIES, 0)
+        left = self._values_kept - sum(len(entry.seen.values) for entry in self._entries[:surplus])
+        while left > MAX_VALUES:
+            left -= len(self._entries[surplus].seen.values)
+            surplus += 1
         if surplus > keep:  # more than may be remembered, and what is lost might have counted
             keep, place = surplus, self._entries[surplus - 1].place
             self.lost = place if self.lost is None else max(self.lost, place)
+        self._values_kept -= sum(len(entry.seen.values) for entry in self._entries[:keep])
         del self._entries[:keep]
 
     def _windows(self, seen: Seen) -> Iterable[Sequence[_Entry]]:
@@ -263,8 +270,8 @@ def different_values(members: Iterable[Seen], *, possibly: bool) -> int:
 def sum_of_values(members: Iterable[Seen], *, possibly: bool) -> Fraction | float:
     """``value_sum``: the exact sum of the field's values, whatever their order. One that cannot be read may be any."""
     values = [value for seen in members if _counts(seen, possibly=possibly) for value in seen.values]
-    if possibly and None in values:
-        return float("inf")
+    if INFINITE in values or (possibly and None in values):
+        return INFINITE
     return sum((exact(value) for value in values if isinstance(value, (int, float)) and value > 0), Fraction())
 
 
@@ -319,7 +326,8 @@ class CountedEver(Group):
         """See ``Correlation``."""
         for possibly in (False, True):
             if _counts(seen, possibly=possibly):
-                self._sums[possibly] += self._measure([self._new(seen, possibly=possibly)], possibly=possibly)
+                more = self._measure([self._new(seen, possibly=possibly)], possibly=possibly)
+                self._sums[possibly] = plus(self._sums[possibly], more)
         if _counts(seen, possibly=False):
             self._links = (*self._links, seen.link)[-MAX_LINKS:]
             if self._threshold.reached(self._sums[False]):

@@ -5,8 +5,15 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import lru_cache
 
+INFINITE = float("inf")
+
 
 @lru_cache(maxsize=4096)
 def exact(number: float) -> Fraction:
     """The number that the shortest decimal of a float says, and not the binary one near to it. An int is itself."""
     return Fraction(repr(number)) if isinstance(number, float) else Fraction(number)
+
+
+def plus(one: float | Fraction, other: float | Fraction) -> float | Fraction:
+    """The sum, infinite where one of the two is: beside that, no float has room for a large fraction."""
+    return INFINITE if INFINITE in (one, other) else one + other

@@ -16,13 +16,18 @@ from typing import TYPE_CHECKING, Any
 import re2
 
 from monitor.policy.json_places import scalars
+from monitor.policy.letters import in_order, is_unseen, normal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from monitor.policy.json_places import Scalar
+
 _MOST_ALIKE = 3
 _RUNS = re2.compile("|".join(re2.escape(chr(point)) + "{4,}" for point in range(33, 127)))
-_BASE64 = r"[A-Za-z0-9+/_-]{%d,}(?:\r?\n[A-Za-z0-9+/_-]{16,})*"
+_BASE64 = r"[A-Za-z0-9+/_-]{%d,}(?:\r?\n[A-Za-z0-9+/_-]{16,})*(?:\r?\n[A-Za-z0-9+/_-]{1,15})?"
+_LINE = 16
+"""How many characters a line of base64 has at least, when there are several; the last may be shorter."""
 _HEX = r"[0-9A-Fa-f]{%d,}"
 _LONGEST_REPEAT = 1000  # RE2's own limit
 
@@ -32,7 +37,7 @@ class _Letters(dict[int, str]):
 
     def __missing__(self, point: int) -> str:
         letter = chr(point)
-        if letter.isspace() or unicodedata.category(letter) == "Cf":
+        if letter.isspace() or (is_unseen(letter) and unicodedata.category(letter) not in {"Co", "Cn"}):
             plain = ""
         else:
             folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", letter).casefold())
@@ -46,19 +51,19 @@ _LETTERS = _Letters()
 
 def plain(text: str) -> str:
     """The text as it is compared."""
-    return str(_RUNS.sub(lambda run: run[0][:_MOST_ALIKE], text.translate(_LETTERS)))
+    return str(_RUNS.sub(lambda run: run[0][:_MOST_ALIKE], normal("NFD", text.translate(_LETTERS))))
 
 
 def _places(text: str) -> list[int]:
     """For each codepoint of ``plain(text)`` the place in ``text`` where it comes from."""
+    parts = [(part, place) for place, letter in enumerate(text) for part in _LETTERS[ord(letter)]]
     places: list[int] = []
     last, alike = "", 0
-    for place, letter in enumerate(text):
-        for part in _LETTERS[ord(letter)]:
-            alike = alike + 1 if part == last else 1
-            last = part
-            if alike <= _MOST_ALIKE or not "!" <= part <= "~":
-                places.append(place)
+    for part, place in parts if text.isascii() else in_order(parts):
+        alike = alike + 1 if part == last else 1
+        last = part
+        if alike <= _MOST_ALIKE or not "!" <= part <= "~":
+            places.append(place)
     return places
 
 
@@ -78,20 +83,24 @@ class Form:
 
     def stored(self, start: int, end: int) -> tuple[int, int]:
         """Where ``text[start:end]`` stands in the stored text."""
-        places = _places(self.raw)
-        return self.back(places[start], places[end - 1] + 1)
+        places = _places(self.raw)[start:end]  # of marks that were brought into order not the first is the first
+        return self.back(min(places), max(places) + 1)
 
 
 def forms(text: str, least: int) -> Iterator[Form]:
     """The forms of a stored text, the text itself first. Forms of fewer than ``least`` codepoints are left out."""
     written: list[tuple[str, Callable[[int, int], tuple[int, int]], str]] = [(text, _as_it_is, "")]
-    if "\\" in text and text.lstrip()[:1] in {"{", "[", '"'}:
-        strings = (one for one in scalars(text) or () if one.is_string and len(one.text) >= least)
-        written += [(one.text, _through(one.places), "JSON") for one in strings]
+    written += [(one.text, through(one.places), "JSON") for one in strings(text, least)]
     for raw, back, how in written:
         yield from _form(raw, back, how, least)
-        for decoded, through, coding in _decoded(raw, least):
-            yield from _form(decoded, _both(through, back), coding, least)
+        for decoded, inner, coding in _decoded(raw, least):
+            yield from _form(decoded, _both(inner, back), coding, least)
+
+
+def strings(text: str, least: int) -> Iterator[Scalar]:
+    """The strings of a JSON text with escapes, without them."""
+    if "\\" in text and text.lstrip()[:1] in {"{", "[", '"'}:
+        yield from (one for one in scalars(text) or () if one.is_string and len(one.text) >= least)
 
 
 def _form(raw: str, back: Callable[[int, int], tuple[int, int]], how: str, least: int) -> Iterator[Form]:
@@ -104,7 +113,8 @@ def _as_it_is(start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _through(places: Sequence[int]) -> Callable[[int, int], tuple[int, int]]:
+def through(places: Sequence[int]) -> Callable[[int, int], tuple[int, int]]:
+    """The way back from codepoints of a text to where they stand in the stored one."""
     return lambda start, end: (places[start], places[end])
 
 
@@ -122,8 +132,11 @@ def _pattern(form: str, least: int) -> Any:
 
 def _decoded(text: str, least: int) -> Iterator[tuple[str, Callable[[int, int], tuple[int, int]], str]]:
     """What stands in the text in base64 or hex, wherever in a run of such characters it begins."""
-    for run in _pattern(_BASE64, -(-least * 4 // 3)).finditer(text):
+    shortest = -(-least * 4 // 3)
+    for run in _pattern(_BASE64, min(shortest, _LINE)).finditer(text):
         body = run[0].replace("\r", "").replace("\n", "")
+        if len(body) < shortest:
+            continue
         places = [run.start() + at for at, letter in enumerate(run[0]) if letter not in "\r\n"]
         body = body.replace("-", "+").replace("_", "/")
         for shift in range(4):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
+from collections import Counter
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
+from monitor.policy.letters import normal
 from monitor.policy.logic import Truth
+from monitor.policy.matching import MAX_SPANS
 from monitor.policy.over_run.memory import Link
 from monitor.policy.run_schema import ANY, UNCHECKED
 from monitor.records import FarSpan, Status
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from monitor.policy.over_run.nodes import Node
     from monitor.policy.over_run.timeline import Moment
     from monitor.policy.readings import Field, Reading
-    from monitor.records import Call, Finding, Observation, Record
+    from monitor.records import Call, Finding, Observation, Record, Span
 
 MAX_KEYS = 16
 """How many different values of the compared fields one subcall may have."""
@@ -61,6 +63,11 @@ def truth_of(finding: Finding | None) -> Truth:
     return Truth.UNKNOWN if finding.status is Status.UNKNOWN else Truth.NO_MATCH
 
 
+def is_all(found: Sequence[Span]) -> bool:
+    """Whether that is all that a rule found: of each clause the evidence has no more than the first ``MAX_SPANS``."""
+    return max(Counter(span.clause for span in found).values(), default=0) < MAX_SPANS
+
+
 def may(truth: Truth) -> bool:
     """Whether it matches, or possibly does."""
     return truth is Truth.MATCH or truth is Truth.UNKNOWN
@@ -75,7 +82,7 @@ def both(*truths: Truth) -> Truth:
 
 def plain(text: str) -> str:
     """A text as it is compared: letters of either case and of every form alike (NFKC), white space as one space."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return " ".join(normal("NFKC", text).casefold().split())
 
 
 def words(text: str) -> str:

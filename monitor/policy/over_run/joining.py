@@ -15,10 +15,13 @@ from monitor.policy.run_schema import NEGATIVE, UNCHECKED
 from monitor.records import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from monitor.policy.over_run.joined import Step
+    from monitor.policy.over_run.memory import Link
     from monitor.policy.over_run.nodes import Node, Tree
     from monitor.policy.over_run.run_rules import RunRule
-    from monitor.records import Finding
+    from monitor.records import Finding, Span
 
 
 class Memory(Protocol):
@@ -67,7 +70,7 @@ class JoinedRule:
         if self._broken is None:
             try:
                 answer = self._memory.see(step)
-                return self._finding(self._in_doubt(answer, step) if self._has_lost else answer)
+                return self._finding(self._in_doubt(answer, step) if self._has_lost else answer, step)
             except Exception as exc:  # noqa: BLE001 - here a crash becomes a recorded unknown
                 self._broken = exc
         return rule.finding(Status.UNKNOWN, cause=type(self._broken).__name__)
@@ -86,15 +89,21 @@ class JoinedRule:
             return answer
         return Answer(Truth.UNKNOWN, cause="a subcall of the run could not be read")
 
-    def _finding(self, answer: Answer) -> Finding:
+    def _finding(self, answer: Answer, step: Step) -> Finding:
         if answer.truth in {Truth.NO_MATCH, Truth.ABSENT}:
             return self._silent[answer.truth.status]
         return self.rule.finding(
             answer.truth.status,
-            evidence=[span for link in answer.here for span in link.evidence],
+            evidence=[span for link in answer.here for span in self._whole(link, step)],
             elsewhere=[span for link in answer.there for span in far(link)],
             cause=answer.cause if answer.truth is Truth.UNKNOWN else "",
         )
+
+    def _whole(self, link: Link, step: Step) -> Sequence[Span]:
+        """All that a part found in the subcall itself, of which a link keeps the beginning: ``redact`` covers it."""
+        found = (step.found.get(name) for name in self.rule.parts)
+        every = (one.evidence for one in found if one and one.evidence[: len(link.evidence)] == link.evidence)
+        return max(every, key=len, default=link.evidence) if link.evidence else ()
 
 
 def _memory(rule: RunRule, tree: Tree) -> Memory:

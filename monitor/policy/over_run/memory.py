@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from monitor.policy.over_run.timeline import Timeline
     from monitor.records import Span
 
 MAX_GROUPS = 10_000
 """How many groups one rule remembers at a time."""
 MAX_ENTRIES = 10_000
 """How many subcalls one group remembers at a time, for windows in seconds, which may hold any number."""
+MAX_VALUES = 100_000
+"""How many values of a field these may have together."""
+
+_FEW = 16
 
 S = TypeVar("S", bound="Group")
 
@@ -79,6 +84,7 @@ class Frontier:
     def __init__(self) -> None:
         self._seen: list[int] = []
         self._kept: list[tuple[float, tuple[Link, ...]]] = []
+        self._most = _FEW
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -94,8 +100,14 @@ class Frontier:
         index = bisect_left(self._seen, began) - 1
         return self._kept[index] if index >= 0 else None
 
-    def forget(self, next_began: int) -> None:
-        """Keep what subcalls that began at ``next_began`` or later can still ask for."""
-        surplus = bisect_left(self._seen, next_began) - 1
+    def forget(self, timeline: Timeline) -> None:
+        """Keep what subcalls in flight, and those that are yet to begin, can still ask for."""
+        surplus = bisect_left(self._seen, timeline.next_began) - 1
         if surplus > 0:
             del self._seen[:surplus], self._kept[:surplus]
+        if len(self._seen) > self._most:
+            asked = {bisect_left(self._seen, began) - 1 for began in timeline.in_flight}
+            needed = sorted({*asked, len(self._seen) - 1} - {-1})
+            self._seen = [self._seen[index] for index in needed]
+            self._kept = [self._kept[index] for index in needed]
+            self._most = max(_FEW, 2 * len(needed))  # so that looking through all of them is seldom

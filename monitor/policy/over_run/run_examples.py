@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 _WEIGHT = (Status.MATCH, Status.UNKNOWN, Status.NO_MATCH, Status.NOT_APPLICABLE)
+_LONGEST = 1_000_000_000
 _OWN = {"id": "text", "parent": "text", "started": "a number", "checked": "true or false"}
 
 
@@ -49,6 +50,8 @@ def faults(test: Node) -> Iterator[tuple[Mark, str, str]]:
     run = test.get("run")
     ids: set[str] = set()
     for step in run.items() if run else []:
+        if step.value == []:
+            yield step.mark, "there is no subcall in this list.", "Write those that are answered at the same time."
         for node in step.items() if isinstance(step.value, list) else [step]:
             if not isinstance(node.value, dict):
                 yield node.mark, "a subcall is a map of fields.", "Write it as a record: `{reasoning: …}`."
@@ -72,6 +75,9 @@ def _faults_of(node: Node, ids: set[str]) -> Iterator[tuple[Mark, str, str]]:
             is_right = isinstance(own.value, str) if expected == "text" else is_flag
         if not is_right:
             yield own.mark, f"`{key}`: expected {expected}, found {describe(own.plain())}.", ""
+        elif expected == "a number" and not abs(own.plain()) <= _LONGEST:
+            problem = f"`{key}`: a run of {own.plain():g} seconds is none."
+            yield own.mark, problem, f"Write the seconds since it began, at most {_LONGEST:,}."
     parent, name = node.get("parent"), node.get("id")
     if parent and isinstance(parent.value, str) and parent.value not in ids:
         yield parent.mark, f"no subcall before this one has the id `{parent.value}`.", "Give one that `id`."

@@ -152,12 +152,14 @@ class RunRuleMemory:
         if place == NO_TIME:
             cause = "when the subcall began is not known"
         if cause:
-            self._unplaced = place if self._unplaced is None else max(self._unplaced, place)
+            if self._could_decide(parts):
+                last = float("inf") if place == NO_TIME else place
+                self._unplaced = last if self._unplaced is None else max(self._unplaced, last)
             return rule.finding(Status.UNKNOWN, cause=cause)
         if not keys:
             return self._silent[Status.NOT_APPLICABLE]
-        evidence = tuple(span for one in findings if one for span in one.evidence)[:MAX_EVIDENCE]
-        seen = Seen(moment, parts, Link(record.call.span_id, evidence), self._values(read))
+        evidence = tuple(span for one in findings if one for span in one.evidence)
+        seen = Seen(moment, parts, Link(record.call.span_id, evidence[:MAX_EVIDENCE]), self._values(read))
         answers = [self._answer(key, seen, timeline) for key in keys]
         status = disjoin([truth for truth, _, _ in answers]).status
         if status is Status.NO_MATCH:
@@ -166,10 +168,16 @@ class RunRuleMemory:
         here = record.call.span_id
         return rule.finding(
             status,
-            evidence=[span for link in links if link.span_id == here for span in link.evidence],
+            evidence=evidence if any(link.span_id == here for link in links) else (),
             elsewhere=[span for link in links if link.span_id != here for span in _far(link)],
             cause=cause,
         )
+
+    def _could_decide(self, parts: Sequence[Truth]) -> bool:
+        """Whether a subcall of which the parts say this could make a difference to what is said of a later one."""
+        correlation = self.rule.written.correlating
+        others = parts[len(correlation.rules) :] if correlation.type == "absence" else parts
+        return any(one in {Truth.MATCH, Truth.UNKNOWN} for one in others)
 
     def lose(self) -> None:
         """A subcall of the run was not seen, of whatever group, and wherever it stood."""

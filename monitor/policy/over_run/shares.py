@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from monitor.policy.logic import Truth
 from monitor.policy.over_run.answers import NO, Answer, strongest
-from monitor.policy.over_run.exact import exact
+from monitor.policy.over_run.exact import INFINITE, exact
 from monitor.policy.over_run.joined import both, may
 from monitor.policy.over_run.relatives import LOST
 from monitor.policy.over_run.shelf import MAX_THINGS, Shelf
@@ -142,5 +142,7 @@ class SharesMemory:
         if step.observation is None:
             return Spent(unknown=1)
         reading = step.read(field)
-        known = sum((exact(one) for one in reading.values if isinstance(one, (int, float)) and one > 0), Fraction())
-        return Spent(known, int(reading.gap is Truth.UNKNOWN))
+        values = [one for one in reading.values if isinstance(one, (int, float)) and one > 0]
+        known = sum((exact(one) for one in values if one != INFINITE), Fraction())
+        # No share can be told of what is infinite.
+        return Spent(known, int(reading.gap is Truth.UNKNOWN or INFINITE in values))

@@ -14,20 +14,23 @@ siblings that overlap are judged makes no difference.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.policy.logic import Truth
+from monitor.policy.matching import MAX_SPANS
 from monitor.policy.over_run.answers import NO, Answer, strongest
 from monitor.policy.over_run.dropped import Dropped
-from monitor.policy.over_run.forms import Form, forms
-from monitor.policy.over_run.joined import MAX_EVIDENCE, both, may, text_at
+from monitor.policy.over_run.forms import Form, forms, strings, through
+from monitor.policy.over_run.joined import MAX_EVIDENCE, both, is_all, may, text_at
 from monitor.policy.over_run.memory import Link
 from monitor.policy.over_run.shelf import MAX_THINGS, MAX_WEIGHT, Shelf
 from monitor.policy.over_run.stretches import Fingerprints, uncovered
 from monitor.records import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from monitor.policy.over_run.joined import Step
     from monitor.policy.over_run.nodes import Node, Tree
@@ -136,11 +139,9 @@ class TaintMemory:
             return _places(readings), all(reading.gap is not Truth.UNKNOWN for reading in readings)
         finding = step.found.get(self._source)
         spans = finding.evidence if finding else ()
-        places = [
-            _Place(span.surface, text_at(record, span.surface)[span.start : span.end], _further(span.start))
-            for span in spans
-        ]
-        return places, bool(spans)  # a rule that is unknown, or that matched by a fact, does not say what it found
+        places = [place for span in spans for place in _found(span, text_at(record, span.surface), self.least)]
+        # A rule that is unknown, or that matched by a fact, does not say what it found; of very much it says a part.
+        return places, bool(spans) and is_all(spans)
 
     def _marks_in(self, step: Step, places: Sequence[_Place], truth: Truth) -> Iterator[_Mark]:
         if not places:
@@ -201,7 +202,7 @@ class TaintMemory:
                 ]
         certain = [one for one in found if one.truth is Truth.MATCH]
         if certain:
-            spans = tuple(dict.fromkeys(one.here for one in certain))[:MAX_EVIDENCE]
+            spans = tuple(_first(dict.fromkeys(one.here for one in certain)))
             sources = tuple(dict.fromkeys(one.there for one in certain))[:MAX_EVIDENCE]
             return Answer(Truth.MATCH, (Link(step.call.span_id, spans),), sources)
         causes += [one.cause for one in found]
@@ -210,6 +211,15 @@ class TaintMemory:
         if self._unread is not None and self._unread < step.moment.began:
             causes.append(_UNREAD)
         return strongest(Answer(both(sink, Truth.UNKNOWN), cause=cause) for cause in causes[:1])
+
+
+def _first(spans: Iterable[Span]) -> Iterator[Span]:
+    """As much of the evidence as a rule over one subcall would have: what is more than that, whoever reads it can tell."""
+    count: Counter[str] = Counter()
+    for span in spans:
+        count[span.clause] += 1
+        if count[span.clause] <= MAX_SPANS:
+            yield span
 
 
 def _can_reach(mark: _Mark, step: Step, place: _Place) -> bool:
@@ -237,6 +247,15 @@ def _places(readings: Sequence[Reading]) -> list[_Place]:
         if passage.surface
     }
     return list(found.values())
+
+
+def _found(span: Span, text: str, least: int) -> Iterator[_Place]:
+    """What a rule found; where it found it in a JSON text with escapes, without those as well."""
+    yield _Place(span.surface, text[span.start : span.end], _further(span.start))
+    if "\\" in text[span.start : span.end]:
+        for one in strings(text, least):
+            start, end = (bisect_left(one.places, place) for place in (span.start, span.end))
+            yield _Place(span.surface, one.text[start:end], through(one.places[start:]))
 
 
 def _further(shift: int) -> Callable[[int, int], tuple[int, int]]:

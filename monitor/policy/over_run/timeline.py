@@ -14,6 +14,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from monitor.records import Call
 
 NO_TIME = float("-inf")
@@ -83,6 +85,11 @@ class Timeline:
         """The number of a subcall in flight, and the place at which it began."""
         number, _, began = self._in_flight[span_id]
         return number, began
+
+    @property
+    def in_flight(self) -> Iterator[int]:
+        """Where the subcalls in flight began."""
+        return (began for _, _, began in self._in_flight.values())
 
     @property
     def next_began(self) -> int:

@@ -73,12 +73,15 @@ class RunWatch:
 
     def see(self, record: Record, findings: Iterable[Finding]) -> tuple[Finding, ...]:
         """One finding for each rule over a run, in the order of the rules. ``findings`` are what the rules over one
-        subcall say of the record. A rule that crashes is ``unknown``, alone.
+        subcall say of the record. A rule that crashes is ``unknown``, alone, and what it missed is lost to it.
         """
         self.begin(record.call)
         node = self._tree.begin(record.call, self._timeline) if self._joined else None
         moment = self._timeline.see(record.call)
         found = {finding.name: finding for finding in findings if finding.check == "rule"}
+        broken = next((one for one in found.values() if not one.rule_id and one.status is Status.UNKNOWN), None)
+        if broken:  # the rules over one subcall broke as a whole: what each would have said is not known
+            found |= {name: broken for memory in self._memories for name in memory.rule.parts if name not in found}
         reading: dict[Field, Reading] = {}
 
         def read(field: Field) -> Reading:
@@ -98,6 +101,7 @@ class RunWatch:
                     finding = memory.see(moment, self._timeline, found, record, read)
                 except Exception as exc:  # noqa: BLE001 - here a crash becomes a recorded unknown
                     finding = memory.rule.finding(Status.UNKNOWN, cause=type(exc).__name__)
+                    memory.lose()
             answers.append(self._filtered(memory, finding, record))
         return tuple(answers)
 

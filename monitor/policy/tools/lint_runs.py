@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from monitor.policy.over_run import RunWatch, run_examples
+from monitor.policy.readings import FieldType
 from monitor.policy.run_schema import FOUND, LEAST
 from monitor.records import Action, Level, Status
 
@@ -82,6 +83,7 @@ def _about_correlation(rules: PolicySet, rule: RunRule, node: Node) -> Iterator[
             is_last = key == "rules" and number == len(names) - 1
             if part.effective_action is Action.HALT and part.status != "test" and not is_last:
                 yield mark, f"`{name}` halts the run by itself: nothing comes after it.", "Let it flag or withhold."
+    yield from _about_values(rule, node)
     within = correlation.subcalls
     if within is None:
         return
@@ -97,6 +99,25 @@ def _about_correlation(rules: PolicySet, rule: RunRule, node: Node) -> Iterator[
         if least is not None and (least > within or (limit.gt is not None and least >= within)):
             problem = f"there are never so many among {within} subcalls: it can never match."
             yield mark, problem, "Widen the window, or ask for fewer."
+
+
+def _about_values(rule: RunRule, node: Node) -> Iterator[About]:
+    """A field that never has so many different values."""
+    correlation, field = rule.written.correlating, rule.value
+    limit = correlation.condition
+    if correlation.type != "value_count" or field is None or limit is None or field.type is FieldType.TEXT:
+        return
+    least = limit.gte if limit.gte is not None else limit.gt
+    assert least is not None, "the schema asks for one of the two"
+    most = 2 if field.type is FieldType.BOOLEAN else len(field.words) or None
+    if field.name in correlation.group_by:
+        most = 1
+    if most is not None and (least > most or (limit.gt is not None and least >= most)):
+        where = " in one group" if most == 1 else ""
+        problem = (
+            f"`{field.name}` never has more than {most} different value{'s' * (most > 1)}{where}: it can never match."
+        )
+        yield node.place(["correlation", "condition"]), problem, "Ask for fewer, or count the values of another field."
 
 
 def _about_joined(rules: PolicySet, rule: RunRule, node: Node) -> Iterator[About]:

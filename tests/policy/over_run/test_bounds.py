@@ -60,6 +60,15 @@ def test_whatever_is_not_unknown_is_what_the_definition_says(
         assert [one for one, other in zip(said, wanted, strict=True) if one not in {other, Status.UNKNOWN}] == []
 
 
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(log=schedules())
+def test_what_no_subcall_in_flight_can_ask_for_is_forgotten_and_nothing_else(
+    rules: PolicySet, log: list[tuple[str, Sub]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.policy.over_run.memory._FEW", 0)
+    assert found(rules.watch(), log) == expected(log)
+
+
 @pytest.fixture
 def open_rules(tmp_path: Path) -> PolicySet:
     path = tmp_path / "pack.yaml"
@@ -109,6 +118,34 @@ def test_a_million_groups(open_rules: PolicySet, kinds: list[str], groups: int) 
     newest = see(subcalls + 2, "b", [f"{subcalls}-0"])
     wanted = {"ordered": Status.MATCH, "absent": Status.NO_MATCH, "counted": Status.MATCH}
     assert {name: status for name, (status, _) in newest.items()} == {name: wanted[name] for name in kinds}
+
+
+def test_a_subcall_that_stays_in_flight_makes_nobody_remember_all_that_came_meanwhile(open_rules: PolicySet) -> None:
+    """An agent is in flight for as long as others work for it."""
+    rules = [rule for rule in open_rules.run_rules if rule.name in {"ordered", "absent"}]
+    blank = examples.build({"output": "a", "tool.name": "x"})
+    watch = RunWatch(open_rules, rules)
+    findings = {word: open_rules.findings(record_of(blank, 0, word, ["x"])) for word in "ab"}
+    agent, early, late = (record_of(blank, number, "b", ["x"]) for number in (0, 1_500, 3_001))
+    watch.begin(agent.call)
+    for number in range(1, 3_001):
+        one = early if number == 1_500 else record_of(blank, number, "a", ["x"])
+        watch.begin(one.call)
+        if one is not early:
+            watch.see(one, findings["a"])
+    ordered, absent = (one._groups.at(("x",), 3_000) for one in watch._memories if isinstance(one, RunRuleMemory))
+    frontiers = [*ordered._chains[False], *ordered._chains[True], absent._certain, absent._possible]
+    assert [len(one) <= 20 for one in frontiers] == [True] * 4
+    said = {}
+    for name, one in (("late", late), ("early", early), ("agent", agent)):
+        watch.begin(one.call)
+        found_of = watch.see(one, findings["b"])
+        said[name] = [(finding.status, [far.span_id for far in finding.elsewhere]) for finding in found_of]
+    assert said == {
+        "late": [(Status.MATCH, [f"{3_000:016x}"]), (Status.NO_MATCH, [])],
+        "early": [(Status.MATCH, [f"{1_499:016x}"]), (Status.NO_MATCH, [])],
+        "agent": [(Status.NO_MATCH, []), (Status.MATCH, [])],
+    }
 
 
 def test_groups_are_forgotten_from_the_one_that_is_longest_without_news() -> None:

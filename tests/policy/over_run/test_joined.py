@@ -298,6 +298,7 @@ def test_unchecked_subcalls_are_told_of_where_they_end_or_where_their_parent_doe
         ("tree: {this: any, share: {field: role, gte: 0.5, least: 1}}", "`role` is no number"),
         ("tree: {this: any, share: {field: usage.cost, gte: 2, least: 1}}", "`gte`"),
         ("taint: {source: any, sink: any, into: [prompt], least: 4}", "`least`"),
+        ("correlation: {type: temporal, rules: [opens, thinks], timespan: 0s}", "for what it counts, such as `10m`"),
         ("taint: {source: any, from: [found], sink: any, into: [prompt]}", "`found` stands alone"),
         ("taint: {source: any, sink: any, into: [trust]}", "`trust` holds no text"),
         ("taint: {source: any, sink: any, into: [prompt]}\n    tree: {this: any, parent: any}", "Give one of"),

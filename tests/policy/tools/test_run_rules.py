@@ -90,6 +90,22 @@ def test_lint_says_what_is_probably_not_meant(text: str, said: list[str], write:
 
 
 @pytest.mark.parametrize(
+    ("counted", "said"),
+    [
+        ("field: kind, condition: {gte: 3}", ["`kind` never has more than 2 different values"]),
+        ("field: kind, condition: {gt: 2}", ["`kind` never has more than 2 different values"]),
+        ("field: kind, condition: {gte: 2}", []),
+        ("field: depth, group-by: [depth], condition: {gte: 2}", ["`depth` never has more than 1 different value in"]),
+        ("field: tool.name, group-by: [tool.name], condition: {gte: 2}", []),
+    ],
+)
+def test_lint_says_of_what_there_are_never_so_many_values(counted: str, said: list[str], write: Write) -> None:
+    found = notes(write(rule(f"type: value_count, rules: [secret], {counted}")))
+    never = [one for one in found if one.endswith("it can never match.")]
+    assert [one.startswith(words) for one, words in zip(never, said, strict=True)] == [True] * len(said)
+
+
+@pytest.mark.parametrize(
     ("correlation", "tests", "survivors"),
     [
         (ORDERED, [(FORTH, "match")], {"turning `temporal_ordered` into `temporal`"}),
