@@ -13,6 +13,7 @@ import re2
 
 from monitor.audit.tabular import to_csv, to_objects, unique, write_parquet
 from monitor.cli import main
+from monitor.cli.audit_ask import _value
 from monitor.errors import MissingExtraError
 from monitor.store import Store
 from monitor.store.asking import Answer, grant
@@ -69,6 +70,22 @@ def test_an_answer_that_is_cut_says_so(record: str, capsys: pytest.CaptureFixtur
     assert (len(found["rows"]), found["is_cut"]) == (2, True)
     assert main(["audit", "ask", "slowest-subcalls", "--rows", "2"]) == 1
     assert "there are more rows: the answer was cut after 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", "true", '"x"', "[1]"])
+def test_what_is_no_number_of_json_is_a_text(record: str, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    sql = "SELECT count(*) AS n FROM runs WHERE :x = 'NaN' OR :x = '' || :x"
+    assert said(capsys, "query", sql, "-P", f"x={text}")["rows"][0]["n"] > 0
+    assert _value(text) == text
+
+
+def test_a_number_is_passed_or_refused(record: str, capsys: pytest.CaptureFixture[str]) -> None:
+    sql = "SELECT count(*) AS n FROM runs WHERE leaf_index < :x"
+    assert said(capsys, "query", sql, "-P", f"x={2**63 - 1}")["rows"][0]["n"] > 0
+    assert main(["audit", "query", sql, "-P", f"x={2**63}"]) == (0 if is_postgres(record) else 2)
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err
+    assert is_postgres(record) or "beyond the 64 bits" in told.err
 
 
 @pytest.mark.parametrize(
