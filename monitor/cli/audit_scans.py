@@ -72,7 +72,8 @@ def diff(
 
     `recorded` stands for what was recorded when the runs went. Nothing is evaluated.
 
-    Exit code 0 whatever changes; 1 if a scan is not finished or could not look at some of its subcalls.
+    Exit code 0 whatever changes; 1 if a scan is not finished or could not look at some of its subcalls, or if no subcall is
+    judged on both sides.
     """
     from monitor.audit.rescan.compare import compare
     from monitor.store import Store
@@ -89,6 +90,8 @@ def diff(
         sides = [_side(store, name) for name in (before, after)]
         result = compare(sides[0][0], sides[1][0], listener=told)
     problems = [problem for _, problem in sides if problem]
+    if result.uncompared and not result.compared:
+        problems.append("no subcall is judged on both sides, in this store")
     if json_output:
         emit_json("monitor.audit-diff/1", _diff_json(result, changes, problems))
     else:
