@@ -1,7 +1,7 @@
 -- description: How much of each limit runs used, for runs that started in a period and ended.
 -- parameters:
---   since: {default: "", about: "only from this time on, as 2026-11-22"}
---   until: {default: "9999", about: "only before this time"}
+--   since: {type: time, default: "", about: "only from this time on, as 2026-11-22"}
+--   until: {type: time, default: "9999", about: "only before this time"}
 
 SELECT b.limit_name, count(*) AS runs,
        count(*) FILTER (WHERE b.exceeded = 1) AS exceeded,
