@@ -290,7 +290,10 @@ def _finish(
         if facts:
             _say(f"{facts['erased']} texts were erased in {len(facts['in_runs'])} runs")
             _tell_uses("left as they are", facts["left"])
-        _say("nothing of them is left in the database's files" if scrubbed.done else "the files may still hold them")
+        clean = "nothing of them is left in the database's files" + (
+            ", beside what was left as it is" if facts.get("left") else ""
+        )
+        _say(clean if scrubbed.done else "the files may still hold them")
         for left in scrubbed.left:
             _say(f"  {left}")
     if not scrubbed.done:

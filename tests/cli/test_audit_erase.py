@@ -41,6 +41,14 @@ def test_what_else_holds_the_text_is_listed_and_asked_about(monitor: Monitor) ->
     assert monitor(*asked, "--everywhere").code == 2  # it is gone
 
 
+def test_what_is_left_is_not_said_to_be_gone(monitor: Monitor) -> None:
+    run, span = fill()
+    done = monitor("audit", "redact", run, span, "--surface", "output", "--why", "a code", "--only", "--yes")
+    assert (done.code, "is left in the database's files, beside what was left as it is" in done.out) == (0, True)
+    whole = monitor("audit", "redact", run, "--why", "a code", "--everywhere", "--yes").out
+    assert ("nothing of them is left in the database's files\n" in whole, "beside" in whole) == (True, False)
+
+
 def test_show_says_redacted(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     run, span = fill()
