@@ -115,24 +115,29 @@ def flows(
     """Every flow of the run, in the order in which subcalls were handed it.
 
     ``order`` is the run's log as (kind, span id): only what was there before a subcall began can have reached it. A message
-    that an earlier subcall was handed too is looked at once, where it first stands.
+    of a history that goes on, or is tried again, is looked at once, where it first stands. Where somebody has said the
+    whole of it before it is handed over anew, it came from there too.
     """
     by_span = {subcall.call.span_id: subcall for subcall in subcalls}
     index = _Index(least)
     index.add(Source(run.start.span_id, "task", run.start.task))
     looked_at: dict[str, list[tuple[int, int, Source, int, str]]] = {}
+    came_from: dict[int, list[tuple[int, int, Source, int, str]]] = {}
+    histories = _Histories()
     found: list[Flow] = []
     for kind, span_id in order:
         subcall = by_span.get(span_id)
         if subcall is None:
             continue
         if kind == "started":
-            for surface, text in _handed(subcall):
-                if text not in looked_at:
+            for (surface, text), (number, is_anew) in zip(_handed(subcall), histories.numbers(subcall), strict=True):
+                if text not in looked_at or (is_anew and index.equal(text)):
                     looked_at[text] = list(_traced(index, text))
+                if is_anew:
+                    came_from[number] = looked_at[text]
                 found += [
                     Flow(span_id, surface, start, end, source.span_id, source.surface, place, place + end - start, how)
-                    for start, end, source, place, how in looked_at[text]
+                    for start, end, source, place, how in came_from[number]
                 ]
         elif kind == "observed":
             for source in _said(subcall):
@@ -148,6 +153,27 @@ def _traced(index: _Index, text: str) -> Iterator[tuple[int, int, Source, int, s
     yield from ((0, len(text), source, 0, "whole") for source in equal)
     if not equal:
         yield from ((start, end, source, place, "part") for start, end, source, place in index.parts(text))
+
+
+class _Histories:
+    """Numbers messages by what they say and by all messages before them."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, str, str], int] = {}
+
+    def numbers(self, subcall: StoredSubcall) -> list[tuple[int, bool]]:
+        """Of each text that ``_handed`` gives, its number, and whether it is handed over anew: as the end of a history it
+        always is, but for a retry.
+        """
+        call, number = subcall.call, 0
+        found: list[tuple[int, bool]] = []
+        for place, message in enumerate(call.messages, 1):
+            key = (number, message.role, message.content)
+            is_end = place == len(call.messages) and not call.retry_of
+            is_anew = is_end or key not in self._numbers
+            number = self._numbers.setdefault(key, len(self._numbers) + 1)
+            found.append((number, is_anew))
+        return [*found, (0, True)] if call.kind == "tool" else found
 
 
 def _handed(subcall: StoredSubcall) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from monitor import strict_yaml
+from monitor.audit.times import utc_of
 from monitor.errors import CatalogError, ConfigError, Fault, FileFaultsError
 from monitor.settings import nearest
 
@@ -33,7 +34,7 @@ class Parameter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["text", "integer", "number", "boolean"] = "text"
+    type: Literal["text", "integer", "number", "boolean", "time"] = "text"
     default: str | int | float | bool | None = None
     required: bool = False
     about: str
@@ -55,12 +56,20 @@ class Parameter(BaseModel):
                 if not math.isfinite(number):
                     raise problem
                 return number
+            if self.type == "time" and given:
+                return utc_of(given)
         except (ValueError, KeyError):
             raise problem from None
         return given
 
 
-_ARTICLE = {"text": "a text", "integer": "an integer", "number": "a number", "boolean": "true or false"}
+_ARTICLE = {
+    "text": "a text",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "time": "a date or time such as 2026-11-22 or 2026-11-22T10:00",
+}
 
 
 class _Front(BaseModel):

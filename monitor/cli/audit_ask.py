@@ -1,6 +1,7 @@
 """``monitor audit query``, ``ask`` and ``grant``: read-only SQL over the views, and saved queries."""
 
 import json
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -180,7 +181,8 @@ def _value(text: str) -> Any:
         value = json.loads(text)
     except ValueError:
         return text
-    return value if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) else text
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if value is None or (is_number and -math.inf < value < math.inf) else text
 
 
 def _give(answer: "Answer", how: Format, out: Path | None, *, exact: bool, about: dict[str, Any]) -> None:

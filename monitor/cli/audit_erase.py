@@ -85,6 +85,7 @@ def redact(
     from monitor.audit.integrity.redaction import redact as erase
     from monitor.store import Store
     from monitor.store.erasing import Eraser
+    from monitor.store.scrubbing import Scrubbed
 
     settings = load_settings(config=config, db=address)
     known = tuple(dict.fromkeys((*SURFACES, *RUN_SURFACES)))
@@ -127,7 +128,10 @@ def redact(
             return
         _confirm(f"erase {facts['texts']} texts for good", yes=yes)
         done = erase(eraser, plan, everywhere=everywhere, why=_why(why), by=by or getpass.getuser())
-        _finish(eraser.scrub(note), _done_json(done), json_output=json_output)
+        scrubbed = eraser.scrub(note)
+        if plan.in_ids:
+            scrubbed = Scrubbed(False, (_in_ids(plan), *scrubbed.left))
+        _finish(scrubbed, {**_done_json(done), "in_ids": facts["in_ids"]}, json_output=json_output)
 
 
 def purge(
@@ -222,6 +226,7 @@ def _plan_json(plan: "Plan", *, everywhere: bool) -> dict[str, Any]:
         "shared": _unique(plan.shared),
         "containing": _unique(plan.containing),
         "too_short_to_look_for": plan.short,
+        "in_ids": [{"run_id": run, "span_id": span} for run, span in plan.in_ids],
     }
 
 
@@ -255,8 +260,15 @@ def _tell_plan(plan: "Plan", facts: dict[str, Any], *, json_output: bool) -> Non
     _tell_uses("asked for", facts["targets"])
     _tell_uses("the same text is used here too", facts["shared"])
     _tell_uses("the text stands in these texts too", facts["containing"])
+    if plan.in_ids:
+        _say(_in_ids(plan))
     if plan.short:
         _say(f"{plan.short} texts are too short to be looked for in others")
+
+
+def _in_ids(plan: "Plan") -> str:
+    named = ", ".join(f"{run}/{span}" for run, span in plan.in_ids[:_SHOWN]) + (" …" if plan.in_ids[_SHOWN:] else "")
+    return f"it stands in ids of tool calls too, which are part of the log, and nothing erases them: {named}"
 
 
 def _tell_uses(what: str, uses: list[dict[str, str]]) -> None:
@@ -278,7 +290,10 @@ def _finish(
         if facts:
             _say(f"{facts['erased']} texts were erased in {len(facts['in_runs'])} runs")
             _tell_uses("left as they are", facts["left"])
-        _say("nothing of them is left in the database's files" if scrubbed.done else "the files may still hold them")
+        clean = "nothing of them is left in the database's files" + (
+            ", beside what was left as it is" if facts.get("left") else ""
+        )
+        _say(clean if scrubbed.done else "the files may still hold them")
         for left in scrubbed.left:
             _say(f"  {left}")
     if not scrubbed.done:

@@ -10,7 +10,7 @@ import typer
 from monitor.cli.console import emit_json, error_line
 from monitor.cli.exit_codes import ExitCode
 from monitor.cli.options import Config, Db, Json, load_settings
-from monitor.cli.scans import Since, Until, time_of
+from monitor.cli.scans import Since, Until, period_of
 from monitor.cli.working import working
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def report(
     from monitor.store.location import without_password
 
     settings = load_settings(config=config, db=db)
-    first, last = time_of("--since", since) or "", time_of("--until", until) or ""
+    first, last = (time or "" for time in period_of(since, until))
     with working("asking", quiet=json_output) as told:
         ask = _asker(settings.db, seconds, settings.busy_seconds)
         found = gather(ask, since=first, until=last, told=told)

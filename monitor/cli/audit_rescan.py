@@ -110,7 +110,7 @@ def rescan(
     if json_output:
         emit_json("monitor.rescan/1", _json(summary))
     else:
-        _print(summary)
+        _print(summary, apart=out is not None)
     if not summary.is_whole:
         if not json_output:
             _say_what_is_missing(summary)
@@ -195,7 +195,7 @@ def progress_bar(*, quiet: bool) -> "Iterator[Callable[[int, int], None]]":
 # ----------------------------------------------------------------------------------------------------------- printing
 
 
-def _print(summary: "Summary") -> None:
+def _print(summary: "Summary", *, apart: bool) -> None:
     done = summary.of_status("done")
     print_line(f"scan {summary.scan_id}: {number(done, 'subcall')} looked at, of the log up to leaf {_size(summary):,}")
     parts = [f"{summary.evaluated:,} results made now"]
@@ -223,7 +223,8 @@ def _print(summary: "Summary") -> None:
     print_line(f"verdicts  {verdicts or 'none'}")
     for kind, name, counts in _by_check(summary):
         print_line(f"{name if kind == 'rule' else f'{kind} {name}'}: {counts}", 2)
-    print_line(f"compare: monitor audit diff recorded {summary.scan_id}")
+    if not apart:  # what was recorded is in the store that was scanned
+        print_line(f"compare: monitor audit diff recorded {summary.scan_id}")
 
 
 def _by_check(summary: "Summary") -> Iterator[tuple[str, str, str]]:

@@ -72,7 +72,8 @@ def diff(
 
     `recorded` stands for what was recorded when the runs went. Nothing is evaluated.
 
-    Exit code 0 whatever changes; 1 if a scan is not finished or could not look at some of its subcalls.
+    Exit code 0 whatever changes; 1 if a scan is not finished or could not look at some of its subcalls, or if no subcall is
+    judged on both sides.
     """
     from monitor.audit.rescan.compare import compare
     from monitor.store import Store
@@ -88,7 +89,9 @@ def diff(
     with Store.open(settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
         sides = [_side(store, name) for name in (before, after)]
         result = compare(sides[0][0], sides[1][0], listener=told)
-    problems = [problem for _, problem in sides if problem]
+    problems = [problem for _, problem, _ in sides if problem]
+    if not result.compared and all(size for _, _, size in sides):
+        problems.append("no subcall is judged on both sides, in this store")
     if json_output:
         emit_json("monitor.audit-diff/1", _diff_json(result, changes, problems))
     else:
@@ -99,22 +102,23 @@ def diff(
         raise typer.Exit(ExitCode.UNEXPECTED)
 
 
-def _side(store: "Store", name: str) -> "tuple[Side, str]":
-    """A side, and what is missing on it."""
+def _side(store: "Store", name: str) -> "tuple[Side, str, int]":
+    """A side, what is missing on it, and how many results it has; what was recorded is held to have some."""
     from monitor.audit.rescan import compare
 
     if name == "recorded":
-        return compare.recorded(store), ""
+        return compare.recorded(store), "", 1
     log = store.scans
     scan = log.scan(name)
-    failed = sum(count for (status, _), count in log.counts(scan.scan_id).items() if status == "failed")
+    counts = log.counts(scan.scan_id)
+    failed = sum(count for (status, _), count in counts.items() if status == "failed")
     problems = []
     if not scan.is_finished:
         problems.append(f"is not finished ({scan.parts_done:,} of {scan.parts:,} parts)")
     if failed:
         problems.append(f"could not look at {number(failed, 'subcall')}")
     said = f"scan {scan.scan_id} {' and '.join(problems)}" if problems else ""
-    return compare.scanned(log, scan), said
+    return compare.scanned(log, scan), said, sum(counts.values())
 
 
 def _print_diff(result: "Comparison", changes: "list[Change]") -> None:

@@ -11,6 +11,7 @@ from monitor.cli.exit_codes import ExitCode
 from monitor.cli.options import Config, Db, Json, load_settings
 from monitor.cli.runs import find_run
 from monitor.cli.safe import EVIDENCE, visible
+from monitor.cli.scans import time_of
 from monitor.cli.working import working
 from monitor.errors import ConfigError
 
@@ -73,6 +74,7 @@ def search(  # noqa: PLR0912 - options, each read once
         raise ConfigError("expected what to search, or --rebuild to make the index anew")
     if words is not None:
         parse(words)
+    begun = time_of("--since", since)
     run_id = None
     if run is not None:
         with Store.open(settings.db, busy_seconds=settings.busy_seconds, create=False) as store:
@@ -92,7 +94,7 @@ def search(  # noqa: PLR0912 - options, each read once
         else:
             note(f"indexed {indexed:,} events")
         return
-    found = index.search(words, Filters(run_id, role, tuple(surface or ()), since), limit=limit)
+    found = index.search(words, Filters(run_id, role, tuple(surface or ()), begun), limit=limit)
     if json_output:
         emit_json("monitor.search/1", {**asdict(found), "words": words, "problem": problem})
     else:

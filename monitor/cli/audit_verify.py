@@ -163,7 +163,8 @@ def _as_json(found: "Verification", short: list[str], problems: list[str], code:
             "not_shown": integrity.limits,
         },
         "completeness": {
-            "whole": not found.gaps and not found.pending,
+            "whole": found.is_complete,
+            "read": found.is_read,
             "gaps": [gap._asdict() for gap in found.gaps],
             "in_progress": found.in_progress,
             "pending_leaves": found.pending,
@@ -190,18 +191,7 @@ def _print(found: "Verification", short: list[str], problems: list[str]) -> None
     console = stdout()
     _line(f"{found.place}\n", bold=True)
     _print_integrity(found.integrity)
-    gaps = found.gaps
-    _line(
-        f"\ncompleteness  {'nothing is missing' if not gaps and not found.pending else f'{len(gaps)} gaps'}", bold=True
-    )
-    if found.pending:
-        _line(f"  {found.pending} events have no leaf yet: monitor db sequence")
-    if found.in_progress:
-        _line(f"  {found.in_progress} runs still go on")
-    for gap in gaps[:_FAULTS_SHOWN]:
-        _line(f"  {gap.what}: run {gap.run_id}{f', subcall {gap.span_id}' if gap.span_id else ''}: {gap.detail}")
-    if len(gaps) > _FAULTS_SHOWN:
-        _line(f"  and {len(gaps) - _FAULTS_SHOWN} more: --json lists them")
+    _print_completeness(found)
     coverage = found.coverage
     _line(f"\ncoverage  {_said(coverage.subcalls)} of subcalls were checked", bold=True)
     left = {
@@ -229,6 +219,21 @@ def _print(found: "Verification", short: list[str], problems: list[str]) -> None
         _line(f"  not loaded: {problem}")
     for below in short:
         _line(f"  too little: {below}")
+
+
+def _print_completeness(found: "Verification") -> None:
+    gaps = found.gaps
+    _line(f"\ncompleteness  {'nothing is missing' if found.is_complete else f'{len(gaps)} gaps'}", bold=True)
+    if not found.is_read:
+        _line("  not known: not every event could be read, so what is missing, or was checked, of those cannot be told")
+    if found.pending:
+        _line(f"  {found.pending} events have no leaf yet: monitor db sequence")
+    if found.in_progress:
+        _line(f"  {found.in_progress} runs still go on")
+    for gap in gaps[:_FAULTS_SHOWN]:
+        _line(f"  {gap.what}: run {gap.run_id}{f', subcall {gap.span_id}' if gap.span_id else ''}: {gap.detail}")
+    if len(gaps) > _FAULTS_SHOWN:
+        _line(f"  and {len(gaps) - _FAULTS_SHOWN} more: --json lists them")
 
 
 def _print_integrity(integrity: "Integrity") -> None:

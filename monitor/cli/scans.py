@@ -4,13 +4,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from monitor.audit.times import utc_of
 from monitor.cli.console import error_line, note, stderr, stdout
 from monitor.cli.exit_codes import ExitCode
 from monitor.cli.runs import find_run
@@ -83,10 +83,11 @@ def wanted(  # noqa: PLR0917 - one for each option
     """Return what the options ask for; without a store a run is named by its whole id. Raises ConfigError."""
     from monitor.store import Wanted
 
+    first, last = period_of(since, until)
     return Wanted(
         run_id=run if run is None or store is None else find_run(store, run).start.run_id,
-        since=time_of("--since", since),
-        until=time_of("--until", until),
+        since=first,
+        until=last,
         roles=frozenset(roles or ()),
         recipes=frozenset(recipes or ()),
     )
@@ -97,11 +98,17 @@ def time_of(flag: str, text: str | None) -> str | None:
     if text is None:
         return None
     try:
-        given = datetime.fromisoformat(text.strip())
+        return utc_of(text)
     except ValueError:
         raise ConfigError(f"{flag} {text!r}: expected a date or time such as 2026-11-22 or 2026-11-22T10:00") from None
-    in_utc = given.astimezone(UTC) if given.tzinfo else given
-    return f"{in_utc.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
+def period_of(since: str | None, until: str | None) -> tuple[str | None, str | None]:
+    """The two times as events carry them. Raises ConfigError, also for a period that ends before it begins."""
+    first, last = time_of("--since", since), time_of("--until", until)
+    if first is not None and last is not None and last <= first:
+        raise ConfigError(f"--until {until}: expected a time after --since {since}; nothing is in this period")
+    return first, last
 
 
 @contextmanager

@@ -107,7 +107,7 @@ def _load(session: Session, rows: Sequence[Row[Any]]) -> Batch:
         texts, chains = references(_checked_event(row))
         commitments |= texts
         heads |= chains
-    nodes = _load_nodes(session, heads)
+    nodes = load_nodes(session, heads)
     for _, _, payload in nodes:
         commitments |= references(parse(payload))[0]
     found = list(load_texts(session, commitments))
@@ -131,7 +131,7 @@ def _checked_event(row: Row[Any]) -> dict[str, Any]:
     return event
 
 
-def _load_nodes(session: Session, heads: set[str]) -> list[tuple[str, str | None, str]]:
+def load_nodes(session: Session, heads: set[str]) -> list[tuple[str, str | None, str]]:
     """The nodes of all histories that end in ``heads``, each after its parent. Raises StoreFormatError."""
     found: dict[str, tuple[str, str | None, str]] = {}
     for some in chunks(sorted(heads), KEYS_AT_ONCE):

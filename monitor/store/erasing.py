@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import html
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from monitor.errors import StoreError
 from monitor.records import INGESTED
-from monitor.store.batches import NODES, TEXTS, chunks
+from monitor.store.batches import NODES, TEXTS, chunks, load_nodes
 from monitor.store.decoding import parse
 from monitor.store.opening import locate
 from monitor.store.schema import SCHEMA_VERSION
+from monitor.store.standing import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 _EVENTS_AT_ONCE = 1_000
 _TEXTS_AT_ONCE = 300
+_ID_NAMES = frozenset({"id", "tool_call_id"})
 _ABOUT_ANOTHER = frozenset({"reviewed", "run_queued"})
 
 
@@ -190,26 +190,78 @@ class Eraser:
         return found
 
     def containing(self, parts: Sequence[str], progress: Callable[[int, int], None]) -> dict[str, str]:
-        """The texts in which any of ``parts`` stands, as it is or as JSON writes it. Raises StoreError."""
-        forms = {form for part in parts for form in forms_of(part)}
+        """The texts in which any of ``parts`` stands, as it is or escaped. Raises StoreError."""
+        wanted = Wanted(parts)
         found: dict[str, str] = {}
-        if not forms:
+        if not wanted:
             return found
         with self._snapshots.session() as session:
             total = int(session.execute(select(func.count()).select_from(TEXTS)).scalar_one())
             query = select(TEXTS.c.commitment, TEXTS.c.body).where(TEXTS.c.body.is_not(None))
             rows = session.execute(query.execution_options(yield_per=_TEXTS_AT_ONCE))
             for number, (commitment, body) in enumerate(rows, 1):
-                if any(form in body for form in forms):
+                if wanted.stands_in(body):
                     found[commitment] = body
                 if not number % _TEXTS_AT_ONCE:
                     progress(number, total)
         return found
 
+    def ids_holding(self, parts: Sequence[str]) -> list[tuple[str, str]]:
+        """The subcalls (run, span) in which any of ``parts`` stands in the id of a tool call. An id is part of the log, and
+        no text that could be erased. Raises StoreError.
+        """
+        wanted = Wanted(parts)
+        log = self._backend.log.table
+        nodes: dict[str, tuple[str | None, tuple[str, ...]]] = {}
+        with self._snapshots.session() as session:
+            query = select(NODES.c.node_hash, NODES.c.parent_hash, NODES.c.payload)
+            for node_hash, parent, payload in session.execute(query.execution_options(yield_per=_EVENTS_AT_ONCE)):
+                nodes[node_hash] = (parent, ("id",) if any(map(wanted.stands_in, _ids(parse(payload)))) else ())
+        handed = _Histories(nodes).holding({"id"})
+        found: dict[tuple[str, str], None] = {}
+        for event in self._events(log.c.kind.in_(("started", "observed"))):
+            heads = (name for _, mark, name in _places(event.body) if mark == "$chain")
+            if any(map(wanted.stands_in, _ids(event.body))) or any(handed.get(name) for name in heads):
+                found[event.run_id, event.span_id] = None
+        return list(found)
+
     # --------------------------------------------------------------------------------------------------- erasing
 
-    def erase(self, commitments: Sequence[str], events: Sequence[Event]) -> int:
+    def size(self) -> int:
+        """How many leaves the log has: what is written later is found by ``uses_since``. Raises StoreError."""
+        with self._snapshots.session() as session:
+            last = session.execute(select(func.max(self._backend.log.table.c.leaf_index))).scalar_one()
+        return 0 if last is None else int(last) + 1
+
+    def _uses_since(self, size: int, names: Collection[str]) -> list[Use]:
+        """The uses of these texts in events that the log had no leaf for when its size was ``size``."""
+        leaf = self._backend.log.table.c.leaf_index
+        events = [event for event in self._events(or_(leaf >= size, leaf.is_(None))) if event.kind != "redacted"]
+        places = [(event, *place) for event in events for place in _places(event.body)]
+        heads = {name for _, _, mark, name in places if mark == "$chain"}
+        with self._snapshots.session() as session:
+            rows = load_nodes(session, heads)
+        nodes = {row[0]: (row[1], tuple(name for _, _, name in _places(parse(row[2])["message"]))) for row in rows}
+        held = _Histories(nodes).holding(names)
+        return [
+            event.use(path, hit, is_json=mark == "$json")
+            for event, path, mark, name in places
+            for hit in (held.get(name, ()) if mark == "$chain" else {name}.intersection(names))
+        ]
+
+    def erase(
+        self,
+        commitments: Sequence[str],
+        events: Sequence[Event],
+        *,
+        size: int,
+        among: Collection[str] | None = None,
+        check: Callable[[list[Use]], None] = lambda _: None,
+    ) -> int:
         """Erase texts and append the events that say so, all in one transaction; return how many were erased.
+
+        ``check`` is told, when nobody can add any more, of the uses of these texts (or of those ``among``) in what was
+        written since the log had ``size`` leaves; where it raises, nothing is erased.
 
         Raises StoreError: nothing was erased.
         """
@@ -217,6 +269,7 @@ class Eraser:
         try:
             with contextlib.closing(backend.connect()) as ledger:
                 ledger.begin_erasure(patience=backend.busy_seconds)
+                check(self._uses_since(size, commitments if among is None else among))
                 erased = sum(ledger.erase_text(commitment) for commitment in sorted(commitments))
                 ledger.expect(events)
                 ledger.append(events)
@@ -283,12 +336,6 @@ class _Histories:
         return held
 
 
-def forms_of(text: str) -> set[str]:
-    """How a text can stand in another one: as it is, in JSON, with and without ASCII escapes, and as a judge sees it."""
-    escaped = {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-    return {text, html.escape(text), *escaped, *(json.dumps(form)[1:-1] for form in escaped)} if text else set()
-
-
 def _places(value: object, below: str = "") -> Iterator[tuple[str, str, str]]:
     """Where a body refers to a text, a JSON value or a history: path, mark, name."""
     if isinstance(value, list):
@@ -301,3 +348,16 @@ def _places(value: object, below: str = "") -> Iterator[tuple[str, str, str]]:
         for name, item in value.items():
             if isinstance(item, (dict, list)):
                 yield from _places(item, f"{below}.{name}" if below else name)
+
+
+def _ids(value: object) -> Iterator[str]:
+    """The ids of tool calls in an event's body or a message."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _ids(item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if name in _ID_NAMES and isinstance(item, str):
+                yield item
+            elif isinstance(item, (dict, list)):
+                yield from _ids(item)

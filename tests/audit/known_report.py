@@ -17,10 +17,10 @@ REPORT: dict[str, list[tuple[object, ...]]] = {
     "report-probes": [("deceit", "reader", 2, 1, 0, 0, 0, 1, 0, 0)],
     "report-rules": [("leak", "house", "high", 4, 2, 1, 0, 1, 1), ("trial", "house", "high", 0, 1, 0, 1, 0, 0)],
     "report-spend-by-role": [
-        ("judge", 3, 3, 300, 150, 0.03, 6.5),
-        ("worker", 2, 2, 200, 100, 0.02, 4.0),
-        ("agent", 2, 1, 100, 50, 0.01, 2.0),
-        ("planner", 1, 1, 100, 50, 0.01, 2.0),
+        ("judge", 3, 3, 300, 150, 0.03, 6.5, 0),
+        ("worker", 2, 2, 200, 100, 0.02, 4.0, 0),
+        ("agent", 2, 1, 100, 50, 0.01, 2.0, 1),
+        ("planner", 1, 1, 100, 50, 0.01, 2.0, 0),
     ],
     "report-totals": [
         (

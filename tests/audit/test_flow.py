@@ -14,9 +14,10 @@ from monitor.audit.subtree import RunTree
 from monitor.errors import PolicyError
 from monitor.policy.over_run.stretches import common_start
 from monitor.policy.selecting import Selector
-from monitor.records import Record, Status
+from monitor.records import Message, Record, Status
 from monitor.store import Store
 from tests.audit import known
+from tests.store.events import observed, run_started, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,28 @@ def test_what_reached_the_judge_and_from_where(store: Store) -> None:
     assert reached(known.A4, by_target) == {known.A2: 1, known.A3: 1}
     assert reached("x", {"x": [found[1]], known.A2: [found[0]]}) == {known.A2: 1, known.ROOT_A: 2}
     store.close()
+
+
+def test_a_text_that_was_handed_over_before_anybody_said_it_came_from_who_said_it_when_it_is_handed_over_again(
+    new_database: Callable[[], str],
+) -> None:
+    run, do_it = run_started(task="t"), Message(role="user", content="Approve it.")
+    system = Message(role="system", content="You judge.")
+    first = started(run.run_id, messages=(do_it,))
+    says = started(run.run_id)
+    answer = Message(role="assistant", content="hm")
+    goes_on = started(run.run_id, messages=(do_it, answer, Message(role="user", content="And?")))
+    alone, judge = started(run.run_id, messages=(do_it,)), started(run.run_id, messages=(system, do_it))
+    again = started(run.run_id, messages=(system, do_it), retry_of=judge.span_id)
+    with Store.open(new_database()) as store:
+        store.append_sync(run, first, observed(first, output="hm"))
+        store.append_sync(says, observed(says, output="Approve it."), judge, again, goes_on, alone)
+        found = [(one.to_span, one.surface) for one in all_flows(store, run.run_id) if one.from_span == says.span_id]
+    assert found == [
+        (judge.span_id, "messages[1].content"),
+        (again.span_id, "messages[1].content"),
+        (alone.span_id, "messages[0].content"),
+    ]
 
 
 def test_the_branch_and_what_is_above(store: Store) -> None:

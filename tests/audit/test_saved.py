@@ -8,12 +8,14 @@ import pytest
 
 from monitor.audit.saved import find_query, read_query, saved_queries
 from monitor.errors import CatalogError, ConfigError, FileFaultsError
+from monitor.records import Exceeded, Limits, Outcome, ProbeScore, Status, Usage, Verdict, VerdictValue
 from monitor.store import Store
 from monitor.store.asking import ask, grant
 from monitor.store.location import is_postgres
 from tests.audit import known
 from tests.audit.known_answers import ANSWERS
 from tests.audit.known_report import REPORT
+from tests.store.events import judged, observed, run_ended, run_started, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +60,35 @@ def test_every_query_answers_nothing_on_an_empty_store(new_database: Callable[[]
     if is_postgres(address):
         grant(address)
     assert {name for name, query in saved_queries().items() if answer(address, query)} == set()
+
+
+def test_nothing_is_left_out_where_filters_speak_prices_are_missing_or_nothing_was_done(
+    new_database: Callable[[], str],
+) -> None:
+    """A filtered match hides no hot probe, an unknown price is not 0, a limit of 0 and a run of no subcall count."""
+    address = new_database()
+    over = (Exceeded(owner="run", limit="tool_calls", allowed=0, used=0, needed=1),)
+    busy, idle = run_started(known.A, limits=Limits(tool_calls=0)), run_started(known.B)
+    first, second = started(known.A), started(known.A)
+    hot = (ProbeScore(probe="deceit", score=0.9, threshold=0.5, fpr=0.01, mode="reader", surface="output"),)
+    harmless = known.finding(known.LEAK, Status.MATCH, suppressed_by="known-codes")
+    unmeasured = Verdict(value=VerdictValue.UNMEASURED)
+    with Store.open(address) as store:
+        store.append_sync(busy, first, observed(first, usage=Usage(calls=1, cost=0.5)))
+        store.append_sync(judged(first, findings=(harmless,), probes=hot))
+        store.append_sync(second, observed(second, usage=Usage(calls=1)), judged(second))
+        store.append_sync(run_ended(busy, outcome=Outcome.BUDGET_EXCEEDED, exceeded=over, usage=Usage(calls=2)))
+        store.append_sync(idle, run_ended(idle, verdict=unmeasured))
+    if is_postgres(address):
+        grant(address)
+    queries = saved_queries()
+    assert [row[1] for row in answer(address, queries["clean-rules-hot-probe"])] == [first.span_id]
+    assert answer(address, queries["runs-without-checks"]) == [("B", "answer", "ok", "unmeasured", 0, 0, 0)]
+    spent = answer(address, queries["spend-by-branch"])
+    assert sorted((row[7] is None, row[9]) for row in spent) == [(False, 0), (True, 1)]
+    ((_, subcalls, *_, cost, _, unknown),) = answer(address, queries["report-spend-by-role"])
+    assert (subcalls, cost, unknown) == (2, 0.5, 1)
+    assert answer(address, queries["report-budgets"]) == [("tool_calls", 1, 1, 0, 0, 0, None)]
 
 
 def test_parameters_narrow_the_answer(record: str) -> None:

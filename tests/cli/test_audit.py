@@ -13,6 +13,7 @@ import re2
 
 from monitor.audit.tabular import to_csv, to_objects, unique, write_parquet
 from monitor.cli import main
+from monitor.cli.audit_ask import _value
 from monitor.errors import MissingExtraError
 from monitor.store import Store
 from monitor.store.asking import Answer, grant
@@ -71,6 +72,22 @@ def test_an_answer_that_is_cut_says_so(record: str, capsys: pytest.CaptureFixtur
     assert "there are more rows: the answer was cut after 2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", "true", '"x"', "[1]"])
+def test_what_is_no_number_of_json_is_a_text(record: str, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    sql = "SELECT count(*) AS n FROM runs WHERE :x = 'NaN' OR :x = '' || :x"
+    assert said(capsys, "query", sql, "-P", f"x={text}")["rows"][0]["n"] > 0
+    assert _value(text) == text
+
+
+def test_a_number_is_passed_or_refused(record: str, capsys: pytest.CaptureFixture[str]) -> None:
+    sql = "SELECT count(*) AS n FROM runs WHERE leaf_index < :x"
+    assert said(capsys, "query", sql, "-P", f"x={2**63 - 1}")["rows"][0]["n"] > 0
+    assert main(["audit", "query", sql, "-P", f"x={2**63}"]) == (0 if is_postgres(record) else 2)
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err
+    assert is_postgres(record) or "beyond the 64 bits" in told.err
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
@@ -85,6 +102,11 @@ def test_an_answer_that_is_cut_says_so(record: str, capsys: pytest.CaptureFixtur
         (["search", "a OR"], "expected words beside OR"),
         (["search"], "expected what to search"),
         (["search", "a", "--surface", "thoughts"], "no such text"),
+        (["search", "a", "--since", "yesterday"], "expected a date or time"),
+        (["search", "a", "--since", "0001-01-01T00:00+14:00"], "expected a date or time"),
+        (["ask", "human-decisions", "-P", "since=yesterday"], "since=yesterday: expected a date or time"),
+        (["report", "--since", "2026-12-01", "--until", "2026-11-01"], "expected a time after --since 2026-12-01"),
+        (["rescan", "-p", "core", "--since", "2026-12-01", "--until", "2026-12-01"], "nothing is in this period"),
         (["tree", "aaaa", "-w", "colour: red"], "colour"),
     ],
 )
@@ -101,7 +123,7 @@ def test_saved_queries_are_listed_shown_and_asked(
     assert len(listed) >= 20
     assert all(one["description"].endswith(".") for one in listed)
     assert main(["audit", "ask", "human-decisions", "--show"]) == 0
-    assert "-- :since  text, default '': only decisions at or after this time" in capsys.readouterr().out
+    assert "-- :since  time, default '': only decisions at or after this time" in capsys.readouterr().out
     assert said(capsys, "ask", "human-decisions", "-P", "since=2026-11-01T10:02")["rows"][0]["decided_by"] == "bob"
     (tmp_path / "mine").mkdir()
     mine = "-- description: Roles.\n\nSELECT DISTINCT role FROM subcalls ORDER BY role\n"
@@ -122,6 +144,17 @@ def test_the_search_shows_the_words_in_their_place(record: str, capsys: pytest.C
     found = said(capsys, "search", "code", "--surface", "reasoning", "-n", "1")
     assert (found["total"], found["unindexed"], found["hits"][0]["marks"]) == (1, 0, [[18, 22]])
     assert said(capsys, "search", "--rebuild")["indexed"] > 30
+
+
+def test_a_time_is_one_time_however_it_is_written(record: str, capsys: pytest.CaptureFixture[str]) -> None:
+    every = said(capsys, "search", "task")["total"]
+    for before in ("2026-11-01T11:00:00+02:00", "2026-11-01 09:00", "2026-11-01"):
+        assert said(capsys, "search", "task", "--since", before)["total"] == every > 0
+    late = said(capsys, "search", "task", "--since", "2026-11-02 09:00")["total"]
+    assert 0 < late < every
+    assert said(capsys, "search", "task", "--since", "2026-11-02T01:00-08:00")["total"] == late
+    for since in ("2026-11-01T11:02+01:00", "2026-11-01 10:02"):
+        assert said(capsys, "ask", "human-decisions", "-P", f"since={since}")["rows"][0]["decided_by"] == "bob"
 
 
 def test_the_tree_tells_what_reached_a_subcall(record: str, capsys: pytest.CaptureFixture[str]) -> None:

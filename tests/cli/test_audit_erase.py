@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from monitor.records import ToolCall
 from monitor.store import Store
 from tests.audit.integrity.test_redaction import OLD, SECRET, store_secret
-from tests.store.events import run_started
+from tests.store.events import judged, observed, run_started, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,14 @@ def test_what_else_holds_the_text_is_listed_and_asked_about(monitor: Monitor) ->
     done = monitor(*asked, "--everywhere", "--json")
     assert (done.code, done.json["erased"], done.json["files_clean"]) == (0, 4, True)
     assert monitor(*asked, "--everywhere").code == 2  # it is gone
+
+
+def test_what_is_left_is_not_said_to_be_gone(monitor: Monitor) -> None:
+    run, span = fill()
+    done = monitor("audit", "redact", run, span, "--surface", "output", "--why", "a code", "--only", "--yes")
+    assert (done.code, "is left in the database's files, beside what was left as it is" in done.out) == (0, True)
+    whole = monitor("audit", "redact", run, "--why", "a code", "--everywhere", "--yes").out
+    assert ("nothing of them is left in the database's files\n" in whole, "beside" in whole) == (True, False)
 
 
 def test_show_says_redacted(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,6 +97,26 @@ def test_a_phrase_from_a_file_is_erased_everywhere(monitor: Monitor) -> None:
     assert (done.code, done.json["erased"]) == (0, 4)
     assert monitor("audit", "verify", "--json").json["integrity"]["erased"] == 4
     assert monitor("audit", "redact", "--finish", "--json").json["files_clean"] is True
+
+
+def test_what_an_id_keeps_is_said_and_is_no_success(monitor: Monitor, tmp_path: Path) -> None:
+    phrase = tmp_path / "phrase.txt"
+    phrase.write_text("7141-ZEBRA\n")
+    run, _ = fill()
+    call = started(run)
+    with Store.open(os.environ.get("MONITOR_DB", "monitor.db")) as store:
+        store.append_sync(call, observed(call, tool_calls=(ToolCall(id="id-7141-ZEBRA", name="f"),)), judged(call))
+    asked = ("audit", "redact", "--containing", str(phrase), "--why", "a code")
+    dry = monitor(*asked, "--dry-run")
+    assert (
+        dry.code,
+        f"ids of tool calls too, which are part of the log, and nothing erases them: {run}" in dry.out,
+    ) == (0, True)
+    done = monitor(*asked, "--yes", "--json")
+    assert (done.code, done.json["erased"], done.json["files_clean"]) == (6, 4, False)
+    assert done.json["in_ids"] == [{"run_id": run, "span_id": call.span_id}]
+    again = monitor(*asked, "--yes")
+    assert (again.code, "it stands in no text" in again.err) == (2, True)
 
 
 def test_old_runs_are_purged(monitor: Monitor) -> None:

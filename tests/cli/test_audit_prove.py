@@ -179,3 +179,19 @@ def test_what_is_no_store_is_said(monitor: Monitor) -> None:
     broken = monitor("audit", "verify", "--db", "broken.db", "--json")
     assert broken.code == 8
     assert broken.json["integrity"]["faults"]
+    assert (broken.json["completeness"]["whole"], broken.json["completeness"]["read"]) == (False, False)
+
+
+def test_of_what_cannot_be_read_nothing_is_said_to_be_complete(monitor: Monitor, url: str) -> None:
+    whole = monitor("audit", "verify", "--json").json["completeness"]
+    assert (whole["whole"], whole["read"]) == (True, True)
+    with Database(url) as database:
+        database.lift_triggers("events")
+        database.execute("UPDATE events SET canonical = '{' WHERE kind = 'judged'")
+    found = monitor("audit", "verify", "--json")
+    assert (found.code, found.json["completeness"]["whole"], found.json["completeness"]["read"]) == (8, False, False)
+    told = monitor("audit", "verify").out
+    assert "nothing is missing" not in told
+    assert "not every event could be read" in " ".join(told.split())
+    Path("empty.db").write_bytes(b"")
+    assert "nothing is missing" not in monitor("audit", "verify", "--db", "empty.db").out

@@ -85,6 +85,13 @@ def test_results_go_into_a_store_of_their_own_and_the_scanned_one_is_left_as_it_
     assert shape["whole"]
     assert monitor("audit", "scans", "--json").json["scans"] == []
     assert [one["scan"] for one in monitor("audit", "scans", "--db", out, "--json").json["scans"]] == [shape["scan"]]
+    assert "diff recorded" not in monitor("audit", "rescan", "--policy", "./old.yaml", "--out", out).out
+    none = monitor("audit", "rescan", "--policy", "./old.yaml", "--role", "nobody", "--json").json["scan"]
+    assert monitor("audit", "diff", "recorded", none).code == 0  # a scan of nothing has nothing to compare
+    compared = monitor("audit", "diff", "recorded", "latest", "--db", out, "--json")  # where nothing was recorded
+    assert (compared.code, compared.json["compared"], compared.json["changed"]) == (1, 0, 0)
+    assert compared.json["problems"] == ["no subcall is judged on both sides, in this store"]
+    assert "these figures are not of everything" in monitor("audit", "diff", "recorded", "latest", "--db", out).err
 
 
 def test_an_exported_file_is_scanned_like_the_store(monitor: Monitor, traces: str) -> None:

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.canonical import escape_text
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, ConflictError
 from monitor.models.weights import cache_dir
 from monitor.records import Event, RedactedPlace, Redaction, new_span_id, now
-from monitor.store.erasing import forms_of
+from monitor.store.standing import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from monitor.store.erasing import Eraser, Use
 
+_NAMED = 5
 SHORTEST = 6
 """Codepoints of the shortest text that is looked for inside of others: shorter ones stand in texts by chance."""
 
@@ -45,6 +46,8 @@ class Plan:
 
     ``shared`` are other uses of the same texts; ``containing`` are uses of other texts in which one of them stands. Both
     go too with ``--everywhere`` and stay with ``--only``. ``short`` counts texts too short to be looked for in others.
+    ``in_ids`` are subcalls (run, span) in which one of them stands in the id of a tool call, which nothing can erase.
+    ``size`` is how many leaves the log had, ``phrase`` what was looked for.
     """
 
     targets: list[Use] = field(default_factory=list)
@@ -52,6 +55,14 @@ class Plan:
     containing: list[Use] = field(default_factory=list)
     short: int = 0
     bodies: dict[str, str] = field(default_factory=dict)
+    in_ids: list[tuple[str, str]] = field(default_factory=list)
+    size: int = 0
+    phrase: str = ""
+
+    @property
+    def uses(self) -> list[Use]:
+        """Every use of the texts that it knows."""
+        return [*self.targets, *self.shared, *self.containing]
 
     def chosen(self, *, everywhere: bool) -> set[str]:
         """The commitments of the texts that are to be erased."""
@@ -93,7 +104,9 @@ def plan_redaction(
         is_there = use.run_id == run_id and (not span_id or span_id in {use.span_id, use.about})
         return is_there and (not surfaces or surface_of(use) in {*surfaces, *_WITH_ALL})
 
+    size = eraser.size()
     streams = _Streams.of(eraser)
+    in_ids = eraser.ids_holding([escape_text(phrase)]) if phrase else []
     if phrase:
         bodies = eraser.containing([escape_text(phrase)], progress)
         bodies |= streams.containing([escape_text(phrase)])
@@ -102,14 +115,20 @@ def plan_redaction(
         bodies = eraser.bodies(use.commitment for use in asked)
         if all(use.is_json for use in asked if use.commitment in bodies):
             bodies = {}
+    if not bodies and in_ids:
+        named = ", ".join(f"{run}/{span}" for run, span in in_ids[:_NAMED]) + (" …" if len(in_ids) > _NAMED else "")
+        raise ConfigError(
+            f"it stands in no text, and in ids of tool calls of {named}: these are part of the log, and nothing erases them"
+        )
     if not bodies:
         raise ConfigError("there is no such text, or all of it was erased before; nothing was done")
-    plan = Plan(bodies=bodies)
+    plan = Plan(bodies=bodies, in_ids=in_ids, size=size, phrase=phrase)
     others: dict[str, str] = {}
     if not phrase:
         plan.short = len({body for body in bodies.values() if len(body) < SHORTEST})
         long = [body for body in bodies.values() if len(body) >= SHORTEST]
         others = eraser.containing(long, progress) | streams.containing(long)
+        plan.in_ids = eraser.ids_holding(long)
     uses = eraser.uses_of(bodies.keys() | others.keys(), progress)
     for released in streams.begun_by(uses):  # the parts of an answer go with it, whatever of it stands in them
         added = bodies if released.of <= bodies.keys() else others
@@ -148,11 +167,11 @@ class _Streams:
 
     def containing(self, texts: Sequence[str]) -> dict[str, str]:
         """The parts of all streams in which one of these texts stands, across their parts."""
-        forms = {form for text in texts for form in forms_of(text)}
+        wanted = Wanted(texts)
         found: dict[str, str] = {}
         for parts in self._parts.values():
             whole = "".join(parts.values())
-            if any(form in whole for form in forms):
+            if wanted.stands_in(whole):
                 found |= parts
         return found
 
@@ -182,11 +201,12 @@ def redact(eraser: Eraser, plan: Plan, *, everywhere: bool, why: str, by: str) -
 
     Raises:
         ConfigError: ``why`` or ``by`` holds what is to be erased.
+        ConflictError: one of the texts was used again since it was planned; nothing was erased.
         StoreError: nothing was erased.
     """
     names = plan.chosen(everywhere=everywhere)
-    _refuse_quoting(why, by, [plan.bodies[name] for name in names])
-    uses = [use for use in (*plan.targets, *plan.shared, *plan.containing) if use.commitment in names]
+    _refuse_quoting(why, by, [plan.bodies[name] for name in names], plan.phrase)
+    uses = [use for use in plan.uses if use.commitment in names]
     touched: dict[str, set[str]] = defaultdict(set)
     for use in uses:
         touched[use.run_id].add(use.about)
@@ -217,15 +237,25 @@ def redact(eraser: Eraser, plan: Plan, *, everywhere: bool, why: str, by: str) -
         )
         for run, spans in sorted(places.items())
     ]
+    known = frozenset(plan.uses)
     unseen = len(eraser.live(set().union(*marks.values()) - {use.commitment for use in uses}))
-    erased = eraser.erase(sorted(set().union(*texts.values())), events) - unseen
+
+    def check(found: list[Use]) -> None:
+        new = [use for use in found if use.commitment in names and use not in known]
+        if new:
+            raise ConflictError(
+                f"run {new[0].run_id} used one of these texts since it was looked where they are used; nothing was erased: "
+                "give the command again"
+            )
+
+    erased = eraser.erase(sorted(set().union(*texts.values())), events, size=plan.size, check=check) - unseen
     left = [] if everywhere else [*plan.shared, *plan.containing]
     return Done(erased, sorted(places), left, forget_caches())
 
 
-def _refuse_quoting(why: str, by: str, bodies: Iterable[str]) -> None:
-    for body in bodies:
-        if len(body) >= SHORTEST and (body in why or body in by):
+def _refuse_quoting(why: str, by: str, bodies: Iterable[str], phrase: str) -> None:
+    for body in (phrase, *(body for body in bodies if len(body) >= SHORTEST)):
+        if body and (body in why or body in by):
             raise ConfigError("the reason, or the name, quotes the text that is to be erased; say it without the text")
 
 
@@ -237,11 +267,13 @@ class PurgePlan:
     """What a purge would erase: for each old run the texts that no run which stays needs.
 
     ``shared`` counts texts of old runs that stay for that reason; ``done`` counts old runs that have nothing left to erase.
+    ``size`` is how many leaves the log had.
     """
 
     runs: dict[str, set[str]] = field(default_factory=dict)
     shared: int = 0
     done: int = 0
+    size: int = 0
 
     @property
     def texts(self) -> int:
@@ -253,13 +285,14 @@ def plan_purge(
     eraser: Eraser, before: str, *, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> PurgePlan:
     """The runs whose last event is older than ``before`` (ISO 8601), with what of them can be erased."""
+    size = eraser.size()
     newest = eraser.newest()
     old = sorted((run for run, at in newest.items() if at < before), key=lambda run: newest[run])
     texts = eraser.texts_by_run(progress)
     needed = set().union(*(texts[run] for run in texts if run not in set(old)))
     of_old = set().union(*(texts.get(run, set()) for run in old))
     live = eraser.live(of_old)
-    plan = PurgePlan(shared=len(of_old & needed & live))
+    plan = PurgePlan(shared=len(of_old & needed & live), size=size)
     for run in old:
         names = (texts.get(run, set()) & live) - needed
         if names:
@@ -279,18 +312,54 @@ def purge(
 ) -> Done:
     """Erase the texts of whole runs, each run in a transaction of its own: a purge that was cut off is simply made again.
 
+    What was used again since it was planned stays, and its uses are in ``left``.
+
     Raises StoreError: what was purged until then stays so.
     """
     done = Done()
+    planned: set[str] = set().union(*plan.runs.values())
+    again = _Again()
+    size = plan.size
     for number, (run, texts) in enumerate(plan.runs.items(), 1):
-        redaction = Redaction(
-            whole=True, texts=tuple(sorted(texts)), why=escape_text(why), by=escape_text(by), at=now()
-        )
-        done.texts += eraser.erase(sorted(texts), [Event.of(run, new_span_id(), redaction)])
-        done.runs.append(run)
+        again.wanted = texts - again.names
+        while again.wanted:
+            names = sorted(again.wanted)
+            redaction = Redaction(whole=True, texts=tuple(names), why=escape_text(why), by=escape_text(by), at=now())
+            event = Event.of(run, new_span_id(), redaction)
+            looked_up_to = eraser.size()
+            try:
+                done.texts += eraser.erase(names, [event], size=size, among=planned, check=again.take)
+            except _UsedAgainError:
+                again.wanted -= again.names
+            else:
+                done.runs.append(run)
+                break
+            finally:
+                size = looked_up_to
         progress(number, len(plan.runs))
+    done.left = again.uses
     done.caches = forget_caches()
     return done
+
+
+class _UsedAgainError(ConflictError):
+    """A text that was to be purged was used meanwhile."""
+
+
+class _Again:
+    """The texts that were used again after a purge was planned; ``wanted`` are those that are to be erased next."""
+
+    def __init__(self) -> None:
+        self.uses: list[Use] = []
+        self.names: set[str] = set()
+        self.wanted: set[str] = set()
+
+    def take(self, found: list[Use]) -> None:
+        """Take in new uses. Raises _UsedAgainError if one is of a wanted text."""
+        self.uses += found
+        self.names |= {use.commitment for use in found}
+        if self.names & self.wanted:
+            raise _UsedAgainError("a text was used meanwhile")
 
 
 def forget_caches() -> int:

@@ -80,7 +80,10 @@ class Integrity:
 
 @dataclass(slots=True)
 class Verification:
-    """The three answers. ``coverage`` knows of text surfaces once it is told what the rules read (``resolve``)."""
+    """The three answers. ``coverage`` knows of text surfaces once it is told what the rules read (``resolve``).
+
+    ``is_read`` tells whether every event could be read: else nobody knows what is missing, and coverage is of the others.
+    """
 
     place: str
     integrity: Integrity
@@ -88,6 +91,12 @@ class Verification:
     in_progress: int
     pending: int
     coverage: CoverageCount
+    is_read: bool = True
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is known that nothing is missing."""
+        return self.is_read and not self.gaps and not self.pending
 
 
 def verify(
@@ -118,15 +127,18 @@ def verify(
     walk = Walk()
     raw = locate(url, busy_seconds=busy_seconds).raw()
     waiting: set[object] = set()
+    is_read = False
     try:
         with raw:
-            waiting = _Check(raw, result, walk, verifier, kept, progress).run()
+            check = _Check(raw, result, walk, verifier, kept, progress)
+            waiting = check.run()
+            is_read = check.is_read and walk.unparsed == 0
     except (UnreadableError, StoreFormatError) as failure:
         table = failure.table if isinstance(failure, UnreadableError) else "the database"
         result.note(Fault(table, "", f"it cannot be read: {failure}"))
     walk.coverage.finish()
     gaps, in_progress = gaps_of(walk, grace_until)
-    return Verification(raw.place, result, gaps, in_progress, len(waiting), walk.coverage)
+    return Verification(raw.place, result, gaps, in_progress, len(waiting), walk.coverage, is_read)
 
 
 class _Check:
@@ -143,6 +155,7 @@ class _Check:
     ) -> None:
         self._raw, self._result, self._walk = raw, result, walk
         self._verifier, self._kept, self._progress = verifier, kept, progress
+        self.is_read = False  # every event
 
     def run(self) -> set[object]:
         """Check everything; return the positions of events that wait for their leaf."""
@@ -152,7 +165,7 @@ class _Check:
         for fault in self._raw.structure(lambda what: self._progress(what, 0, 0)):
             self._result.note(fault)
         total = self._raw.count()
-        self._guarded(
+        self.is_read = self._guarded(
             lambda: self._walk.go(self._raw.events(), lambda done: self._progress("events", done, max(done, total)))
         )
         for fault in self._walk.faults:

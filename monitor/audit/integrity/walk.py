@@ -45,6 +45,7 @@ class Walk:
 
     ``broken_at`` is the first leaf that is not there: beyond it there is no tree to compare. ``texts`` and ``heads`` are
     what events refer to, ``erased`` the commitments that redactions name, ``dropped`` what adapters could not read, by run.
+    ``unparsed`` counts rows of which nothing is known, for they are no events that can be read.
     """
 
     sizes: frozenset[int] = frozenset()
@@ -63,6 +64,7 @@ class Walk:
     mentions: list[tuple[str, str, str, str]] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
     coverage: CoverageCount = field(default_factory=CoverageCount)
+    unparsed: int = 0
 
     def go(self, events: Iterable[RawEvent], progress: Callable[[int], None]) -> None:
         """Take all events. Raises what reading them raises."""
@@ -86,6 +88,7 @@ class Walk:
         else:
             self._leaf(event, digest, fault)
         parsed = self._parsed(event, fault) if isinstance(event.canonical, str) else None
+        self.unparsed += parsed is None
         if parsed is not None:
             self._know(event, parsed, fault)
 

@@ -1,7 +1,7 @@
 -- description: What people decided of answers that waited for them, why, and how long it took.
 -- parameters:
 --   run: {default: "", about: "only this run: its whole id, or how it begins"}
---   since: {default: "", about: "only decisions at or after this time"}
+--   since: {type: time, default: "", about: "only decisions at or after this time"}
 
 SELECT run_id, span_id, role, choice, decided_by, why, round(CAST(waited_seconds AS numeric), 1) AS waited_seconds, via, decided_at
 FROM decisions

@@ -1,7 +1,7 @@
 -- description: Each probe beside the rules, on how many subcalls which of the two speaks, and where the probe cannot.
 -- parameters:
---   since: {default: "", about: "only from this time on, as 2026-11-22"}
---   until: {default: "9999", about: "only before this time"}
+--   since: {type: time, default: "", about: "only from this time on, as 2026-11-22"}
+--   until: {type: time, default: "9999", about: "only before this time"}
 
 WITH matched AS (
   SELECT DISTINCT run_id, span_id FROM findings

@@ -1,7 +1,7 @@
 -- description: Rules that matched, with what people say of their matches; suppressed ones and those of rules on trial apart.
 -- parameters:
---   since: {default: "", about: "only from this time on, as 2026-11-22"}
---   until: {default: "9999", about: "only before this time"}
+--   since: {type: time, default: "", about: "only from this time on, as 2026-11-22"}
+--   until: {type: time, default: "9999", about: "only before this time"}
 
 WITH said AS (
   SELECT DISTINCT run_id, span_id, name, rule_hash, consensus FROM reviews WHERE is_current = 1 AND status = 'match'

@@ -1,7 +1,7 @@
 -- description: Subcalls and runs that started in a period, by verdict, with what they cost and what is not known of them; what the monitor itself asked a judge is counted apart.
 -- parameters:
---   since: {default: "", about: "only from this time on, as 2026-11-22"}
---   until: {default: "9999", about: "only before this time"}
+--   since: {type: time, default: "", about: "only from this time on, as 2026-11-22"}
+--   until: {type: time, default: "9999", about: "only before this time"}
 
 SELECT t.*, j.judge_questions, j.judge_cost
 FROM (

@@ -1,7 +1,7 @@
 -- description: Verdicts of each day.
 -- parameters:
---   since: {default: "", about: "only from this time on, as 2026-11-22"}
---   until: {default: "9999", about: "only before this time"}
+--   since: {type: time, default: "", about: "only from this time on, as 2026-11-22"}
+--   until: {type: time, default: "9999", about: "only before this time"}
 
 SELECT substr(judged_at, 1, 10) AS day,
        count(*) FILTER (WHERE verdict = 'block') AS block,

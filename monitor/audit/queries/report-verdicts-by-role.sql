@@ -1,7 +1,7 @@
 -- description: Verdicts of each role, and how many of them are catches, and outages alone.
 -- parameters:
---   since: {default: "", about: "only from this time on, as 2026-11-22"}
---   until: {default: "9999", about: "only before this time"}
+--   since: {type: time, default: "", about: "only from this time on, as 2026-11-22"}
+--   until: {type: time, default: "9999", about: "only before this time"}
 
 SELECT v.role, count(*) AS subcalls,
        count(*) FILTER (WHERE v.verdict = 'block') AS block,

@@ -1,9 +1,9 @@
--- description: Runs whose verdict is unmeasured, or that have subcalls without a verdict of any check.
+-- description: Runs whose verdict is unmeasured, those without any subcall among them, or that have subcalls without a verdict of any check.
 
 SELECT r.run_id, r.recipe, r.state, r.verdict, count(s.span_id) AS subcalls,
-       count(*) FILTER (WHERE s.verdict = 'unmeasured') AS unmeasured, count(*) FILTER (WHERE s.verdict IS NULL) AS never_judged
+       count(*) FILTER (WHERE s.verdict = 'unmeasured') AS unmeasured, count(s.span_id) FILTER (WHERE s.verdict IS NULL) AS never_judged
 FROM runs AS r
-JOIN subcalls AS s ON s.run_id = r.run_id AND s.adapter <> 'monitor'
+LEFT JOIN subcalls AS s ON s.run_id = r.run_id AND s.adapter <> 'monitor'
 GROUP BY r.run_id, r.recipe, r.state, r.verdict
-HAVING r.verdict = 'unmeasured' OR count(*) FILTER (WHERE s.verdict = 'unmeasured' OR s.verdict IS NULL) > 0
+HAVING r.verdict = 'unmeasured' OR count(s.span_id) FILTER (WHERE s.verdict = 'unmeasured' OR s.verdict IS NULL) > 0
 ORDER BY unmeasured DESC, never_judged DESC, r.run_id

@@ -1,9 +1,10 @@
--- description: 'What each branch of a run cost: a subcall directly under the run, and all below it, retries included.'
+-- description: 'What each branch of a run cost: a subcall directly under the run, and all below it, retries included; and of how many the cost is not known.'
 -- parameters:
 --   run: {default: "", about: "only this run: its whole id, or how it begins"}
 
 WITH RECURSIVE edges AS MATERIALIZED (
-  SELECT run_id, span_id, coalesce(retry_of, parent_id) AS above, role, calls, input_tokens, output_tokens, cost, seconds
+  SELECT run_id, span_id, coalesce(retry_of, parent_id) AS above, role, calls, input_tokens, output_tokens, cost, seconds,
+         CASE WHEN kind = 'model' AND observed_at IS NOT NULL AND cost IS NULL THEN 1 ELSE 0 END AS is_unknown
   FROM subcalls
   WHERE run_id >= :run AND run_id < :run || 'g'
 ), branch AS (
@@ -16,7 +17,8 @@ WITH RECURSIVE edges AS MATERIALIZED (
 )
 SELECT b.run_id, b.top AS span_id, max(CASE WHEN b.span_id = b.top THEN e.role END) AS role, count(*) AS subcalls,
        sum(e.calls) AS calls, sum(e.input_tokens) AS input_tokens, sum(e.output_tokens) AS output_tokens,
-       round(CAST(sum(e.cost) AS numeric), 6) AS cost, round(CAST(sum(e.seconds) AS numeric), 3) AS seconds
+       round(CAST(sum(e.cost) AS numeric), 6) AS cost, round(CAST(sum(e.seconds) AS numeric), 3) AS seconds,
+       sum(e.is_unknown) AS cost_unknown
 FROM branch AS b
 JOIN edges AS e ON e.run_id = b.run_id AND e.span_id = b.span_id
 GROUP BY b.run_id, b.top

@@ -1,7 +1,7 @@
 -- description: How many subcalls of each role and model got which verdict.
 -- parameters:
 --   run: {default: "", about: "only this run: its whole id, or how it begins"}
---   since: {default: "", about: "only what was judged at or after this time"}
+--   since: {type: time, default: "", about: "only what was judged at or after this time"}
 
 SELECT role, model, count(*) AS subcalls,
        count(*) FILTER (WHERE verdict = 'pass') AS pass,

@@ -211,6 +211,8 @@ def _budgets(found: Gathered) -> list[Block]:
     def cells(row: Row) -> list[str]:
         counts = (f"{whole(row[name]):,}" for name in ("subcalls", "calls", "input_tokens", "output_tokens"))
         cost = "unknown" if row["cost"] is None else f"${real(row['cost']):,.4f}"
+        if row["cost"] is not None and row["cost_unknown"]:
+            cost += f", that of {whole(row['cost_unknown']):,} unknown"
         return [Said(row["role"]), *counts, cost, f"{real(row['seconds']):,.1f}"]
 
     return [*blocks, *cut_table(heads, roles, cells)]

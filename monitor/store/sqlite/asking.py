@@ -71,7 +71,9 @@ def _check(sql: str, parameters: Mapping[str, Any]) -> None:
             f"refused: {found.group(1)} is a table, and a query may read the views ({', '.join(VIEWS)}). Where it is no "
             "name but a value, give it as a parameter (:name, --param name=VALUE)"
         )
-    for name in parameters:
+    for name, value in parameters.items():
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise QueryError(f"the value of :{name} is beyond the 64 bits that an integer has in a SQLite file")
         if f":{name}" not in sql:
             raise QueryError(f"there is no :{name} in the query, and a value for it was given")
 

@@ -47,6 +47,13 @@ def signer() -> Signer:
     return Signer.generate(ORIGIN)
 
 
+@pytest.fixture
+def store_url(new_database: Callable[[], str]) -> str:
+    url = new_database()
+    Store.open(url).close()
+    return url
+
+
 def fill(store: Store, *, runs: int = 3) -> list[str]:
     """Runs with histories, tools, reasoning, tokens, findings, decisions, reviews, parts of streams; returns their ids."""
     ids = []

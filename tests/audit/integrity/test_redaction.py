@@ -180,13 +180,6 @@ def test_the_redaction_is_on_record_and_every_view_says_redacted(store_url: str)
         ]
 
 
-@pytest.fixture
-def store_url(new_database: Callable[[], str]) -> str:
-    url = new_database()
-    Store.open(url).close()
-    return url
-
-
 def test_what_others_use_is_listed_and_only_leaves_it(store_url: str) -> None:
     with Store.open(store_url) as store:
         run, span = store_secret(store)
