@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from monitor.canonical import canonical_text, escape_json, escape_text
 from monitor.models import secrets
 from monitor.models.base import ModelReply, ReportedUsage, ToolSpec
-from monitor.models.langchain_format import content_text, from_langchain, reply_of
+from monitor.models.langchain_format import content_text, from_langchain, reply_of, said_besides
 from monitor.models.pricing import price_of
 from monitor.models.secrets import clean
 from monitor.models.translate import translate
@@ -169,6 +170,8 @@ def observed(message: BaseMessage, call: Call, asked: Asked, *, is_bounded: bool
     ``is_bounded`` says whether the budget's limit was the model's, too.
     """
     reply = reply_of(message)
+    if besides := said_besides(message):
+        reply = replace(reply, text="\n\n".join([reply.text, *besides] if reply.text else besides))
     usage = _usage(reply, call, asked.price)
     limit, theirs = call.max_output_tokens, asked.max_output_tokens
     is_ours = is_bounded and limit is not None and (theirs is None or limit < theirs)
