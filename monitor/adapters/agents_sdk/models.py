@@ -191,7 +191,7 @@ class _Asking:
                 if isinstance(exc, TimeoutError) and (budget.seconds_left() or 1) <= 0:
                     return out_of_time(call, budget.out_of_time(), None)
                 kept.error = exc
-                return said_nothing(call, translate(exc, model=self._model._name), None)
+                return said_nothing(call, translate(exc, model=self._model._name, is_whole=True), None)
             kept.seen = observed(
                 call, self._heard(kept, call), price=self.asked.price, asked=self.asked.max_output_tokens
             )

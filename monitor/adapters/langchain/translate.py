@@ -202,7 +202,7 @@ def _usage(reply: ModelReply, call: Call, price: Price | None) -> Usage:
 
 def model_failed(exc: Exception, call: Call) -> Observation:
     """A call that ended in the provider's error, cleaned of keys."""
-    told = translate(exc, model=call.model)
+    told = translate(exc, model=call.model, is_whole=True)
     usage = call.reserved if told.billed_unknown else Usage(calls=1, cost=0.0)
     info = ErrorInfo(kind=told.kind, message=escape_text(str(told)))
     return Observation(outcome=Outcome.FAILED, error=info, usage=usage, usage_reported=False, at=now())

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from monitor.canonical import escape_text, unescape_text
 from monitor.models.base import ReportedUsage
+from monitor.models.parts import texts_in
+from monitor.models.secrets import clean
 from monitor.records import ReasoningState
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 ADAPTER = "openai"
 """What the record says these calls came in through."""
+_OF_AN_ERROR = {"message", "type", "code", "param", "status"}
 BETWEEN = "\n\n"
 """Between the texts of one answer that has several: choices, parts, summaries."""
 
@@ -50,6 +53,21 @@ def whole_number(value: Any) -> int | None:
 def number(value: Any) -> float | None:
     """A number, or None where it is none."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def said_in_error(body: bytes) -> str:
+    """What an answer with an error says beside its message, cleaned of keys: the SDK's exception carries all of it.
+
+    Some servers put what the model wrote there.
+    """
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return clean(body.decode("utf-8", "replace")).strip()
+    error = object_of(said).get("error")
+    if isinstance(error, dict):
+        said = {**said, "error": {name: value for name, value in error.items() if name not in _OF_AN_ERROR}}
+    return clean("\n".join(texts_in(said)))
 
 
 def content_text(content: Any) -> str:
@@ -103,7 +121,8 @@ def read_events(body: bytes) -> list[Event]:
     found: list[Event] = []
     data: list[str] = []
     name = ""
-    for line in body.decode("utf-8", "replace").replace("\r\n", "\n").split("\n"):
+    lines = body.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for line in [*lines, ""]:  # the last one may have come without its empty line
         field, _, value = line.partition(":")
         if not line and data:
             found.append(Event("\n".join(data), name))

@@ -114,7 +114,7 @@ class _Told:
 
     def format_of(self, options: Any) -> Format | None:
         """The format of a request that is observed, or None for every other: of what it asks the log says so, once."""
-        path = urlsplit(options.url).path.rstrip("/")
+        path = "/" + urlsplit(options.url).path.strip("/")
         is_post = options.method.lower() == "post"
         found = [form for end, form in _FORMATS.items() if path.endswith(end)]
         if is_post and not found and (kind := _kind_of(path)) not in self._unobserved:
