@@ -120,11 +120,12 @@ class Chat:
         changed = copy.deepcopy(answer)
         choices = objects_in(changed.get("choices"))
         messages = [object_of(choice.get("message")) for choice in choices]
+        besides = [text for message in messages for text in _besides(message)]
         for choice, message in zip(choices, messages, strict=True):
             choice.pop("logprobs", None)
             for name in message.keys() - _KEPT:
                 del message[name]
-        _put_texts(messages, seen, released)
+        _put_texts(messages, seen, released, besides)
         calls = [call for message in messages for call in _calls(message)]
         if len(released.tool_calls) != len(calls):
             for choice, message in zip(choices, messages, strict=True):
@@ -286,7 +287,7 @@ def _grown(before: Any, more: Any) -> Any:
     return before if more is None else more
 
 
-def _put_texts(messages: list[dict[str, Any]], seen: Observation, released: Observation) -> None:
+def _put_texts(messages: list[dict[str, Any]], seen: Observation, released: Observation, besides: list[str]) -> None:
     """Put the released texts where those stood that were seen; a thought in the text stays in front of it."""
     if seen.reasoning.source == "provider":
         holders = [message for message in messages if _thought(message)]
@@ -298,5 +299,5 @@ def _put_texts(messages: list[dict[str, Any]], seen: Observation, released: Obse
     text = text_of_answer(seen, released)
     places = [(message, name) for message in messages for name in _TEXTS if content_text(message.get(name))]
     if text and not places and messages:
-        places = [(messages[0], "content")]
-    put(text, places)
+        places, besides = [(messages[0], "content")], []
+    put(text, places, besides)

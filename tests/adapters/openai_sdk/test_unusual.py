@@ -192,3 +192,66 @@ def test_an_event_that_came_without_its_empty_line_is_read() -> None:
         "two",
         "three",
     ]
+
+
+def response(*parts: Any) -> dict[str, Any]:
+    item = {"id": "m", "type": "message", "role": "assistant", "status": "completed", "content": list(parts)}
+    head = {"id": "r", "object": "response", "created_at": 0, "model": "m", "status": "completed", "tools": []}
+    return {**head, "output": [item], "parallel_tool_calls": False, "tool_choice": "auto"}
+
+
+def text(said: str, **more: Any) -> dict[str, Any]:
+    return {"type": "output_text", "text": said, "annotations": [], **more}
+
+
+CITED = {"type": "url_citation", "title": "ALARM", "url": "u", "start_index": 0, "end_index": 1}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [text("x", annotations=[CITED])],
+        [{"type": "text", "text": "ALARM"}],
+        [text("x"), {"type": "new", "of": ["ALARM"]}],
+    ],
+)
+def test_whatever_a_message_of_a_response_says_is_judged(says: Callable[..., OpenAI], parts: list[Any]) -> None:
+    client = says(json.dumps(response(*parts)).encode())
+    with pytest.raises(Blocked, match="planted_output"):
+        client.responses.create(model="m", input="Hello")
+
+
+AT = {"output_index": 0, "content_index": 0, "item_id": "m", "sequence_number": 1}
+CALL = {"type": "function_call", "name": "f", "call_id": "c", "arguments": "ALARM", "status": "in_progress"}
+
+
+@pytest.mark.parametrize(
+    ("event", "caught"),
+    [
+        ({"type": "response.output_text.done", **AT, "text": "ALARM", "logprobs": []}, "output"),
+        ({"type": "response.content_part.done", **AT, "part": text("ALARM")}, "output"),
+        ({"type": "response.output_text.annotation.added", **AT, "annotation": CITED, "annotation_index": 0}, "output"),
+        ({"type": "response.created", "response": response(text("ALARM")), "sequence_number": 0}, "output"),
+        ({"type": "response.completed", "response": response(text("ALARM")), "sequence_number": 0}, "output"),
+        ({"type": "response.reasoning_text.done", **AT, "text": "ALARM"}, "reasoning"),
+        ({"type": "response.function_call_arguments.done", **AT, "arguments": "ALARM", "name": "f"}, "arguments"),
+        ({"type": "response.output_item.added", **AT, "item": CALL}, "arguments"),
+        ({"type": "response.news", "said": {"of": ["ALARM"]}, "sequence_number": 1}, "output"),
+    ],
+)
+def test_what_a_stream_says_on_its_way_is_judged(
+    says: Callable[..., OpenAI], event: dict[str, Any], caught: str
+) -> None:
+    events = [event, {"type": "response.completed", "response": response(text("Fine.")), "sequence_number": 2}]
+    body = b"".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in events)
+    with pytest.raises(Blocked, match=f"planted_{caught}"):
+        list(says(body, "text/event-stream").responses.create(model="m", input="Hello", stream=True))
+
+
+def test_where_a_citation_is_left_out_the_texts_stay_in_their_places(says: Callable[..., OpenAI]) -> None:
+    parts = [text("A SECRET.", annotations=[{**CITED, "title": "SECRET"}]), text("Two.")]
+    answer = says(json.dumps(response(*parts)).encode()).responses.create(model="m", input="Hello")
+    assert [part.text for part in answer.output[0].content] == ["A ██████.", "Two."]  # type: ignore[union-attr]
+    assert "SECRET" not in answer.model_dump_json()
+    cited = {"annotations": [{"type": "url_citation", "url_citation": {"title": "SECRET", "url": "u"}}]}
+    assert ask(says(chat(content="A SECRET.", **cited))).choices[0].message.content == "A ██████."
