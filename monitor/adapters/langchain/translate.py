@@ -11,12 +11,12 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import SecretStr
 
+from monitor.adapters.raised import told_by
 from monitor.canonical import canonical_text, escape_json, escape_text
 from monitor.models import secrets
 from monitor.models.base import ModelReply, ReportedUsage, ToolSpec
 from monitor.models.langchain_format import content_text, from_langchain, reply_of, said_besides
 from monitor.models.pricing import price_of
-from monitor.models.secrets import clean
 from monitor.models.translate import translate
 from monitor.orchestrate.foreign import Asked
 from monitor.orchestrate.replies import observe_reply
@@ -215,7 +215,7 @@ def tool_observed(output: str) -> Observation:
 
 def tool_failed(exc: Exception, outcome: Outcome = Outcome.FAILED) -> Observation:
     """A tool that raised."""
-    info = ErrorInfo(kind="tool", message=clean(escape_text(f"{type(exc).__name__}: {exc}")))
+    info = ErrorInfo(kind="tool", message=told_by(exc))
     return Observation(outcome=outcome, error=info, usage=Usage(tool_calls=1, cost=0.0), at=now())
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from monitor.adapters.langchain import MonitorCallbackHandler, MonitorMiddleware
 from monitor.adapters.langchain.overwrite import answer_in
-from monitor.errors import Blocked
+from monitor.errors import Blocked, SubcallFailed
 from monitor.models.langchain_format import reply_of, said_besides
 from tests.adapters.langchain.conftest import agent_of, calls, says, stored
 from tests.stubs.openai_stub import OpenAIStub
@@ -101,3 +101,13 @@ def test_a_structured_answer_that_langchain_asks_for_by_a_tool_is_no_call_of_a_t
     assert subcall.call.tools == ("Word",)
     assert run.end is not None
     assert run.end.verdict.value == "pass"
+
+
+def test_what_a_tool_s_error_carries_along_is_judged(db: str, pack: Callable[..., list[str]]) -> None:
+    def note(number: int) -> str:
+        """Read a note."""
+        raise ExceptionGroup("several", [ValueError(f"PLANTED in {number}")])
+
+    door = MonitorMiddleware(policy=pack("error"), db=db)
+    with pytest.raises(SubcallFailed, match="planted"):
+        agent_of(says(calls("note", number=1), "done"), [note], middleware=[door]).invoke(ASK)
