@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from monitor.canonical import escape_text
 from monitor.errors import MonitorError
+from monitor.models.parts import texts_in
 from monitor.models.secrets import clean
 
 _MOST = 100  # errors in one: groups hold groups, and causes have causes
+_KNOWN = {"message", "type", "code", "param", "status"}  # of a provider's error: what its message says already
+
+
+def said_with(error: BaseException) -> str:
+    """What a provider's answer says that this error carries, beside its message; see ``said_in_error``."""
+    try:
+        content: Any = getattr(getattr(error, "response", None), "content", None)
+    except Exception:  # noqa: BLE001 - an answer that was not read is no answer
+        return ""
+    return said_in_error(content) if isinstance(content, bytes) else ""
+
+
+def said_in_error(body: bytes) -> str:
+    """What an answer with an error says beside its message, cleaned of keys: the SDK's exception carries all of it.
+
+    Some servers put what the model wrote there.
+    """
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return clean(body.decode("utf-8", "replace")).strip()
+    error = said.get("error") if isinstance(said, dict) else None
+    if isinstance(error, dict):
+        said = {**said, "error": {name: value for name, value in error.items() if name not in _KNOWN}}
+    return clean("\n".join(texts_in(said)))
 
 
 def told_by(error: BaseException) -> str:

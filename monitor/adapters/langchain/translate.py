@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import SecretStr
 
-from monitor.adapters.raised import told_by
+from monitor.adapters.raised import said_with, told_by
 from monitor.canonical import canonical_text, escape_json, escape_text
 from monitor.models import secrets
 from monitor.models.base import ModelReply, ReportedUsage, ToolSpec
@@ -205,7 +205,8 @@ def model_failed(exc: Exception, call: Call) -> Observation:
     told = translate(exc, model=call.model, is_whole=True)
     usage = call.reserved if told.billed_unknown else Usage(calls=1, cost=0.0)
     info = ErrorInfo(kind=told.kind, message=escape_text(str(told)))
-    return Observation(outcome=Outcome.FAILED, error=info, usage=usage, usage_reported=False, at=now())
+    output = escape_text(said_with(exc))
+    return Observation(outcome=Outcome.FAILED, output=output, error=info, usage=usage, usage_reported=False, at=now())
 
 
 def tool_observed(output: str) -> Observation:

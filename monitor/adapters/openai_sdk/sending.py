@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from monitor.adapters.openai_sdk.observed import observed, out_of_time, said_nothing
-from monitor.adapters.openai_sdk.wire import Heard, read_events, said_in_error, write_events
+from monitor.adapters.openai_sdk.wire import Heard, read_events, write_events
+from monitor.adapters.raised import said_in_error
 from monitor.errors import SubcallError, SubcallFailed
 from monitor.models.translate import translate
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from monitor.canonical import escape_text, unescape_text
 from monitor.models.base import ReportedUsage
-from monitor.models.parts import texts_in
-from monitor.models.secrets import clean
 from monitor.records import ReasoningState
 
 if TYPE_CHECKING:
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
 ADAPTER = "openai"
 """What the record says these calls came in through."""
-_OF_AN_ERROR = {"message", "type", "code", "param", "status"}
 BETWEEN = "\n\n"
 """Between the texts of one answer that has several: choices, parts, summaries."""
 
@@ -53,21 +50,6 @@ def whole_number(value: Any) -> int | None:
 def number(value: Any) -> float | None:
     """A number, or None where it is none."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def said_in_error(body: bytes) -> str:
-    """What an answer with an error says beside its message, cleaned of keys: the SDK's exception carries all of it.
-
-    Some servers put what the model wrote there.
-    """
-    try:
-        said = json.loads(body)
-    except ValueError:
-        return clean(body.decode("utf-8", "replace")).strip()
-    error = object_of(said).get("error")
-    if isinstance(error, dict):
-        said = {**said, "error": {name: value for name, value in error.items() if name not in _OF_AN_ERROR}}
-    return clean("\n".join(texts_in(said)))
 
 
 def content_text(content: Any) -> str:

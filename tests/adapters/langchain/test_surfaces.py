@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import httpx
+import openai
 import pytest
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
@@ -111,3 +113,12 @@ def test_what_a_tool_s_error_carries_along_is_judged(db: str, pack: Callable[...
     door = MonitorMiddleware(policy=pack("error"), db=db)
     with pytest.raises(SubcallFailed, match="planted"):
         agent_of(says(calls("note", number=1), "done"), [note], middleware=[door]).invoke(ASK)
+
+
+def test_what_the_answer_with_an_error_says_is_judged(db: str, pack: Callable[..., list[str]]) -> None:
+    body = {"error": {"message": "the call cannot be read", "failed_generation": "PLANTED"}}
+    request = httpx.Request("POST", "http://127.0.0.1/v1")
+    answer: Any = httpx.Response(400, json=body, request=request)
+    error = openai.BadRequestError("x", response=answer, body=body["error"])
+    with pytest.raises(SubcallFailed, match="planted"):
+        agent_of(says(error), middleware=[MonitorMiddleware(policy=pack("output"), db=db)]).invoke(ASK)
