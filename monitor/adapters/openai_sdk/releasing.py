@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import weakref
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from monitor.adapters import door
@@ -49,7 +51,7 @@ class Releasing(Sending):
         self._windows, self._watch = windows, watch
         self.call: Call | None = None
         self._looked = self._is_stopped = False
-        self._handed: Any = None
+        self._handed: Any = lambda: None  # weakly: who stops reading and keeps nothing closes the stream at once
         self._run_open: Any = None
         self._passage: Passage | None = None
 
@@ -70,8 +72,9 @@ class Releasing(Sending):
             if self._is_streamed(call):
                 chunks = self.stream()
                 next(chunks)  # so that it is told when it is closed before anybody reads
-                self._handed = self._response_with(stream=_body(self._response, chunks))
-                return self._handed
+                handed = self._response_with(stream=_body(self._response, chunks))
+                self._handed = weakref.ref(handed)
+                return handed
             for chunk in self._response.iter_bytes():
                 self._take(chunk)
             passage.finish(self._came(call))
@@ -97,8 +100,9 @@ class Releasing(Sending):
                     if self._is_streamed(call):
                         chunks = self.async_stream()
                         await anext(chunks)  # so that it is told when it is closed before anybody reads
-                        self._handed = self._response_with(stream=_async_body(self._response, chunks))
-                        return self._handed
+                        handed = self._response_with(stream=_async_body(self._response, chunks))
+                        self._handed = weakref.ref(handed)
+                        return handed
                     async for chunk in self._response.aiter_bytes():
                         self._take(chunk)
                     passage.finish(self._came(call))
@@ -125,7 +129,8 @@ class Releasing(Sending):
             return False
         if self._windows.is_decided_for(call):
             self._watch.hold()
-        self._run_open = self._asking.run_open.pop_all()
+        assert self._asking.standing is not None
+        self._run_open = self._asking.standing.kept_open()
         return True
 
     # ---------------------------------------------------------------------------------------------------- streams
@@ -207,7 +212,7 @@ class Releasing(Sending):
 
     def _note_elapsed(self) -> None:
         with suppress(RuntimeError, AttributeError):
-            self._handed.elapsed = self._response.elapsed
+            self._handed().elapsed = self._response.elapsed
 
     @property
     def _call(self) -> Call:
@@ -332,22 +337,32 @@ async def _whatever(ending: Awaitable[Any]) -> None:
 
 def _body(response: Any, chunks: Iterator[bytes]) -> Any:
     """A body that is read from ``chunks``, of the same httpx as the response."""
-    kind = _of_the_same(response, "SyncByteStream")
-
-    def close(_self: Any) -> None:
-        chunks.close()  # type: ignore[attr-defined] # it is a generator
-
-    return type("Body", (kind,), {"__iter__": lambda _self: chunks, "close": close})()
+    made = _body_class(_of_the_same(response, "SyncByteStream"))()
+    made.chunks = chunks
+    return made
 
 
 def _async_body(response: Any, chunks: AsyncIterator[bytes]) -> Any:
     """As ``_body``."""
-    kind = _of_the_same(response, "AsyncByteStream")
+    made = _async_body_class(_of_the_same(response, "AsyncByteStream"))()
+    made.chunks = chunks
+    return made
 
-    async def aclose(_self: Any) -> None:
-        await chunks.aclose()  # type: ignore[attr-defined] # it is a generator
 
-    return type("Body", (kind,), {"__aiter__": lambda _self: chunks, "aclose": aclose})()
+@cache
+def _body_class(kind: Any) -> Any:
+    def close(self: Any) -> None:
+        self.chunks.close()
+
+    return type("Body", (kind,), {"__iter__": lambda self: self.chunks, "close": close})
+
+
+@cache
+def _async_body_class(kind: Any) -> Any:
+    async def aclose(self: Any) -> None:
+        await self.chunks.aclose()
+
+    return type("Body", (kind,), {"__aiter__": lambda self: self.chunks, "aclose": aclose})
 
 
 def _of_the_same(response: Any, name: str) -> Any:

@@ -18,6 +18,7 @@ from monitor.models.translate import translate
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+    from monitor.adapters.observing import Standing
     from monitor.adapters.openai_sdk.wire import Format
     from monitor.adapters.places import Place
     from monitor.models.base import Price
@@ -33,8 +34,8 @@ _OF_THE_BODY = {"content-length", "content-encoding", "transfer-encoding"}
 class Asking:
     """One call of the SDK, with all its attempts: where it stands, its format, what the client was wrapped with.
 
-    ``windows`` are there where its stream is to be released before its end; ``run_open`` is the exit stack that closes the
-    run which the call made for itself, which whoever reads the stream takes over.
+    ``windows`` are there where its stream is to be released before its end; ``standing`` has the run which
+    the call made for itself, which whoever reads the stream keeps open.
     """
 
     place: Place
@@ -45,7 +46,7 @@ class Asking:
     stream_usage: bool
     error_of: Callable[[Any], Exception]
     windows: Windows | None = None
-    run_open: Any = None
+    standing: Standing | None = None
     first: Call | None = None
     attempts: int = 0
 
