@@ -10,6 +10,7 @@ so far, the connection is closed, for the rest could change nothing.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import sys
 import threading
 import weakref
@@ -71,6 +72,7 @@ class Releasing(Sending):
             self._response = send(self._prepared(call))
             if self._is_streamed(call):
                 chunks = self.stream()
+                _open.add(chunks)
                 next(chunks)  # so that it is told when it is closed before anybody reads
                 handed = self._response_with(stream=_body(self._response, chunks))
                 self._handed = weakref.ref(handed)
@@ -153,7 +155,7 @@ class Releasing(Sending):
             except (GeneratorExit, StoreError, SubcallError) as exc:
                 self._response.close()
                 self._cut_off(exc)
-                if not door.is_inside():  # as where a stream that nobody closed is collected there
+                if door.can_wait():  # unlike where a stream that nobody closed is collected there
                     with suppress(SubcallError, StoreError):
                         passage.result()
                 raise
@@ -316,7 +318,7 @@ class _Run:
         told = (None, None, None) if isinstance(error, GeneratorExit) else (kind, error, trace)
         if door.is_inside():
             threading.Thread(target=self._closing.__exit__, args=told).start()
-        else:
+        elif door.can_wait():
             self._closing.__exit__(*told)
 
     async def __aenter__(self) -> None:
@@ -333,6 +335,19 @@ async def _whatever(ending: Awaitable[Any]) -> None:
     """Wait for something to end, whatever it ends in."""
     with suppress(Exception, asyncio.CancelledError):
         await asyncio.shield(asyncio.ensure_future(ending))
+
+
+_open: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _close_open() -> None:
+    """Close what nobody read to its end while it can still be stored: at the end of the interpreter, before the door's."""
+    for chunks in list(_open):
+        with suppress(Exception):  # one that another thread reads is that thread's
+            chunks.close()
+
+
+atexit.register(_close_open)
 
 
 def _body(response: Any, chunks: Iterator[bytes]) -> Any:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -75,3 +78,26 @@ def test_a_stream_may_be_read_and_closed_in_another_task(desk: Desk) -> None:
     with Store.open(desk.db) as store:
         states = [item.state for run in store.runs() for item in store.subcalls(run.start.run_id)]
     assert sorted(states) == ["cancelled", "ok"]
+
+
+PROGRAM = """
+import sys
+import monitor
+from openai import OpenAI
+
+url, db, said = sys.argv[1:]
+client = monitor.wrap(OpenAI(base_url=url, api_key="sk-test", max_retries=0), db=db, policy=[], stream="window")
+for chunk in client.chat.completions.create(model="m", messages=[{"role": "user", "content": said}], stream=True):
+    if chunk.choices and chunk.choices[0].delta.content:
+        break
+"""
+
+
+def test_a_process_that_stopped_reading_ends_and_the_record_has_what_had_come(desk: Desk) -> None:
+    command = [sys.executable, "-c", PROGRAM, desk.stub.base_url, desk.db, ASKED[0]["content"]]
+    subprocess.run(command, check=True, timeout=60, cwd=Path(__file__).parents[3])
+    (subcall,) = desk.subcalls()
+    assert subcall.state == "cancelled"
+    assert subcall.observation is not None
+    assert subcall.observation.output.startswith("word")
+    assert desk.run().state == "ok"
