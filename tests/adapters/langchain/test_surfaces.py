@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
+from langgraph.config import get_stream_writer
 from pydantic import BaseModel
 
 from monitor.adapters.langchain import MonitorCallbackHandler, MonitorMiddleware
@@ -122,3 +123,19 @@ def test_what_the_answer_with_an_error_says_is_judged(db: str, pack: Callable[..
     error = openai.BadRequestError("x", response=answer, body=body["error"])
     with pytest.raises(SubcallFailed, match="planted"):
         agent_of(says(error), middleware=[MonitorMiddleware(policy=pack("output"), db=db)]).invoke(ASK)
+
+
+def test_what_a_tool_writes_to_the_stream_by_itself_is_not_held_back(db: str, pack: Callable[..., list[str]]) -> None:
+    """A limit that the guide names."""
+
+    def note(number: int) -> str:
+        """Read a note."""
+        get_stream_writer()(f"PLANTED in {number}")
+        return "fine"
+
+    agent = agent_of(
+        says(calls("note", number=1), "done"), [note], middleware=[MonitorMiddleware(policy=pack("result"), db=db)]
+    )
+    assert list(agent.stream(ASK, stream_mode="custom")) == ["PLANTED in 1"]
+    ((_, subcalls),) = stored(db)
+    assert "PLANTED" not in str(subcalls[1].observation)
