@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
 from monitor.adapters.observing import standing, standing_async
 from monitor.adapters.openai_sdk.observed import observed
 from monitor.adapters.openai_sdk.wire import Heard
 from monitor.adapters.options import Options
+from monitor.adapters.raised import told_by
 from monitor.canonical import canonical_text, escape_json, escape_text
 from monitor.errors import ConfigError, SubcallError, SubcallFailed
-from monitor.models.secrets import clean
 from monitor.orchestrate.foreign import Asked
 from monitor.records import ErrorInfo, Message, Observation, Outcome, Usage, now
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from monitor.records import Call, StoredSubcall, Trust
 
@@ -33,8 +34,8 @@ def subcall(
     """Take every call of a function through the door: stored, checked, and its result withheld where a rule says so.
 
     Works on functions, coroutine functions and generators of both kinds; what a generator yields is handed on once all
-    of it is judged. A plain function that returns a coroutine or a generator is refused. Arguments and result are stored
-    as JSON (what is no JSON, by its ``repr``).
+    of it is judged. A plain function that returns a coroutine or an iterator (an open file, too) is refused. Arguments
+    and result are stored as JSON (what is no JSON, by its ``repr``).
 
     Args:
         role: What the record calls it; default: the function's name.
@@ -173,9 +174,9 @@ class _Kept:
         self._error: Exception | None = None
 
     def came(self, value: Any, call: Call) -> Observation:
-        if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
-            if inspect.iscoroutine(value):
-                value.close()
+        if inspect.isawaitable(value) or isinstance(value, Iterator | AsyncIterator):
+            if callable(close := getattr(value, "close", None)):
+                close()
             error = ConfigError(
                 f"found {type(value).__name__} as the result of a subcall: what comes of it would be judged by nobody; "
                 "decorate a function with async def, or with yield"
@@ -191,7 +192,7 @@ class _Kept:
 
     def failed(self, error: Exception, call: Call) -> Observation:
         self._error = error
-        info = ErrorInfo(kind=call.kind, message=clean(escape_text(f"{type(error).__name__}: {error}")))
+        info = ErrorInfo(kind=call.kind, message=told_by(error))
         is_model = call.kind == "model"  # what it has spent is not known
         usage = call.reserved if is_model else Usage(tool_calls=1, cost=0.0)
         return Observation(outcome=Outcome.FAILED, error=info, usage=usage, usage_reported=not is_model, at=now())
@@ -236,4 +237,13 @@ def as_text(value: Any) -> str:
     try:
         return canonical_text(escape_json(value))
     except (TypeError, ValueError):
-        return escape_text(repr(value))
+        return escape_text(_shown(value))
+
+
+def _shown(value: Any) -> str:
+    """An object in words: where its class has none for ``repr``, by ``str`` and by what stands in it."""
+    described: Any = type(value).__repr__
+    if described is not object.__repr__:
+        return repr(value)
+    inside = getattr(value, "__dict__", None)
+    return f"{value} {inside!r}" if inside else str(value)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
+_is_over = False
 
 
 def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
@@ -32,6 +33,11 @@ def is_inside() -> bool:
         return asyncio.get_running_loop() is _loop
     except RuntimeError:
         return False
+
+
+def can_wait() -> bool:
+    """Whether this code may wait for the door: it is not inside, and the interpreter is not past its end."""
+    return not is_inside() and not _is_over
 
 
 def _started() -> asyncio.AbstractEventLoop:
@@ -50,6 +56,8 @@ def _forget_in_child() -> None:
 
 
 def _stop() -> None:
+    global _is_over  # noqa: PLW0603 - as above
+    _is_over = True
     if _loop is not None and _loop.is_running():
         _loop.call_soon_threadsafe(_loop.stop)
 

@@ -94,6 +94,61 @@ async def _outlasting(future: Future[T]) -> T:
     return result
 
 
+class Standing(Around):
+    """As ``standing``, for a call whose answer may outlast it: whoever reads that keeps the run open (``kept_open``)."""
+
+    place: Place
+    _is_kept = False
+
+    def __enter__(self) -> ObservedRun:
+        here = current()
+        self.place = here or super().__enter__().top
+        return self.place.run
+
+    def __exit__(self, *told: Any) -> None:
+        if self._run is not None and not self._is_kept:
+            super().__exit__(*told)
+
+    async def __aenter__(self) -> ObservedRun:
+        here = current()
+        self.place = here or (await super().__aenter__()).top
+        return self.place.run
+
+    async def __aexit__(self, *told: Any) -> None:
+        if self._run is not None and not self._is_kept:
+            await super().__aexit__(*told)
+
+    def kept_open(self) -> Kept:
+        """The call's own run, if it made one, open until this is left; the caller stands where it stood before."""
+        self._is_kept = True
+        return Kept(None if self._run is None else self._leave())
+
+
+class Kept:
+    """Ends a run when it is left, in ``with`` or ``async with``, in whatever thread or task that is; None is no run."""
+
+    def __init__(self, run: ObservedRun | None) -> None:
+        self._run = run
+
+    def __enter__(self) -> None:
+        """Nothing to do: it is open."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._run is not None:
+            self._run.close(error)
+
+    async def __aenter__(self) -> None:
+        """Nothing to do."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._run is not None:
+            await _outlasting(self._run.end(error))
+
+
 class observed_run(Around):  # noqa: N801 - used as a function, in `with` and in `async with`
     """Observe the wrapped calls of foreign code as one run: ``with`` and ``async with``, from any thread.
 

@@ -10,6 +10,7 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call
 
 from monitor.canonical import escape_text
 from monitor.models.base import ModelReply, ReportedUsage, tool_call_of
+from monitor.models.parts import texts_in
 from monitor.records import Message, ReasoningState, ToolCall
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ _TOLD_APART = frozenset(
 
 
 def content_text(content: Any) -> str:
-    """The text of a message's content; a part that is neither text nor recorded elsewhere is named by its type."""
+    """The text of a message's content; a part that is neither text nor recorded elsewhere is its type and its texts."""
     if isinstance(content, str):
         return content
     parts = []
@@ -98,7 +99,7 @@ def content_text(content: Any) -> str:
             elif kind == "json" or "type" not in part:
                 parts.append(json.dumps(part, default=repr))
             elif kind not in _TOLD_APART:
-                parts.append(f"[{kind}]")
+                parts.append("\n".join([f"[{kind}]", *texts_in(part)]))
         else:
             parts.append(str(part))
     return "".join(parts)
@@ -121,7 +122,25 @@ def titled(schema: dict[str, Any]) -> dict[str, Any]:
 
 def reasoning_text(message: BaseMessage) -> str:
     """The readable reasoning in a message or in a chunk of one."""
-    return "".join(str(block.get("reasoning") or "") for block in _blocks(message) if block.get("type") == "reasoning")
+    return "".join(_thought(block) for block in _blocks(message))
+
+
+def _thought(block: dict[str, Any]) -> str:
+    if block.get("type") == "reasoning":
+        return str(block.get("reasoning") or "")
+    foreign = block.get("value")  # of a provider whose parts LangChain does not know
+    if not isinstance(foreign, dict) or foreign.get("type") != "thinking":
+        return ""
+    return str(foreign.get("thinking") or "")
+
+
+def said_besides(message: BaseMessage) -> list[str]:
+    """What an answer says that is neither text nor reasoning nor a call: a refusal, what the provider's tools did."""
+    parts = message.content if isinstance(message.content, list) else []
+    others = [part for part in parts if isinstance(part, dict) and part.get("type") not in _TOLD_APART]
+    more = message.additional_kwargs
+    transcript = audio.get("transcript") if isinstance(audio := more.get("audio"), dict) else None
+    return [*texts_in(others), *(text for text in (more.get("refusal"), transcript) if isinstance(text, str) and text)]
 
 
 def reply_of(message: BaseMessage, *, schema_names: frozenset[str] = frozenset()) -> ModelReply:

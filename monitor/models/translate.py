@@ -21,37 +21,43 @@ _BEFORE_SENDING = ("ConnectError", "ConnectTimeout", "PoolTimeout", "Unsupported
 _CONNECTION_BASES = ("APIConnectionError", "TransportError", "ConnectionError", "RequestError")
 
 
-def translate(exc: BaseException, *, model: str = "") -> ProviderError:
+def translate(exc: BaseException, *, model: str = "", is_whole: bool = False) -> ProviderError:
     """Turn whatever a provider's SDK raised into a ``ProviderError`` without a key in it.
 
     Works by the shape of the exception (an HTTP status, the names of its bases), so that it needs no SDK to be imported
     and knows those of providers that are not installed here. ``billed_unknown`` is true unless the provider certainly
-    did no work: it answered with an error status, or the request was never sent.
+    did no work: it answered with an error status, or the request was never sent. The message is cut short, unless
+    ``is_whole``: where whoever asked gets the exception itself, all that it says is to be judged.
     """
     if isinstance(exc, ProviderError):
         return exc
+    said = _said(exc, is_whole=is_whole)
     status = _status(exc)
     if status is not None:
-        return _from_status(exc, status, model)
+        return _from_status(exc, status, model, said)
     names = {cls.__name__ for link in _chain(exc) for cls in type(link).__mro__}
     sent = not names.intersection(_BEFORE_SENDING)
     if isinstance(exc, (TimeoutError, asyncio.TimeoutError)) or any("Timeout" in name for name in names):
         return ProviderError(
-            _message(exc, model, "gave no answer in time"),
+            _message(exc, model, said, "gave no answer in time"),
             kind="timeout",
             retryable=True,
             billed_unknown=sent,
         )
     if names.intersection(_CONNECTION_BASES):
         problem = "broke off the connection" if sent else "cannot be reached"
-        return ProviderError(_message(exc, model, problem), kind="connection", retryable=True, billed_unknown=sent)
+        return ProviderError(
+            _message(exc, model, said, problem), kind="connection", retryable=True, billed_unknown=sent
+        )
     if "APIError" in names and "APIResponseValidationError" not in names:  # an error event in a stream that began well
-        message = _message(exc, model, "failed in the middle of its answer")
+        message = _message(exc, model, said, "failed in the middle of its answer")
         return ProviderError(message, kind="server_error", retryable=True, billed_unknown=True)
     if isinstance(exc, UnicodeEncodeError):
-        return ProviderError(_message(exc, model, "was not asked: the request cannot be encoded"), kind="bad_request")
+        return ProviderError(
+            _message(exc, model, said, "was not asked: the request cannot be encoded"), kind="bad_request"
+        )
     return ProviderError(
-        _message(exc, model, "gave an answer that cannot be read"), kind="invalid_response", billed_unknown=True
+        _message(exc, model, said, "gave an answer that cannot be read"), kind="invalid_response", billed_unknown=True
     )
 
 
@@ -61,7 +67,7 @@ def invalid_response(problem: str, *, model: str = "") -> ProviderError:
     return ProviderError(message, kind="invalid_response", billed_unknown=True)
 
 
-def _from_status(exc: BaseException, status: int, model: str) -> ProviderError:
+def _from_status(exc: BaseException, status: int, model: str, said: str) -> ProviderError:
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         kind, advice = "auth", "refused the key; check it, and that it may use this model"
     elif status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -74,7 +80,7 @@ def _from_status(exc: BaseException, status: int, model: str) -> ProviderError:
         kind, advice = "bad_request", "did not accept the request"
     retryable = kind in {"rate_limit", "server_error", "timeout"}
     return ProviderError(
-        _message(exc, model, f"{advice} (HTTP {status})"), kind=kind, status=status, retryable=retryable
+        _message(exc, model, said, f"{advice} (HTTP {status})"), kind=kind, status=status, retryable=retryable
     )
 
 
@@ -99,9 +105,12 @@ def _chain(exc: BaseException) -> list[BaseException]:
     return links
 
 
-def _message(exc: BaseException, model: str, problem: str) -> str:
+def _said(exc: BaseException, *, is_whole: bool) -> str:
     # Cleaned before it is cut: a key across the cut would leave its first half.
     said = clean(str(exc)) or "no details"
-    said = said if len(said) <= MAX_MESSAGE else f"{said[:MAX_MESSAGE]}…"
+    return said if is_whole or len(said) <= MAX_MESSAGE else f"{said[:MAX_MESSAGE]}…"
+
+
+def _message(exc: BaseException, model: str, said: str, problem: str) -> str:
     module = type(exc).__module__.partition(".")[0]
     return f"{clean(model) or 'the provider'} {problem}: {module}.{type(exc).__name__}: {said}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import monitor
-from monitor.errors import Blocked, ConfigError
+from monitor.errors import Blocked, ConfigError, SubcallFailed
 from monitor.store import Store
 
 if TYPE_CHECKING:
@@ -133,3 +134,63 @@ def test_another_kind_is_refused() -> None:
     kind: Any = "agent"
     with pytest.raises(ConfigError, match="tool or model"):
         monitor.subcall("x", kind=kind)
+
+
+def _grouped() -> Exception:
+    return ExceptionGroup("several", [ValueError("fine"), ExceptionGroup("more", [ValueError("ALARM")])])
+
+
+def _noted() -> Exception:
+    error = ValueError("fine")
+    error.add_note("ALARM")
+    return error
+
+
+def _caused() -> Exception:
+    error = ValueError("fine")
+    error.__cause__ = LookupError("ALARM")
+    return error
+
+
+@pytest.mark.parametrize("made", [_grouped, _noted, _caused])
+def test_what_an_error_carries_along_is_judged(db: str, tmp_path: Path, made: Callable[[], Exception]) -> None:
+    path = tmp_path / "error.yaml"
+    rule = RULE.format(number=1, name="error", field="error", action="withhold", word="ALARM")
+    path.write_text(f"pack: planted\nversion: 1.0.0\nrules:{rule}")
+
+    @monitor.subcall("fails", db=db, policy=[str(path)])
+    def fails() -> str:
+        raise made()
+
+    with pytest.raises(SubcallFailed, match="planted_error") as caught:
+        fails()
+    assert "ALARM" not in "".join(traceback.format_exception(caught.value))
+
+
+class Letter:
+    """What has no ``repr`` of its own."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def test_what_an_object_holds_is_judged(db: str, pack: Callable[[str], list[str]]) -> None:
+    @monitor.subcall("reader", db=db, policy=pack("result"))
+    def read() -> Letter:
+        return Letter("ALARM")
+
+    with pytest.raises(Blocked, match="planted_result"):
+        read()
+
+
+@pytest.mark.parametrize("form", ["map", "file"])
+def test_what_would_be_read_after_it_was_judged_is_refused(db: str, tmp_path: Path, form: str) -> None:
+    (tmp_path / "letter").write_text("ALARM")
+
+    @monitor.subcall("reader", db=db, policy=[])
+    def read() -> Any:
+        return map(str.upper, ["alarm"]) if form == "map" else (tmp_path / "letter").open()
+
+    with pytest.raises(ConfigError, match="judged by nobody"):
+        read()
+    assert last(db).state == "failed"

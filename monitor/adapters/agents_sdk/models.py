@@ -17,6 +17,7 @@ from monitor.adapters.openai_sdk.observed import observed, out_of_time, said_not
 from monitor.adapters.openai_sdk.responses import Responses
 from monitor.adapters.openai_sdk.wire import Event, Heard
 from monitor.adapters.places import current
+from monitor.adapters.raised import said_with
 from monitor.errors import SubcallError, SubcallFailed
 from monitor.models.base import Price, ReportedUsage
 from monitor.models.translate import translate
@@ -191,7 +192,9 @@ class _Asking:
                 if isinstance(exc, TimeoutError) and (budget.seconds_left() or 1) <= 0:
                     return out_of_time(call, budget.out_of_time(), None)
                 kept.error = exc
-                return said_nothing(call, translate(exc, model=self._model._name), None)
+                said = said_with(exc)
+                failure = translate(exc, model=self._model._name, is_whole=True)
+                return said_nothing(call, failure, Heard(text=said) if said else None)
             kept.seen = observed(
                 call, self._heard(kept, call), price=self.asked.price, asked=self.asked.max_output_tokens
             )

@@ -9,9 +9,9 @@ from monitor.adapters.agents_sdk.models import ADAPTER, Told
 from monitor.adapters.agents_sdk.scopes import opened, scope
 from monitor.adapters.decorator import as_text
 from monitor.adapters.observing import standing_async
+from monitor.adapters.raised import told_by
 from monitor.canonical import escape_text
 from monitor.errors import MonitorError, SubcallError, SubcallFailed
-from monitor.models.secrets import clean
 from monitor.orchestrate.foreign import Asked
 from monitor.records import ErrorInfo, Observation, Outcome, Usage, now
 
@@ -96,5 +96,5 @@ class _Kept:
 
 
 def _failed(error: Exception) -> Observation:
-    info = ErrorInfo(kind="tool", message=clean(escape_text(f"{type(error).__name__}: {error}")))
+    info = ErrorInfo(kind="tool", message=told_by(error))
     return Observation(outcome=Outcome.FAILED, error=info, usage=Usage(tool_calls=1, cost=0.0), at=now())

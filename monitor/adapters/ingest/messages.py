@@ -68,7 +68,8 @@ def read_message(item: Any, where: str) -> Said:
         found = repr(given[:40]) if isinstance(given, str) else kind_of(given)
         raise Broken(f"{where}.role: expected one of {', '.join(_ROLES)}, found {found}")
     text, thoughts = _texts(item.get("content"), f"{where}.content")
-    text = text or (item["refusal"] if isinstance(item.get("refusal"), str) else "")
+    refusal = item["refusal"] if isinstance(item.get("refusal"), str) else ""
+    text = text if refusal in text else "\n".join(filter(None, [text, refusal]))
     calls = tuple(_tool_calls(item, where))
     reasoning, output = Reasoning(), escape_text(text)
     if role == "assistant":
@@ -101,10 +102,15 @@ def together(choices: Sequence[Said]) -> Said:
 
 def _reasoning(item: Mapping[str, Any], text: str, thoughts: list[Reasoning]) -> tuple[Reasoning, str]:
     """The reasoning of an assistant's message, where there is any, and its text without it."""
-    if not thoughts and not any(isinstance(item.get(name), str) and item[name].strip() for name in _REASONING_TEXTS):
+    named = [item[name] for name in _REASONING_TEXTS if isinstance(item.get(name), str) and item[name].strip()]
+    if not thoughts and not named:
         parts = [part for name in _REASONING_LISTS for part in _items(item.get(name)) if isinstance(part, dict)]
         thoughts = [_thought(part) for part in parts]
     if thoughts:
+        besides = [
+            escape_text(one) for one in named if not any(escape_text(one) in thought.text for thought in thoughts)
+        ]
+        thoughts += [Reasoning(state=ReasoningState.PLAIN, text=one, source="provider") for one in besides]
         states = {thought.state for thought in thoughts}
         readable = [thought for thought in thoughts if thought.text]
         state = readable[0].state if readable else next(iter(states))
@@ -115,7 +121,8 @@ def _reasoning(item: Mapping[str, Any], text: str, thoughts: list[Reasoning]) ->
         if isinstance(thought, str) and thought.strip():
             source: Literal["schema", "provider"] = "schema" if name == "thought" else "provider"
             rest = text.replace(thought, "", 1) if text.startswith(thought) else text
-            found = Reasoning(state=ReasoningState.PLAIN, text=escape_text(thought), source=source)
+            whole = "\n".join([thought, *(one for one in named if one not in thought)])
+            found = Reasoning(state=ReasoningState.PLAIN, text=escape_text(whole), source=source)
             return found, escape_text(rest.strip("\n") if rest != text else text)
     if THINK_OPEN in text or THINK_CLOSE in text:
         thought, rest = split_think(text)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from langchain.agents.factory import _supports_provider_strategy
 from langchain.agents.middleware import ModelResponse
-from langchain.agents.structured_output import ToolStrategy
+from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.errors import GraphBubbleUp
 
@@ -108,7 +109,7 @@ class ModelExchange(Exchange):
             [*system, *request.messages],
             role=role,
             trust=trust,
-            tools=[*request.tools, *_answer_tools(request.response_format)],
+            tools=[*request.tools, *_answer_tools(request.response_format, request.model, request.tools)],
             settings=request.model_settings,
         )
 
@@ -158,10 +159,15 @@ class ModelExchange(Exchange):
         return ModelResponse(result=[AIMessage(WITHHELD, response_metadata={"monitor": "withheld"})])
 
 
-def _answer_tools(response_format: Any) -> list[dict[str, Any]]:
+def _answer_tools(response_format: Any, model: Any, tools: list[Any]) -> list[dict[str, Any]]:
     """The tools by which a model gives a structured answer."""
-    if not isinstance(response_format, ToolStrategy):
+    if response_format is None or isinstance(response_format, ProviderStrategy):
         return []
+    if not isinstance(response_format, ToolStrategy):  # LangChain chooses
+        if _supports_provider_strategy(model, tools=tools):
+            return []
+        schema = response_format.schema if isinstance(response_format, AutoStrategy) else response_format
+        response_format = ToolStrategy(schema=schema)
     return [
         {"name": spec.name, "description": spec.description, "parameters": spec.json_schema}
         for spec in response_format.schema_specs

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, ToolMessage
 
 from monitor.adapters.langchain.translate import message_of
+from monitor.models.langchain_format import reasoning_text, said_besides
 
 if TYPE_CHECKING:
     from langchain_core.outputs import LLMResult
@@ -23,10 +24,13 @@ def answer_in(result: LLMResult) -> AIMessage:
             return messages[0].model_copy(update={"usage_metadata": _usage(result)})
         return messages[0]
     calls = [call for message in messages for call in getattr(message, "tool_calls", ())]
+    broken = [call for message in messages for call in getattr(message, "invalid_tool_calls", ())]
     blocks: list[Any] = []
     for message in messages:
-        blocks += [dict(block) for block in message.content_blocks if block["type"] in {"text", "reasoning"}]
-    return AIMessage(blocks, tool_calls=calls, usage_metadata=_usage(result))
+        blocks.append({"type": "reasoning", "reasoning": reasoning_text(message)})
+        blocks += [{"type": "text", "text": text} for text in (str(message.text), *said_besides(message))]
+    said = [block for block in blocks if block[block["type"]]]
+    return AIMessage(said, tool_calls=calls, invalid_tool_calls=broken, usage_metadata=_usage(result))
 
 
 def _usage(result: LLMResult) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,12 +11,12 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import SecretStr
 
+from monitor.adapters.raised import said_with, told_by
 from monitor.canonical import canonical_text, escape_json, escape_text
 from monitor.models import secrets
 from monitor.models.base import ModelReply, ReportedUsage, ToolSpec
-from monitor.models.langchain_format import content_text, from_langchain, reply_of
+from monitor.models.langchain_format import content_text, from_langchain, reply_of, said_besides
 from monitor.models.pricing import price_of
-from monitor.models.secrets import clean
 from monitor.models.translate import translate
 from monitor.orchestrate.foreign import Asked
 from monitor.orchestrate.replies import observe_reply
@@ -169,6 +170,8 @@ def observed(message: BaseMessage, call: Call, asked: Asked, *, is_bounded: bool
     ``is_bounded`` says whether the budget's limit was the model's, too.
     """
     reply = reply_of(message)
+    if besides := said_besides(message):
+        reply = replace(reply, text="\n\n".join([reply.text, *besides] if reply.text else besides))
     usage = _usage(reply, call, asked.price)
     limit, theirs = call.max_output_tokens, asked.max_output_tokens
     is_ours = is_bounded and limit is not None and (theirs is None or limit < theirs)
@@ -199,10 +202,11 @@ def _usage(reply: ModelReply, call: Call, price: Price | None) -> Usage:
 
 def model_failed(exc: Exception, call: Call) -> Observation:
     """A call that ended in the provider's error, cleaned of keys."""
-    told = translate(exc, model=call.model)
+    told = translate(exc, model=call.model, is_whole=True)
     usage = call.reserved if told.billed_unknown else Usage(calls=1, cost=0.0)
     info = ErrorInfo(kind=told.kind, message=escape_text(str(told)))
-    return Observation(outcome=Outcome.FAILED, error=info, usage=usage, usage_reported=False, at=now())
+    output = escape_text(said_with(exc))
+    return Observation(outcome=Outcome.FAILED, output=output, error=info, usage=usage, usage_reported=False, at=now())
 
 
 def tool_observed(output: str) -> Observation:
@@ -212,7 +216,7 @@ def tool_observed(output: str) -> Observation:
 
 def tool_failed(exc: Exception, outcome: Outcome = Outcome.FAILED) -> Observation:
     """A tool that raised."""
-    info = ErrorInfo(kind="tool", message=clean(escape_text(f"{type(exc).__name__}: {exc}")))
+    info = ErrorInfo(kind="tool", message=told_by(exc))
     return Observation(outcome=outcome, error=info, usage=Usage(tool_calls=1, cost=0.0), at=now())
 
 

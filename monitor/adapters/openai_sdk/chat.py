@@ -26,6 +26,7 @@ from monitor.adapters.openai_sdk.wire import (
 )
 from monitor.canonical import escape_text, unescape_text
 from monitor.models.base import ToolSpec, tool_call_of
+from monitor.models.parts import texts_in
 from monitor.orchestrate.foreign import Asked
 from monitor.records import Message, ReasoningState
 
@@ -99,13 +100,13 @@ class Chat:
         messages = [object_of(choice.get("message")) for choice in choices]
         reasoning = [text for message in messages if (text := _thought(message))]
         texts = [text for message in messages for name in _TEXTS if (text := content_text(message.get(name)))]
-        texts += [text for message in messages if (text := _transcript(message))]
+        texts += [text for message in messages for text in _besides(message)]
         calls = [call for message in messages for call in _calls(message)]
         reasons = [text_of(choice.get("finish_reason")) for choice in choices]
         return Heard(
             text=BETWEEN.join(texts),
             reasoning=BETWEEN.join(reasoning),
-            state=ReasoningState.PLAIN if reasoning else ReasoningState.ABSENT,
+            state=ReasoningState.PLAIN if reasoning else _sealed(messages),
             tool_calls=tuple(_tool_call(call, index) for index, call in enumerate(calls)),
             usage=usage_of(object_of(answer.get("usage")), "prompt", "completion"),
             finish_reason="length" if "length" in reasons else next(iter(reasons), ""),
@@ -119,11 +120,12 @@ class Chat:
         changed = copy.deepcopy(answer)
         choices = objects_in(changed.get("choices"))
         messages = [object_of(choice.get("message")) for choice in choices]
+        besides = [text for message in messages for text in _besides(message)]
         for choice, message in zip(choices, messages, strict=True):
             choice.pop("logprobs", None)
             for name in message.keys() - _KEPT:
                 del message[name]
-        _put_texts(messages, seen, released)
+        _put_texts(messages, seen, released, besides)
         calls = [call for message in messages for call in _calls(message)]
         if len(released.tool_calls) != len(calls):
             for choice, message in zip(choices, messages, strict=True):
@@ -225,13 +227,22 @@ def _schema(body: dict[str, Any]) -> str:
 
 
 def _thought(message: dict[str, Any]) -> str:
+    """The thought; where fields for it say different things, all of them."""
     details = objects_in(message.get("reasoning_details"))
     told = "".join(text_of(detail.get("text")) or text_of(detail.get("summary")) for detail in details)
-    return next((text for name in REASONING if (text := text_of(message.get(name)))), told)
+    texts = [text for text in (*(text_of(message.get(name)) for name in REASONING), told) if text]
+    return BETWEEN.join(text for at, text in enumerate(texts) if not any(text in other for other in texts[:at]))
 
 
-def _transcript(message: dict[str, Any]) -> str:
-    return text_of(object_of(message.get("audio")).get("transcript"))
+def _sealed(messages: list[dict[str, Any]]) -> ReasoningState:
+    details = [detail for message in messages for detail in objects_in(message.get("reasoning_details"))]
+    return ReasoningState.ENCRYPTED if any(detail.get("data") for detail in details) else ReasoningState.ABSENT
+
+
+def _besides(message: dict[str, Any]) -> list[str]:
+    """What a message says in other fields than those that are known: a transcript, a title of what it cites."""
+    known = {*_KEPT, "reasoning_details"}
+    return texts_in({name: value for name, value in message.items() if name not in known})
 
 
 def _add(whole: dict[str, Any], choice: dict[str, Any]) -> None:
@@ -251,10 +262,13 @@ def _add(whole: dict[str, Any], choice: dict[str, Any]) -> None:
 
 
 def _add_call(calls: list[dict[str, Any]], index: int, part: dict[str, Any]) -> None:
-    index = min(index, len(calls))
-    if index == len(calls):
-        calls.append({})
-    call = calls[index]
+    """Add a part to the call of its index; some servers give calls of different ids one index."""
+    known = [call for call in calls if call["index"] == index]
+    holder, _ = _arguments_of(part)
+    if not known or (holder.get("name") and part.get("id") and part["id"] != known[-1].get("id", part["id"])):
+        known.append({"index": index})
+        calls.append(known[-1])
+    call = known[-1]
     for name, value in part.items():
         if name in {"function", "custom"}:
             call[name] = _grown(call.get(name), value)
@@ -273,7 +287,7 @@ def _grown(before: Any, more: Any) -> Any:
     return before if more is None else more
 
 
-def _put_texts(messages: list[dict[str, Any]], seen: Observation, released: Observation) -> None:
+def _put_texts(messages: list[dict[str, Any]], seen: Observation, released: Observation, besides: list[str]) -> None:
     """Put the released texts where those stood that were seen; a thought in the text stays in front of it."""
     if seen.reasoning.source == "provider":
         holders = [message for message in messages if _thought(message)]
@@ -285,5 +299,5 @@ def _put_texts(messages: list[dict[str, Any]], seen: Observation, released: Obse
     text = text_of_answer(seen, released)
     places = [(message, name) for message in messages for name in _TEXTS if content_text(message.get(name))]
     if text and not places and messages:
-        places = [(messages[0], "content")]
-    put(text, places)
+        places, besides = [(messages[0], "content")], []
+    put(text, places, besides)

@@ -10,10 +10,13 @@ so far, the connection is closed, for the rest could change nothing.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import sys
 import threading
+import weakref
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from monitor.adapters import door
@@ -49,7 +52,7 @@ class Releasing(Sending):
         self._windows, self._watch = windows, watch
         self.call: Call | None = None
         self._looked = self._is_stopped = False
-        self._handed: Any = None
+        self._handed: Any = lambda: None  # weakly: who stops reading and keeps nothing closes the stream at once
         self._run_open: Any = None
         self._passage: Passage | None = None
 
@@ -69,9 +72,11 @@ class Releasing(Sending):
             self._response = send(self._prepared(call))
             if self._is_streamed(call):
                 chunks = self.stream()
+                _open.add(chunks)
                 next(chunks)  # so that it is told when it is closed before anybody reads
-                self._handed = self._response_with(stream=_body(self._response, chunks))
-                return self._handed
+                handed = self._response_with(stream=_body(self._response, chunks))
+                self._handed = weakref.ref(handed)
+                return handed
             for chunk in self._response.iter_bytes():
                 self._take(chunk)
             passage.finish(self._came(call))
@@ -97,8 +102,9 @@ class Releasing(Sending):
                     if self._is_streamed(call):
                         chunks = self.async_stream()
                         await anext(chunks)  # so that it is told when it is closed before anybody reads
-                        self._handed = self._response_with(stream=_async_body(self._response, chunks))
-                        return self._handed
+                        handed = self._response_with(stream=_async_body(self._response, chunks))
+                        self._handed = weakref.ref(handed)
+                        return handed
                     async for chunk in self._response.aiter_bytes():
                         self._take(chunk)
                     passage.finish(self._came(call))
@@ -125,7 +131,8 @@ class Releasing(Sending):
             return False
         if self._windows.is_decided_for(call):
             self._watch.hold()
-        self._run_open = self._asking.run_open.pop_all()
+        assert self._asking.standing is not None
+        self._run_open = self._asking.standing.kept_open()
         return True
 
     # ---------------------------------------------------------------------------------------------------- streams
@@ -148,7 +155,7 @@ class Releasing(Sending):
             except (GeneratorExit, StoreError, SubcallError) as exc:
                 self._response.close()
                 self._cut_off(exc)
-                if not door.is_inside():  # as where a stream that nobody closed is collected there
+                if door.can_wait():  # unlike where a stream that nobody closed is collected there
                     with suppress(SubcallError, StoreError):
                         passage.result()
                 raise
@@ -207,7 +214,7 @@ class Releasing(Sending):
 
     def _note_elapsed(self) -> None:
         with suppress(RuntimeError, AttributeError):
-            self._handed.elapsed = self._response.elapsed
+            self._handed().elapsed = self._response.elapsed
 
     @property
     def _call(self) -> Call:
@@ -311,7 +318,7 @@ class _Run:
         told = (None, None, None) if isinstance(error, GeneratorExit) else (kind, error, trace)
         if door.is_inside():
             threading.Thread(target=self._closing.__exit__, args=told).start()
-        else:
+        elif door.can_wait():
             self._closing.__exit__(*told)
 
     async def __aenter__(self) -> None:
@@ -330,24 +337,47 @@ async def _whatever(ending: Awaitable[Any]) -> None:
         await asyncio.shield(asyncio.ensure_future(ending))
 
 
+_open: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _close_open() -> None:
+    """Close what nobody read to its end while it can still be stored: at the end of the interpreter, before the door's."""
+    for chunks in list(_open):
+        with suppress(Exception):  # one that another thread reads is that thread's
+            chunks.close()
+
+
+atexit.register(_close_open)
+
+
 def _body(response: Any, chunks: Iterator[bytes]) -> Any:
     """A body that is read from ``chunks``, of the same httpx as the response."""
-    kind = _of_the_same(response, "SyncByteStream")
-
-    def close(_self: Any) -> None:
-        chunks.close()  # type: ignore[attr-defined] # it is a generator
-
-    return type("Body", (kind,), {"__iter__": lambda _self: chunks, "close": close})()
+    made = _body_class(_of_the_same(response, "SyncByteStream"))()
+    made.chunks = chunks
+    return made
 
 
 def _async_body(response: Any, chunks: AsyncIterator[bytes]) -> Any:
     """As ``_body``."""
-    kind = _of_the_same(response, "AsyncByteStream")
+    made = _async_body_class(_of_the_same(response, "AsyncByteStream"))()
+    made.chunks = chunks
+    return made
 
-    async def aclose(_self: Any) -> None:
-        await chunks.aclose()  # type: ignore[attr-defined] # it is a generator
 
-    return type("Body", (kind,), {"__aiter__": lambda _self: chunks, "aclose": aclose})()
+@cache
+def _body_class(kind: Any) -> Any:
+    def close(self: Any) -> None:
+        self.chunks.close()
+
+    return type("Body", (kind,), {"__iter__": lambda self: self.chunks, "close": close})
+
+
+@cache
+def _async_body_class(kind: Any) -> Any:
+    async def aclose(self: Any) -> None:
+        await self.chunks.aclose()
+
+    return type("Body", (kind,), {"__aiter__": lambda self: self.chunks, "aclose": aclose})
 
 
 def _of_the_same(response: Any, name: str) -> Any:

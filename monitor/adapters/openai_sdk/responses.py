@@ -32,12 +32,15 @@ from monitor.adapters.openai_sdk.wire import (
 from monitor.canonical import escape_text, unescape_text
 from monitor.errors import ConfigError
 from monitor.models.base import ToolSpec, tool_call_of
+from monitor.models.parts import texts_in
 from monitor.orchestrate.foreign import Asked
 from monitor.records import Message, Observation, ReasoningState, ToolCall
 
 _OWN_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """Calls of the caller's tools, and where their arguments stand. Other items are made by tools of the provider."""
 _TEXTS = {"output_text": "text", "refusal": "refusal"}
+_KEPT = {"type", "text", "refusal", "annotations", "logprobs"}
+"""What is kept of a part in which a text was replaced."""
 _NOT_ARGUMENTS = {"id", "type", "status", "call_id"}
 _ENDS = {"max_output_tokens": "length", "max_tokens": "length"}
 
@@ -85,7 +88,9 @@ class Responses:
         reason = text_of(object_of(answer.get("incomplete_details")).get("reason"))
         error = object_of(answer.get("error"))
         return Heard(
-            text=BETWEEN.join(text for holder, name in _places(items) if (text := text_of(holder.get(name)))),
+            text=BETWEEN.join(
+                [text for holder, name in _places(items) if (text := text_of(holder.get(name)))] + _besides(items)
+            ),
             reasoning=BETWEEN.join(text_of(part.get("text")) for part in thoughts),
             state=_state(items, thoughts),
             tool_calls=tuple(_tool_call(item, index) for index, item in enumerate(_calls(items))),
@@ -101,19 +106,23 @@ class Responses:
         changed = copy.deepcopy(answer)
         changed.pop("output_text", None)  # some servers tell it all once more
         items = objects_in(changed.get("output"))
+        besides = _besides(items)
         for part in (
             part for item in items if item.get("type") == "message" for part in objects_in(item.get("content"))
         ):
             for name in ("logprobs", "annotations"):
                 if name in part:
                     part[name] = []
+        for item in (item for item in items if item.get("type") == "message"):
+            known = [part for part in objects_in(item.get("content")) if part.get("type") in _TEXTS]
+            item["content"] = [{name: part[name] for name in part.keys() & _KEPT} for part in known]
         if len(released.tool_calls) != len(_calls(items)):
             items = [item for item in items if item.get("type") in {"message", "reasoning"}]
         for item, call in zip(_calls(items), released.tool_calls, strict=True):
             _put_arguments(item, unescape_text(call.arguments))
         if seen.reasoning.source == "provider":
             put(released.reasoning.text, [(part, "text") for part in _thoughts(items)])
-        changed["output"] = _with_text(items, seen, released)
+        changed["output"] = _with_text(items, seen, released, besides)
         return changed
 
     def streamed(self, answer: dict[str, Any]) -> list[Event]:
@@ -129,7 +138,9 @@ class Responses:
         return events
 
 
-def _with_text(items: list[dict[str, Any]], seen: Observation, released: Observation) -> list[dict[str, Any]]:
+def _with_text(
+    items: list[dict[str, Any]], seen: Observation, released: Observation, besides: list[str]
+) -> list[dict[str, Any]]:
     """The items with the released text where that stood that was seen; a thought in it stays in front."""
     text = text_of_answer(seen, released)
     places = [(holder, name) for holder, name in _places(items) if text_of(holder.get(name))]
@@ -142,8 +153,8 @@ def _with_text(items: list[dict[str, Any]], seen: Observation, released: Observa
             "status": "completed",
             "content": [part],
         }
-        items, places = [*items, message], [(part, "text")]
-    put(text, places)
+        items, places, besides = [*items, message], [(part, "text")], []
+    put(text, places, besides)
     return items
 
 
@@ -188,6 +199,17 @@ def _places(items: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str]]:
     """Where the texts of messages stand."""
     parts = [part for item in items if item.get("type") == "message" for part in objects_in(item.get("content"))]
     return [(part, _TEXTS[kind]) for part in parts if (kind := text_of(part.get("type"))) in _TEXTS]
+
+
+def _besides(items: list[dict[str, Any]]) -> list[str]:
+    """What messages say in other parts and fields than those that are known: a title of what is cited."""
+    said: list[str] = []
+    for item in (item for item in items if item.get("type") == "message"):
+        content = item.get("content")
+        for part in content if isinstance(content, list) else [content]:
+            known = _TEXTS.get(text_of(object_of(part).get("type")))
+            said += texts_in({**part, known: "", "logprobs": []} if isinstance(part, dict) and known else part)
+    return said
 
 
 def _thoughts(items: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,12 +6,26 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any
 
-from monitor.adapters.openai_sdk.wire import Event, object_of, objects_in, text_of, whole_number
+from monitor.adapters.openai_sdk.wire import Event, object_of, objects_in, text_of, whole_number, without_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LAST = {"response.completed", "response.incomplete", "response.failed"}
+_NOT_SAID = {
+    "sequence_number",
+    "item_id",
+    "obfuscation",
+    "delta",
+    "logprobs",
+    "response",
+    "name",
+    "error",
+    "message",
+    "code",
+}
+"""Fields of an event that are about it, or are read elsewhere."""
+_PICTURE = "response.image_generation_call.partial_image"
 _DELTAS = {
     "response.output_text.delta": ("message", "output_text", "text"),
     "response.refusal.delta": ("message", "refusal", "refusal"),
@@ -36,7 +50,9 @@ def merged(events: list[Event]) -> dict[str, Any]:
             whole = {**whole, "status": "failed", "error": object_of(event.get("error")) or event}
     if not whole:
         whole = {"status": "in_progress"}
-    return {**whole, "output": [*objects_in(whole.get("output")), *_besides(pieces, whole.get("output"))]}
+    output = objects_in(whole.get("output"))
+    output += _besides(pieces, output)
+    return {**whole, "output": [*output, *_on_the_way(said, output)]}
 
 
 def _pieces(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -72,6 +88,28 @@ def _pieces(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [*_besides([*made, *calls], finished), *finished]
 
 
+def _on_the_way(said: list[dict[str, Any]], output: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What events said that is in no item, each as an item of its own: the SDK hands every event on."""
+    told, items = list(_texts(output)), []
+    for event in (event for event in said if event.get("type") != _PICTURE):
+        item, others = event.get("item"), object_of(event.get("response")).get("output")
+        besides = {name: value for name, value in event.items() if name not in _NOT_SAID}
+        for one in [item] if item else objects_in(others) or [besides]:
+            texts = [text for text in _texts(without_data(one)) if text and not any(text in other for other in told)]
+            told += texts
+            kind = text_of(object_of(one).get("type"))
+            items += [_item(kind, text) for text in texts]
+    return items
+
+
+def _item(kind: str, text: str) -> dict[str, Any]:
+    if "reasoning" in kind:
+        return {"type": "reasoning", "content": [{"type": "reasoning_text", "text": text}]}
+    if "call" in kind:
+        return {"type": "function_call", "arguments": text}
+    return {"type": "message", "content": [{"type": "output_text", "text": text}]}
+
+
 def _besides(items: list[dict[str, Any]], known: Any) -> list[dict[str, Any]]:
     """Those of the items that say something which no known one of their type says."""
     told: dict[str, list[str]] = {}
@@ -88,7 +126,7 @@ def _texts(value: Any) -> Iterator[str]:
     """Every text that the model wrote in an item: ids, types and the like are none."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            if name not in {"id", "type", "status", "call_id", "role", "encrypted_content"}:
+            if name not in {"id", "type", "status", "call_id", "role", "phase", "encrypted_content"}:
                 yield from _texts(inner)
     elif isinstance(value, list):
         for inner in value:

@@ -10,14 +10,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from monitor.adapters.openai_sdk.observed import observed, out_of_time, said_nothing
-from monitor.adapters.openai_sdk.wire import read_events, write_events
+from monitor.adapters.openai_sdk.wire import Heard, read_events, write_events
+from monitor.adapters.raised import said_in_error
 from monitor.errors import SubcallError, SubcallFailed
 from monitor.models.translate import translate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from monitor.adapters.openai_sdk.wire import Format, Heard
+    from monitor.adapters.observing import Standing
+    from monitor.adapters.openai_sdk.wire import Format
     from monitor.adapters.places import Place
     from monitor.loaded import Windows
     from monitor.models.base import Price
@@ -32,8 +34,8 @@ _OF_THE_BODY = {"content-length", "content-encoding", "transfer-encoding"}
 class Asking:
     """One call of the SDK, with all its attempts: where it stands, its format, what the client was wrapped with.
 
-    ``windows`` are there where its stream is to be released before its end; ``run_open`` is the exit stack that closes the
-    run which the call made for itself, which whoever reads the stream takes over.
+    ``windows`` are there where its stream is to be released before its end; ``standing`` has the run which
+    the call made for itself, which whoever reads the stream keeps open.
     """
 
     place: Place
@@ -44,7 +46,7 @@ class Asking:
     stream_usage: bool
     error_of: Callable[[Any], Exception]
     windows: Windows | None = None
-    run_open: Any = None
+    standing: Standing | None = None
     first: Call | None = None
     attempts: int = 0
 
@@ -143,16 +145,17 @@ class Sending:
 
     def _came(self, call: Call) -> Observation:
         if self._response.is_error:
-            return self._failed(call, self._asking.error_of(self._whole_response()), raise_it=False)
+            whole = self._whole_response()
+            return self._failed(call, self._asking.error_of(whole), said=said_in_error(whole.content))
         heard = self._heard()
         self._seen = observed(call, heard, price=self._asking.price, asked=self._asked.max_output_tokens)
         return self._seen
 
-    def _failed(self, call: Call, error: Exception, *, raise_it: bool = True) -> Observation:
-        """The call failed; what had arrived of a stream is kept in the record."""
-        self._error = error if raise_it else None
-        heard = self._heard() if self._content and raise_it else None
-        failure = translate(error, model=self._asked.model)
+    def _failed(self, call: Call, error: Exception, *, said: str | None = None) -> Observation:
+        """The call failed. The record keeps what had arrived of a stream, and what an answer with an error ``said``."""
+        self._error = error if said is None else None
+        heard = self._heard() if self._content and said is None else Heard(text=said) if said else None
+        failure = translate(error, model=self._asked.model, is_whole=True)
         left = self._seconds_left()
         if failure.kind == "timeout" and left is not None and left <= 0:
             self._seen = out_of_time(call, self._asking.place.budget.out_of_time(), heard)
@@ -162,13 +165,11 @@ class Sending:
 
     def _heard(self) -> Heard:
         form = self._asking.format
-        if self._is_stream and (self._is_event_stream() or self._content.lstrip().startswith((b"data:", b"event:"))):
-            self._answer = form.merged(read_events(bytes(self._content)))
-            return form.heard(self._answer)
-        self._is_stream = False
-        self._answer = _object(bytes(self._content))
+        whole = _object(bytes(self._content))
+        self._is_stream = self._is_stream and (self._is_event_stream() or not whole)
+        self._answer = form.merged(read_events(bytes(self._content))) if self._is_stream else whole
         heard = form.heard(self._answer)
-        if self._answer:
+        if heard.is_whole or heard.text or heard.reasoning or heard.tool_calls or heard.error:
             return heard
         return replace(heard, text=self._content.decode("utf-8", "replace"))  # nobody can read it, rules look at it
 

@@ -103,7 +103,8 @@ def read_events(body: bytes) -> list[Event]:
     found: list[Event] = []
     data: list[str] = []
     name = ""
-    for line in body.decode("utf-8", "replace").replace("\r\n", "\n").split("\n"):
+    lines = body.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for line in [*lines, ""]:  # the last one may have come without its empty line
         field, _, value = line.partition(":")
         if not line and data:
             found.append(Event("\n".join(data), name))
@@ -228,10 +229,12 @@ def says_more(value: dict[str, Any], known: set[str]) -> bool:
     return any(value[name] not in SAYS_NOTHING for name in value.keys() - known)
 
 
-def put(text: str, places: list[tuple[dict[str, Any], str]]) -> None:
-    """Put a text in the place of those that stand there: see ``spread``."""
-    parts = spread(text, [escape_text(content_text(holder.get(name))) for holder, name in places])
-    for (holder, name), part in zip(places, parts, strict=True):
+def put(text: str, places: list[tuple[dict[str, Any], str]], besides: list[str] | None = None) -> None:
+    """Put a text in the place of those that stand there: see ``spread``. What was said ``besides`` them is left out."""
+    seen = [escape_text(content_text(holder.get(name))) for holder, name in places]
+    told = [*seen, *(escape_text(one) for one in besides or [])]
+    parts = spread(text, told if len(text) == len(BETWEEN.join(told)) else seen)
+    for (holder, name), part in zip(places, parts, strict=False):
         holder[name] = unescape_text(part)
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextvars
 import logging
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
-from monitor.adapters.observing import standing, standing_async
+from monitor.adapters.observing import Standing
 from monitor.adapters.openai_sdk.chat import Chat
 from monitor.adapters.openai_sdk.releasing import Releasing
 from monitor.adapters.openai_sdk.responses import Responses
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from monitor.adapters.openai_sdk.wire import Format
-    from monitor.adapters.places import Place
     from monitor.models.base import Price
 
 logger = logging.getLogger(__name__)
@@ -114,7 +113,7 @@ class _Told:
 
     def format_of(self, options: Any) -> Format | None:
         """The format of a request that is observed, or None for every other: of what it asks the log says so, once."""
-        path = urlsplit(options.url).path.rstrip("/")
+        path = "/" + urlsplit(options.url).path.strip("/")
         is_post = options.method.lower() == "post"
         found = [form for end, form in _FORMATS.items() if path.endswith(end)]
         if is_post and not found and (kind := _kind_of(path)) not in self._unobserved:
@@ -131,15 +130,15 @@ class _Told:
         if self._is_window and object_of(options.json_data).get("stream") and current() is None:
             self.options.windows(ADAPTER)
 
-    def asking(self, client: Any, form: Format, options: Any, place: Place, run_open: Any) -> Asking:
+    def asking(self, client: Any, form: Format, options: Any, standing: Standing) -> Asking:
         """One call of the SDK. Raises ConfigError where its stream may not be released before its end."""
         windows = None
         if self._is_window and object_of(options.json_data).get("stream"):
-            windows = place.run.windows(ADAPTER)
+            windows = standing.place.run.windows(ADAPTER)
         host = client.base_url.host
         model = str(object_of(options.json_data).get("model") or "")
         return Asking(
-            place=place,
+            place=standing.place,
             format=form,
             role=self._role,
             price=self._price or listed(host, model),
@@ -147,7 +146,7 @@ class _Told:
             stream_usage=self._stream_usage,
             error_of=client._make_status_error_from_response,
             windows=windows,
-            run_open=run_open,
+            standing=standing,
         )
 
 
@@ -186,10 +185,9 @@ def _sync(kind: Any, told: _Told) -> dict[str, Any]:
             with _set(None):
                 return kind.request(self, cast_to, options, **how)
         told.refuse(options)
-        with ExitStack() as run_open:
-            place = run_open.enter_context(standing(told.task_of(form, options), told.name, told.options))
-            with _set(told.asking(self, form, options, place, run_open)):
-                return kind.request(self, cast_to, options, **how)
+        standing = Standing(told.task_of(form, options), told.name, told.options)
+        with standing, _set(told.asking(self, form, options, standing)):
+            return kind.request(self, cast_to, options, **how)
 
     def _send_request(self: Any, request: Any, *, stream: bool, **how: Any) -> Any:
         def send(ready: Any) -> Any:
@@ -210,10 +208,9 @@ def _async(kind: Any, told: _Told) -> dict[str, Any]:
             with _set(None):
                 return await kind.request(self, cast_to, options, **how)
         told.refuse(options)
-        async with AsyncExitStack() as run_open:
-            standing_here = standing_async(told.task_of(form, options), told.name, told.options)
-            place = await run_open.enter_async_context(standing_here)
-            with _set(told.asking(self, form, options, place, run_open)):
+        standing = Standing(told.task_of(form, options), told.name, told.options)
+        async with standing:
+            with _set(told.asking(self, form, options, standing)):
                 return await kind.request(self, cast_to, options, **how)
 
     async def _send_request(self: Any, request: Any, *, stream: bool, **how: Any) -> Any:

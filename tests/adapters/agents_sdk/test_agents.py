@@ -10,12 +10,14 @@ import pytest
 
 pytest.importorskip("agents.tracing")  # "agents" alone is also a folder of this project
 
+import httpx
+import openai
 from openai import AsyncOpenAI
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
 import monitor
 from monitor.adapters.agents_sdk import run, run_sync, watch
-from monitor.errors import Blocked, BudgetExceeded, ConfigError
+from monitor.errors import Blocked, BudgetExceeded, ConfigError, SubcallFailed
 from monitor.records import Limits, StoredSubcall
 
 if TYPE_CHECKING:
@@ -355,3 +357,15 @@ def test_agents_side_by_side_have_the_right_parents(desk: Desk) -> None:
             assert subcall.observation is not None
             number = subcall.observation.output.removeprefix("answer ")
             assert subcalls[subcall.call.parent_id].call.task == f'{{"number":{number}}}'
+
+
+def test_what_the_answer_with_an_error_says_is_judged(desk: Desk) -> None:
+    class Broken(Script):
+        async def get_response(self, *given: Any, **named: Any) -> Any:
+            body = {"message": "the call cannot be read", "failed_generation": "ALARM"}
+            request = httpx.Request("POST", "http://127.0.0.1/v1")
+            answer: Any = httpx.Response(400, json={"error": body}, request=request)
+            raise openai.BadRequestError("x", response=answer, body=body)
+
+    with pytest.raises(SubcallFailed, match="planted_output"):
+        ask(desk, Agent(name="a", model=Broken("never said")))

@@ -187,6 +187,12 @@ def test_the_result_of_a_tool_hangs_below_the_call_that_asked_for_it(take: Inges
             "4",
         ),
         ({"content": "4"}, "absent", "", "", "4"),
+        ({"content": "4", "reasoning_content": "2", "reasoning": "2 and 2"}, "plain", "provider", "2\n2 and 2", "4"),
+        (
+            {"content": [{"type": "thinking", "thinking": "2"}, {"type": "text", "text": "4"}], "reasoning": "and 2"},
+            *("plain", "provider", "2\nand 2", "4"),
+        ),
+        ({"content": "4", "refusal": "I will not."}, "absent", "", "", "4\nI will not."),
         (
             {"content": "4", "thinking_blocks": [{"type": "thinking", "thinking": "2 and 2", "signature": "s"}]},
             *("plain", "provider", "2 and 2", "4"),

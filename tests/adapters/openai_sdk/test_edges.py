@@ -156,7 +156,7 @@ def test_a_thought_in_tags_stays_in_front_of_what_is_covered(desk: Desk, way: st
 def test_a_stream_is_read_and_written_as_it_is() -> None:
     events = [Event('{"a": 1}'), Event("two\nlines", "named"), Event("[DONE]")]
     assert read_events(write_events(events)) == events
-    assert read_events(b": a comment\r\n\r\ndata: x\r\n\r\ndata: cut") == [Event("x")]
+    assert read_events(b": a comment\r\n\r\ndata: x\r\n\r\ndata: cut") == [Event("x"), Event("cut")]
 
 
 def test_other_places_of_a_thought_are_known() -> None:
