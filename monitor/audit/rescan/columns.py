@@ -2,11 +2,13 @@
 
 Texts and what people filter by have columns of their own; ``call``, ``observation`` and ``judgement`` are JSON of the rest.
 The names and types of columns stay what they are; ``monitor.export/2`` in the file's metadata says which they are. Files of
-``monitor.export/1`` have no ``judged_leaf``, which rules over a run need.
+``monitor.export/1`` have no ``judged_leaf``, which rules over a run need. The metadata also has a digest of each row group:
+it tells a file that was edited or cut from the one that was exported, but not from one whose digests were made anew.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +19,12 @@ from monitor.store import Found
 from monitor.store.jcs import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 FORMAT = "monitor.export/2"
 FORMAT_BEFORE = "monitor.export/1"
 METADATA_KEY = b"monitor.export"
+GROUPS_KEY = b"monitor.export.groups"
 _OWN_OF_CALL = ("task", "messages")
 _OWN_OF_OBSERVATION = ("output", "raw")
 
@@ -82,6 +85,11 @@ NAMES = (
     "problem",
     "judged_leaf",
 )
+
+
+def digest_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """SHA-256 over the rows of a group as Arrow gives them, by which an edited, doubled or missing one is noticed."""
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
 def row_of(found: Found, recipe: str) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from monitor.audit.rescan.by_run import Runs, is_among, parts_of, run_after_run
 from monitor.audit.rescan.columns import (
     FORMAT,
     FORMAT_BEFORE,
+    GROUPS_KEY,
     METADATA_KEY,
+    digest_of,
     found_in,
     place_of,
     pyarrow,
@@ -80,9 +82,12 @@ def export(
     scratch = path.with_name(f".{path.name}.part")
     try:
         with arrow.parquet.ParquetWriter(scratch, columns, compression="zstd") as writer:
-            every = rows()
+            every, digests = rows(), []
             while some := list(islice(every, ROWS_IN_GROUP)):
-                writer.write_table(arrow.Table.from_pylist(some, schema=columns))
+                table = arrow.Table.from_pylist(some, schema=columns)
+                writer.write_table(table)
+                digests.append(digest_of(table.to_pylist()))
+            writer.add_key_value_metadata({GROUPS_KEY: json.dumps(digests).encode()})
         scratch.replace(path)
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be written ({exc.strerror or exc}); name another place") from exc
@@ -93,17 +98,20 @@ def export(
 
 @dataclass(frozen=True, slots=True)
 class ParquetSource:
-    """A file of ``export`` as a source. ``ranges`` are the leaves of each row group."""
+    """A file of ``export`` as a source. ``ranges`` are the leaves of each row group, ``digests`` what they were when they
+    were exported; a file of an earlier version has none.
+    """
 
     path: str
     facts: Mapping[str, Any]
     ranges: tuple[tuple[int, int], ...] = field(repr=False)
     wanted: Wanted
     pending: int = 0
+    digests: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, path: Path, wanted: Wanted) -> ParquetSource:
-        """The file at ``path``. Raises ConfigError: it is none, or not of an export."""
+        """The file at ``path``. Raises ConfigError: it is none, not of an export, or has not the parts that it had."""
         file = _opened(path)
         try:
             facts = json.loads((file.schema_arrow.metadata or {})[METADATA_KEY])
@@ -117,7 +125,14 @@ class ParquetSource:
         if any(selection.values()):
             facts["exported"] = selection
         ranges = tuple(_range_of(file.metadata.row_group(number)) for number in range(file.num_row_groups))
-        return cls(str(path.absolute()), {**facts, "parts": len(ranges), "part_leaves": 0}, ranges, wanted)
+        digests = tuple(json.loads((file.metadata.metadata or {}).get(GROUPS_KEY, b"[]")))
+        if digests and len(digests) != len(ranges):
+            raise ConfigError(
+                f"{path}: expected the {len(digests)} row groups that were exported, found {len(ranges)}: something was "
+                "added, dropped or written anew. Export it again"
+            )
+        facts |= {"parts": len(ranges), "part_leaves": 0}
+        return cls(str(path.absolute()), facts, ranges, wanted, digests=digests)
 
     @property
     def parts(self) -> int:
@@ -151,15 +166,20 @@ class ParquetSource:
 class _OpenedFile:
     def __init__(self, source: ParquetSource) -> None:
         self._file = _opened(Path(source.path))
-        self._wanted = source.wanted
+        self._wanted, self._digests = source.wanted, source.digests
 
     def part(self, number: int) -> Iterator[Found]:
-        for row in self._file.read_row_group(number).to_pylist():
+        rows = self._file.read_row_group(number).to_pylist()
+        is_whole = not self._digests or digest_of(rows) == self._digests[number]
+        for row in rows:
             if self._is_wanted(row):
                 try:
                     found = found_in(row)
                 except (ValueError, KeyError, TypeError) as exc:
                     problem = f"its row cannot be read back ({type(exc).__name__})"
+                    found = Found(*place_of(row), problem=problem)
+                if not is_whole and found.call is not None:
+                    problem = "its part of the file is not what was exported: a row of it was edited, added or dropped"
                     found = Found(*place_of(row), problem=problem)
                 yield found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,8 +12,8 @@ arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip ins
 files = pytest.importorskip("pyarrow.parquet")
 
 from monitor.audit.rescan import parquet  # noqa: E402
-from monitor.audit.rescan.columns import NAMES, found_in  # noqa: E402
-from monitor.audit.rescan.parquet import ParquetSource, export  # noqa: E402
+from monitor.audit.rescan.columns import GROUPS_KEY, METADATA_KEY, NAMES, found_in  # noqa: E402
+from monitor.audit.rescan.parquet import ROWS_IN_GROUP, ParquetSource, export  # noqa: E402
 from monitor.errors import ConfigError  # noqa: E402
 from monitor.records import Event, Judgement, Observation, Outcome, Usage, now  # noqa: E402
 from monitor.store import Wanted  # noqa: E402
@@ -21,6 +21,7 @@ from tests.audit.rescan.conftest import Bench, fill  # noqa: E402
 from tests.store.databases import Database  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from monitor.audit.rescan.job import Job
@@ -79,15 +80,70 @@ def test_what_cannot_be_read_back_says_so_in_its_row_and_in_a_scan(bench: Bench,
 
 
 def test_a_row_that_was_damaged_is_a_failed_result(bench: Bench, tmp_path: Path) -> None:
+    """In a file of an earlier version, which has no digests."""
     fill(bench.store, 3)
     path = tmp_path / "traces.parquet"
     export(bench.store, bench.url, path, Wanted())
-    table = files.read_table(path)
-    rows = table.to_pylist()
-    rows[1]["observation"] = "{}"
-    files.write_table(arrow.Table.from_pylist(rows, schema=table.schema), path)
+
+    def damage(rows: list[dict[str, Any]]) -> None:
+        rows[1]["observation"] = "{}"
+
+    rewrite(path, damage, has_digests=False)
     summary = bench.scan(from_file(bench, path))
     assert [one.status for one in bench.rows(summary.scan_id)] == ["done", "failed", "done"]
+
+
+def edit(rows: list[dict[str, Any]]) -> None:
+    rows[1]["output"] += " and more"
+
+
+EDITS: dict[str, Callable[[list[dict[str, Any]]], object]] = {
+    "edited": edit,
+    "dropped": lambda rows: rows.pop(1),
+    "doubled": lambda rows: rows.append(rows[1]),
+    "swapped": lambda rows: rows.reverse(),
+}
+
+
+@pytest.mark.parametrize("how", EDITS)
+def test_a_part_that_is_not_what_was_exported_is_no_result(bench: Bench, tmp_path: Path, how: str) -> None:
+    """Which of its rows it is cannot be told, so none of them counts as looked at."""
+    fill(bench.store, 4)
+    path = tmp_path / "traces.parquet"
+    export(bench.store, bench.url, path, Wanted())
+    rewrite(path, EDITS[how])
+    summary = bench.scan(from_file(bench, path))
+    assert (summary.is_whole, summary.of_status("done")) == (False, 0)
+    assert {one.problem for one in summary.failures} == {
+        "its part of the file is not what was exported: a row of it was edited, added or dropped"
+    }
+
+
+def test_a_file_that_lost_a_part_or_was_written_anew_is_refused(bench: Bench, tmp_path: Path) -> None:
+    fill(bench.store, ROWS_IN_GROUP + 3)
+    path = tmp_path / "traces.parquet"
+    export(bench.store, bench.url, path, Wanted())
+    assert bench.scan(from_file(bench, path)).is_whole
+    rewrite(path, lambda rows: rows.clear() if len(rows) < ROWS_IN_GROUP else None)
+    with pytest.raises(ConfigError, match="expected the 2 row groups that were exported, found 1"):
+        ParquetSource.of(path, Wanted())
+
+
+def rewrite(path: Path, change: Callable[[list[dict[str, Any]]], object], *, has_digests: bool = True) -> None:
+    """Write the file anew, with the same metadata and each row group changed; one without rows is left out."""
+    file = files.ParquetFile(path)
+    groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
+    digests = file.metadata.metadata[GROUPS_KEY]
+    file.close()
+    metadata = {METADATA_KEY: groups[0].schema.metadata[METADATA_KEY]}
+    with files.ParquetWriter(path, groups[0].schema.with_metadata(metadata)) as writer:
+        for group in groups:
+            rows = group.to_pylist()
+            change(rows)
+            if rows:
+                writer.write_table(arrow.Table.from_pylist(rows, schema=groups[0].schema))
+        if has_digests:
+            writer.add_key_value_metadata({GROUPS_KEY: digests})
 
 
 def test_another_parquet_file_is_refused(tmp_path: Path) -> None:
