@@ -10,16 +10,14 @@ so far, the connection is closed, for the rest could change nothing.
 from __future__ import annotations
 
 import asyncio
-import atexit
-import sys
 import threading
 import weakref
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from monitor.adapters import door
+from monitor.adapters.openai_sdk.bodies import async_body_of, body_of, close_at_exit
 from monitor.adapters.openai_sdk.observed import observed
 from monitor.adapters.openai_sdk.sending import Sending
 from monitor.adapters.openai_sdk.window import MARGIN, Window
@@ -72,9 +70,9 @@ class Releasing(Sending):
             self._response = send(self._prepared(call))
             if self._is_streamed(call):
                 chunks = self.stream()
-                _open.add(chunks)
+                close_at_exit(chunks)
                 next(chunks)  # so that it is told when it is closed before anybody reads
-                handed = self._response_with(stream=_body(self._response, chunks))
+                handed = self._response_with(stream=body_of(self._response, chunks))
                 self._handed = weakref.ref(handed)
                 return handed
             for chunk in self._response.iter_bytes():
@@ -102,7 +100,7 @@ class Releasing(Sending):
                     if self._is_streamed(call):
                         chunks = self.async_stream()
                         await anext(chunks)  # so that it is told when it is closed before anybody reads
-                        handed = self._response_with(stream=_async_body(self._response, chunks))
+                        handed = self._response_with(stream=async_body_of(self._response, chunks))
                         self._handed = weakref.ref(handed)
                         return handed
                     async for chunk in self._response.aiter_bytes():
@@ -335,51 +333,3 @@ async def _whatever(ending: Awaitable[Any]) -> None:
     """Wait for something to end, whatever it ends in."""
     with suppress(Exception, asyncio.CancelledError):
         await asyncio.shield(asyncio.ensure_future(ending))
-
-
-_open: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def _close_open() -> None:
-    """Close what nobody read to its end while it can still be stored: at the end of the interpreter, before the door's."""
-    for chunks in list(_open):
-        with suppress(Exception):  # one that another thread reads is that thread's
-            chunks.close()
-
-
-atexit.register(_close_open)
-
-
-def _body(response: Any, chunks: Iterator[bytes]) -> Any:
-    """A body that is read from ``chunks``, of the same httpx as the response."""
-    made = _body_class(_of_the_same(response, "SyncByteStream"))()
-    made.chunks = chunks
-    return made
-
-
-def _async_body(response: Any, chunks: AsyncIterator[bytes]) -> Any:
-    """As ``_body``."""
-    made = _async_body_class(_of_the_same(response, "AsyncByteStream"))()
-    made.chunks = chunks
-    return made
-
-
-@cache
-def _body_class(kind: Any) -> Any:
-    def close(self: Any) -> None:
-        self.chunks.close()
-
-    return type("Body", (kind,), {"__iter__": lambda self: self.chunks, "close": close})
-
-
-@cache
-def _async_body_class(kind: Any) -> Any:
-    async def aclose(self: Any) -> None:
-        await self.chunks.aclose()
-
-    return type("Body", (kind,), {"__aiter__": lambda self: self.chunks, "aclose": aclose})
-
-
-def _of_the_same(response: Any, name: str) -> Any:
-    modules = (sys.modules.get(kind.__module__.partition(".")[0]) for kind in type(response).__mro__)
-    return next(found for module in modules if (found := getattr(module, name, None)))
