@@ -152,8 +152,8 @@ def purge(
     A text that a younger run uses too, such as a role's instructions, stays until that run is purged. Each run is erased in
     a transaction of its own, so a purge that was cut off is made again.
     """
-    from monitor.audit.integrity.redaction import plan_purge
-    from monitor.audit.integrity.redaction import purge as erase
+    from monitor.audit.integrity.purging import plan_purge
+    from monitor.audit.integrity.purging import purge as erase
     from monitor.store.erasing import Eraser
 
     settings = load_settings(config=config, db=address)

@@ -6,7 +6,8 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import monitor
-from monitor.audit.integrity.redaction import plan_purge, plan_redaction, purge, redact
+from monitor.audit.integrity.purging import plan_purge, purge
+from monitor.audit.integrity.redaction import plan_redaction, redact
 from monitor.canonical import fingerprint
 from monitor.models.scripted import Reply, ScriptedModel
 from monitor.orchestrate.run import resume_sync

@@ -14,7 +14,8 @@ import pytest
 from monitor.audit.integrity import proofs
 from monitor.audit.integrity.checkpoints import make
 from monitor.audit.integrity.notes import parse_checkpoint
-from monitor.audit.integrity.redaction import Plan, plan_purge, plan_redaction, purge, redact
+from monitor.audit.integrity.purging import plan_purge, purge
+from monitor.audit.integrity.redaction import Plan, plan_redaction, redact
 from monitor.audit.integrity.verify import verify
 from monitor.errors import ConfigError
 from monitor.orchestrate.run import resume_sync

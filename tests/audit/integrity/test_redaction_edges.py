@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from monitor.audit.integrity.redaction import plan_purge, plan_redaction, purge, redact
+from monitor.audit.integrity.purging import plan_purge, purge
+from monitor.audit.integrity.redaction import plan_redaction, redact
 from monitor.audit.integrity.verify import verify
 from monitor.errors import ConfigError, ConflictError
 from monitor.policy.judges.fence import escaped

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from monitor.audit.integrity.checkpoints import make
-from monitor.audit.integrity.redaction import plan_purge, plan_redaction, purge, redact
+from monitor.audit.integrity.purging import plan_purge, purge
+from monitor.audit.integrity.redaction import plan_redaction, redact
 from monitor.audit.integrity.verify import verify
 from monitor.records import INGESTED
 from monitor.store import ScanResult, Store, copying
