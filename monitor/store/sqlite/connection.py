@@ -55,7 +55,8 @@ def library_warnings() -> tuple[str, ...]:
 def connect(path: Path, *, mode: Mode, busy_seconds: float) -> Any:
     """Open a DB-API connection in autocommit mode, usable from any one thread at a time.
 
-    Every commit is durable when it returns (``synchronous=FULL``). ``immutable`` is for a file that nobody can write.
+    Every commit is durable when it returns (``synchronous=FULL``). ``immutable`` is for a file that nobody can write, or of
+    which the header alone is read: the schema is not looked at here.
 
     Raises:
         The driver's own errors: callers pass them to ``translate``.
@@ -70,10 +71,11 @@ def connect(path: Path, *, mode: Mode, busy_seconds: float) -> Any:
         cached_statements=256,
     )
     with closed_on_failure(connection):
-        connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA trusted_schema=OFF")
-        connection.execute(f"PRAGMA journal_size_limit={_JOURNAL_BYTES_KEPT}")
+        if mode != "immutable":  # these read the schema
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA journal_size_limit={_JOURNAL_BYTES_KEPT}")
     return connection
 
 
@@ -125,6 +127,11 @@ def is_busy(exc: Exception) -> bool:
 def is_not_a_database(exc: Exception) -> bool:
     """Whether the file is something else than a SQLite database."""
     return _code(exc) == "NOTADB"
+
+
+def looks_damaged(exc: Exception) -> bool:
+    """Whether what was read is no whole database, which it may be a moment later if somebody is writing it."""
+    return _code(exc) in {"CORRUPT", "NOTADB"}
 
 
 def breaks_connection(exc: Exception) -> bool:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.errors import StoreFormatError, StoreUnavailableError
 from monitor.store.schema import SCHEMA_VERSION, backup_stamp, migrate, number_of, refuse_newer
-from monitor.store.sqlite.connection import connect, connect_reader, driver, is_busy, is_not_a_database, translate
+from monitor.store.sqlite.connection import (
+    connect,
+    connect_reader,
+    driver,
+    is_busy,
+    is_not_a_database,
+    looks_damaged,
+    translate,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +32,7 @@ APPLICATION_ID = 0x664D6F6E
 
 _LEFT_ALONE = "it was left as it is; name another file"
 _RETRY_SECONDS = 0.01
+_LOOKS = 25  # at a file that somebody may be writing
 _log = logging.getLogger(__name__)
 
 
@@ -39,7 +48,8 @@ def identify(path: Path) -> FileKind:
     """Say what is at ``path`` without changing it.
 
     SQLite itself does the reading: to close a file of one's own cancels every POSIX lock that this process holds on it,
-    also those of another connection to the same database. An immutable connection takes no lock and makes no file.
+    also those of another connection to the same database. An immutable connection takes no lock and makes no file; so it
+    may see the file in the middle of a checkpoint, and what looks damaged is looked at again.
 
     Raises:
         StoreFormatError: it is no monitor database.
@@ -48,11 +58,7 @@ def identify(path: Path) -> FileKind:
     try:
         if path.stat().st_size == 0:
             return FileKind.EMPTY
-        connection = connect(path, mode="immutable", busy_seconds=0)
-        try:
-            (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-        finally:
-            connection.close()
+        application_id = _application_id(path)
     except FileNotFoundError:
         return FileKind.MISSING
     except OSError as exc:
@@ -66,6 +72,24 @@ def identify(path: Path) -> FileKind:
     if application_id != APPLICATION_ID:
         raise StoreFormatError(f"{path}: expected a monitor database, found some other program's; {_LEFT_ALONE}")
     return FileKind.OURS
+
+
+def _application_id(path: Path) -> int:
+    """Whose database it says that it is. Raises the driver's errors."""
+    for left in reversed(range(_LOOKS)):
+        try:
+            connection = connect(path, mode="immutable", busy_seconds=0)
+            try:
+                (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+            finally:
+                connection.close()
+        except driver().Error as exc:
+            if not left or not looks_damaged(exc):
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return int(application_id)
+    raise AssertionError("the last look returns or raises")
 
 
 def prepare(path: Path, *, create: bool, busy_seconds: float) -> None:

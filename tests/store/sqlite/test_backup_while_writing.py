@@ -12,6 +12,7 @@ from monitor.audit.integrity.notes import Signer
 from monitor.audit.integrity.verify import verify
 from monitor.store import Store
 from monitor.store.sqlite import driver
+from monitor.store.sqlite.schema import FileKind, identify
 from tests.store.events import run_ended, run_started, trio
 
 if TYPE_CHECKING:
@@ -67,3 +68,27 @@ def test_a_backup_made_while_runs_write_verifies_and_goes_on(tmp_path: Path) -> 
         assert (again.integrity.faults, again.integrity.covered) == ([], again.integrity.leaves)
     whole = verify(live, verifier=signer.verifier, outside=copies[-1][1])
     assert (whole.integrity.faults, whole.gaps) == ([], [])
+
+
+def test_a_store_can_be_opened_in_the_middle_of_any_checkpoint(tmp_path: Path) -> None:
+    """What is read without a lock may be half written; a file that is looked at then is not damaged."""
+    live = tmp_path / "live.db"
+    Store.open(str(live)).close()
+    ready, ending = threading.Event(), threading.Event()
+
+    def checkpoint() -> None:
+        connection = driver().connect(str(live), isolation_level=None, timeout=60)
+        while not ending.is_set():
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.close()
+
+    busy = [threading.Thread(target=write, args=(str(live), ready, ending)), threading.Thread(target=checkpoint)]
+    for thread in busy:
+        thread.start()
+    try:
+        assert ready.wait(timeout=60)
+        assert {identify(live) for _ in range(1000)} == {FileKind.OURS}
+    finally:
+        ending.set()
+        for thread in busy:
+            thread.join()
