@@ -12,8 +12,9 @@ against one stub server on loopback.
 bare        the client or framework alone
 inside      ours, in one observed run that is open all the while: three commits for each call (started, observed, judged)
 own         ours, each call a run of its own: two more (the run's start and end)
-raw         the bare call, with the very rows that ours wrote, in as many commits, made around it by nothing but SQLite
-            (``journal_mode=WAL``, ``synchronous=FULL``, the write-ahead log as long as it gets beforehand)
+raw         the very rows that ours wrote, in as many commits, made around a bare call by nothing but SQLite
+            (``journal_mode=WAL``, ``synchronous=FULL``, the write-ahead log as long as it gets beforehand); timed is nothing but
+            the commits
 peers       as their documentation says to set them up, messages and answers recorded: Langfuse and OpenTelemetry send to a
             sink on loopback, MLflow stores in SQLite
 
@@ -203,7 +204,7 @@ def report(times: Any, kept: dict[str, dict[str, int]], peers: tuple[str, ...], 
     for family in FAMILIES:
         line = f"{family:16} {statistics.median(times[family, 'bare']):7.2f}"
         for way in ("inside", "own"):
-            mine, raw = added(times, family, way), added(times, family, f"raw-{way}")
+            mine, raw = added(times, family, way), times[family, f"raw-{way}"]
             line += f"  {spread(mine)} {spread(raw)}  {sum(mine) / sum(raw):4.2f}"
         print(line)
     print(

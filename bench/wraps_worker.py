@@ -170,7 +170,7 @@ class Worker:
             self.around[f"raw-{way}"] = connection, calls
 
     def calls(self, way: str, count: int) -> list[float]:
-        """Make calls one after the other; milliseconds of each."""
+        """Make calls one after the other; milliseconds of each, or of the raw commits around it."""
         times = []
         connection, rows = self.around.get(way, (None, []))
         call = self.ways["bare" if connection else way]
@@ -178,17 +178,16 @@ class Worker:
             prompt = self.prompt()
             commits = rows.pop(0) if connection else []
             before = len(commits) - 2 if len(commits) == 3 else 2 if commits else 0
+            around = sum(made(connection, commit) for commit in commits[:before])
             began = time.perf_counter()
-            for commit in commits[:before]:
-                make(connection, commit)
             run = (lambda work, given: work(given)) if way == "inside" else self.outside.run
             if self.is_async:
                 run(self.loop.run_until_complete, self.awaiting(call, prompt))
             else:
                 run(call, prompt)
-            for commit in commits[before:]:
-                make(connection, commit)
-            times.append((time.perf_counter() - began) * 1000)
+            took = time.perf_counter() - began
+            around += sum(made(connection, commit) for commit in commits[before:])
+            times.append(1000 * (around if commits else took))
         return times
 
     @staticmethod
@@ -213,6 +212,13 @@ class Worker:
                 return
             else:
                 print(json.dumps(self.calls(what, int(count))), flush=True)
+
+
+def made(connection: Any, commit: Any) -> float:
+    """Make one commit; seconds that it took."""
+    began = time.perf_counter()
+    make(connection, commit)
+    return time.perf_counter() - began
 
 
 def grow(connection: Any) -> None:
