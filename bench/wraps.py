@@ -13,8 +13,8 @@ bare        the client or framework alone
 inside      ours, in one observed run that is open all the while: three commits for each call (started, observed, judged)
 own         ours, each call a run of its own: two more (the run's start and end)
 raw         the very rows that ours wrote, in as many commits, made around a bare call by nothing but SQLite
-            (``journal_mode=WAL``, ``synchronous=FULL``, the write-ahead log as long as it gets beforehand); the commits alone
-            are timed
+            (``journal_mode=WAL``, ``synchronous=FULL``, the write-ahead log as long as it gets beforehand); timed are
+            the commits alone
 peers       as their documentation says to set them up, messages and answers recorded: Langfuse and OpenTelemetry send to a
             sink on loopback, MLflow stores in SQLite
 
