@@ -1,7 +1,7 @@
 r"""What each wrap adds to a call, beside the same commits made raw and beside Langfuse, OpenTelemetry and MLflow.
 
     python3 -m venv peers
-    peers/bin/pip install -c constraints.txt -e .[agents,langchain,models] langfuse mlflow \
+    peers/bin/pip install -e .[agents,langchain,models] langfuse mlflow \
         opentelemetry-exporter-otlp-proto-http opentelemetry-instrumentation-openai-v2 opentelemetry-util-genai==1.1b0
     peers/bin/python bench/wraps.py [--turns 100] [--batch 4] [--json] [--no-peers]
 
