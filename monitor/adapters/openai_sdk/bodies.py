@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import sys
 import weakref
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 _open: weakref.WeakSet[Any] = weakref.WeakSet()
+logger = logging.getLogger(__name__)
 
 
 def close_at_exit(chunks: Iterator[bytes]) -> None:
@@ -23,8 +24,12 @@ def close_at_exit(chunks: Iterator[bytes]) -> None:
 def _close_open() -> None:
     """Close what nobody read to its end while it can still be stored: at the end of the interpreter, before the door's."""
     for chunks in list(_open):
-        with suppress(Exception):  # one that another thread reads is that thread's
+        try:
             chunks.close()
+        except ValueError:  # another thread is reading it: it is that thread's
+            continue
+        except Exception:  # at the end of the interpreter nobody else would hear of it
+            logger.exception("a stream that nobody read to its end could not be recorded")
 
 
 atexit.register(_close_open)
