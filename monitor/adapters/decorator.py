@@ -7,7 +7,7 @@ import inspect
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
-from monitor.adapters.observing import standing, standing_async
+from monitor.adapters.observing import Standing
 from monitor.adapters.openai_sdk.observed import observed
 from monitor.adapters.openai_sdk.wire import Heard
 from monitor.adapters.options import Options
@@ -133,7 +133,7 @@ class _Told:
             except Exception as exc:  # noqa: BLE001 - raised again, once the record says so
                 return kept.failed(exc, call)
 
-        with standing(asked.task, self._name, self._options) as place:
+        with Standing(asked.task, self._name, self._options) as place:
             return kept.released(lambda: place.run.through(asked, place, work))
 
     async def _async(self, function: Callable[[], Awaitable[Any]], args: Any, kwargs: Any) -> Any:
@@ -146,7 +146,7 @@ class _Told:
             except Exception as exc:  # noqa: BLE001 - as above
                 return kept.failed(exc, call)
 
-        async with standing_async(asked.task, self._name, self._options) as place:
+        async with Standing(asked.task, self._name, self._options) as place:
             try:
                 subcall = await place.run.through_async(asked, place, work)
             except SubcallError as exc:

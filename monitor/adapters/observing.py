@@ -4,13 +4,13 @@
         agent.invoke(...)          # any wrapped client or framework in here belongs to the run
     run.result.verdict
 
-Where no run is open, a wrapped call makes one of its own: ``standing``.
+Where no run is open, a wrapped call makes one of its own: ``Standing``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from monitor.adapters import places
@@ -20,7 +20,6 @@ from monitor.adapters.places import current
 
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import AsyncIterator, Iterator
     from concurrent.futures import Future
     from types import TracebackType
 
@@ -94,34 +93,44 @@ async def _outlasting(future: Future[T]) -> T:
     return result
 
 
-class Standing(Around):
-    """As ``standing``, for a call whose answer may outlast it: whoever reads that keeps the run open (``kept_open``)."""
+class Standing:
+    """The place where this code stands, or the top of a run of its own, for a call outside of any: in ``with`` or ``async
+    with``. Where the answer outlasts the call, whoever reads it keeps that run open (``kept_open``).
+    """
 
-    place: Place
-    _is_kept = False
+    def __init__(self, task: str, name: str, options: Options) -> None:
+        self._around = Around(task, name, options)
+        self._ends_run = False
 
-    def __enter__(self) -> ObservedRun:
+    def __enter__(self) -> Place:
         here = current()
-        self.place = here or super().__enter__().top
-        return self.place.run
+        if here is None:
+            here, self._ends_run = self._around.__enter__().top, True
+        return here
 
-    def __exit__(self, *told: Any) -> None:
-        if self._run is not None and not self._is_kept:
-            super().__exit__(*told)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._ends_run:
+            self._around.__exit__(kind, error, traceback)
 
-    async def __aenter__(self) -> ObservedRun:
+    async def __aenter__(self) -> Place:
         here = current()
-        self.place = here or (await super().__aenter__()).top
-        return self.place.run
+        if here is None:
+            here, self._ends_run = (await self._around.__aenter__()).top, True
+        return here
 
-    async def __aexit__(self, *told: Any) -> None:
-        if self._run is not None and not self._is_kept:
-            await super().__aexit__(*told)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._ends_run:
+            await self._around.__aexit__(kind, error, traceback)
 
     def kept_open(self) -> Kept:
         """The call's own run, if it made one, open until this is left; the caller stands where it stood before."""
-        self._is_kept = True
-        return Kept(None if self._run is None else self._leave())
+        kept = Kept(self._around._leave() if self._ends_run else None)
+        self._ends_run = False
+        return kept
 
 
 class Kept:
@@ -174,25 +183,3 @@ class observed_run(Around):  # noqa: N801 - used as a function, in `with` and in
 
     def __init__(self, task: str = "", *, name: str = "python", **options: Any) -> None:
         super().__init__(task, name, Options(**options))
-
-
-@contextmanager
-def standing(task: str, name: str, options: Options) -> Iterator[Place]:
-    """The place where this code stands, or the top of a run of its own, for a call outside of any."""
-    place = current()
-    if place is not None:
-        yield place
-        return
-    with Around(task, name, options) as run:
-        yield run.top
-
-
-@asynccontextmanager
-async def standing_async(task: str, name: str, options: Options) -> AsyncIterator[Place]:
-    """As ``standing``, without keeping the event loop waiting."""
-    place = current()
-    if place is not None:
-        yield place
-        return
-    async with Around(task, name, options) as run:
-        yield run.top

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from monitor.adapters.agents_sdk.late import watched
 from monitor.adapters.agents_sdk.scopes import scope
 from monitor.adapters.agents_sdk.sdk import load
-from monitor.adapters.observing import standing_async
+from monitor.adapters.observing import Standing
 from monitor.adapters.openai_sdk import responses_stream
 from monitor.adapters.openai_sdk.observed import observed, out_of_time, said_nothing
 from monitor.adapters.openai_sdk.responses import Responses
@@ -200,7 +200,7 @@ class _Asking:
             )
             return kept.seen
 
-        async with standing_async(self.asked.task, told.name, told.options) as place:
+        async with Standing(self.asked.task, told.name, told.options) as place:
             try:
                 subcall = await place.run.through_async(replace(self.asked, parent_id=here.below), place, work)
             except SubcallError as exc:

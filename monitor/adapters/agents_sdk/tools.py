@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from monitor.adapters.agents_sdk.models import ADAPTER, Told
 from monitor.adapters.agents_sdk.scopes import opened, scope
 from monitor.adapters.decorator import as_text
-from monitor.adapters.observing import standing_async
+from monitor.adapters.observing import Standing
 from monitor.adapters.raised import told_by
 from monitor.canonical import escape_text
 from monitor.errors import MonitorError, SubcallError, SubcallFailed
@@ -69,7 +69,7 @@ class Watched:
             kept.text = as_text(getattr(kept.value, "name", "") if self._is_handoff else kept.value)
             return Observation(outcome=Outcome.OK, output=kept.text, usage=Usage(tool_calls=1, cost=0.0), at=now())
 
-        async with standing_async(asked.task, self.told.name, self.told.options) as place:
+        async with Standing(asked.task, self.told.name, self.told.options) as place:
             try:
                 subcall = await place.run.through_async(asked, place, work)
             except SubcallError as exc:

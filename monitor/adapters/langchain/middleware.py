@@ -23,7 +23,7 @@ from monitor.adapters.langchain.runs import (
     seen_tool,
     stands,
 )
-from monitor.adapters.observing import standing, standing_async
+from monitor.adapters.observing import Standing
 from monitor.adapters.options import Options
 from monitor.adapters.places import Place
 from monitor.errors import ConfigError, SubcallError
@@ -182,7 +182,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
         if place is not None:
             yield place
             return
-        with standing(exchange.asked.task, self._program, self._options) as place:
+        with Standing(exchange.asked.task, self._program, self._options) as place:
             yield place
 
     @asynccontextmanager
@@ -194,7 +194,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
         if place is not None:
             yield place
             return
-        async with standing_async(exchange.asked.task, self._program, self._options) as place:
+        async with Standing(exchange.asked.task, self._program, self._options) as place:
             yield place
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from monitor.adapters.openai_sdk.wire import Format
+    from monitor.adapters.places import Place
     from monitor.models.base import Price
 
 logger = logging.getLogger(__name__)
@@ -130,15 +131,15 @@ class _Told:
         if self._is_window and object_of(options.json_data).get("stream") and current() is None:
             self.options.windows(ADAPTER)
 
-    def asking(self, client: Any, form: Format, options: Any, standing: Standing) -> Asking:
+    def asking(self, client: Any, form: Format, options: Any, place: Place, standing: Standing) -> Asking:
         """One call of the SDK. Raises ConfigError where its stream may not be released before its end."""
         windows = None
         if self._is_window and object_of(options.json_data).get("stream"):
-            windows = standing.place.run.windows(ADAPTER)
+            windows = place.run.windows(ADAPTER)
         host = client.base_url.host
         model = str(object_of(options.json_data).get("model") or "")
         return Asking(
-            place=standing.place,
+            place=place,
             format=form,
             role=self._role,
             price=self._price or listed(host, model),
@@ -186,7 +187,7 @@ def _sync(kind: Any, told: _Told) -> dict[str, Any]:
                 return kind.request(self, cast_to, options, **how)
         told.refuse(options)
         standing = Standing(told.task_of(form, options), told.name, told.options)
-        with standing, _set(told.asking(self, form, options, standing)):
+        with standing as place, _set(told.asking(self, form, options, place, standing)):
             return kind.request(self, cast_to, options, **how)
 
     def _send_request(self: Any, request: Any, *, stream: bool, **how: Any) -> Any:
@@ -209,8 +210,8 @@ def _async(kind: Any, told: _Told) -> dict[str, Any]:
                 return await kind.request(self, cast_to, options, **how)
         told.refuse(options)
         standing = Standing(told.task_of(form, options), told.name, told.options)
-        async with standing:
-            with _set(told.asking(self, form, options, standing)):
+        async with standing as place:
+            with _set(told.asking(self, form, options, place, standing)):
                 return await kind.request(self, cast_to, options, **how)
 
     async def _send_request(self: Any, request: Any, *, stream: bool, **how: Any) -> Any:
