@@ -76,7 +76,9 @@ def identify(path: Path) -> FileKind:
 
 def _application_id(path: Path) -> int:
     """Whose database it says that it is. Raises the driver's errors."""
-    for left in reversed(range(_LOOKS)):
+    looks = 0
+    while True:
+        looks += 1
         try:
             connection = connect(path, mode="immutable", busy_seconds=0)
             try:
@@ -84,12 +86,11 @@ def _application_id(path: Path) -> int:
             finally:
                 connection.close()
         except driver().Error as exc:
-            if not left or not looks_damaged(exc):
+            if looks == _LOOKS or not looks_damaged(exc):
                 raise
             time.sleep(_RETRY_SECONDS)
         else:
             return int(application_id)
-    raise AssertionError("the last look returns or raises")
 
 
 def prepare(path: Path, *, create: bool, busy_seconds: float) -> None:
