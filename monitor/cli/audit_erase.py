@@ -267,7 +267,9 @@ def _tell_plan(plan: "Plan", facts: dict[str, Any], *, json_output: bool) -> Non
 
 
 def _in_ids(plan: "Plan") -> str:
-    named = ", ".join(f"{run}/{span}" for run, span in plan.in_ids[:_SHOWN]) + (" …" if plan.in_ids[_SHOWN:] else "")
+    from monitor.audit.integrity.redaction import first_of
+
+    named = first_of(plan.in_ids, _SHOWN)
     return f"it stands in ids of tool calls too, which are part of the log, and nothing erases them: {named}"
 
 

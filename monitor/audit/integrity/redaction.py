@@ -40,6 +40,11 @@ def surface_of(use: Use) -> str:
     return "tokens" if use.is_json else use.path.partition(".")[0].partition("[")[0]
 
 
+def first_of(subcalls: Sequence[tuple[str, str]], most: int) -> str:
+    """Subcalls (run, span) for a sentence, the first ``most`` of them."""
+    return ", ".join(f"{run}/{span}" for run, span in subcalls[:most]) + (" …" if subcalls[most:] else "")
+
+
 @dataclass(slots=True)
 class Plan:
     """What a redaction would erase: ``targets`` are the uses that were asked for.
@@ -116,9 +121,9 @@ def plan_redaction(
         if all(use.is_json for use in asked if use.commitment in bodies):
             bodies = {}
     if not bodies and in_ids:
-        named = ", ".join(f"{run}/{span}" for run, span in in_ids[:_NAMED]) + (" …" if len(in_ids) > _NAMED else "")
         raise ConfigError(
-            f"it stands in no text, and in ids of tool calls of {named}: these are part of the log, and nothing erases them"
+            f"it stands in no text, and in ids of tool calls of {first_of(in_ids, _NAMED)}: these are part of the log, and "
+            "nothing erases them"
         )
     if not bodies:
         raise ConfigError("there is no such text, or all of it was erased before; nothing was done")
