@@ -129,11 +129,6 @@ def is_not_a_database(exc: Exception) -> bool:
     return _code(exc) == "NOTADB"
 
 
-def looks_damaged(exc: Exception) -> bool:
-    """Whether what was read is no whole database, which it may be a moment later if somebody is writing it."""
-    return _code(exc) in {"CORRUPT", "NOTADB"}
-
-
 def breaks_connection(exc: Exception) -> bool:
     """Whether the connection that raised this should be opened anew before it is used again."""
     return _code(exc) not in {"BUSY", "LOCKED", "CONSTRAINT", "FULL", "TOOBIG"}

@@ -20,7 +20,6 @@ from monitor.store.sqlite.connection import (
     driver,
     is_busy,
     is_not_a_database,
-    looks_damaged,
     translate,
 )
 
@@ -32,7 +31,6 @@ APPLICATION_ID = 0x664D6F6E
 
 _LEFT_ALONE = "it was left as it is; name another file"
 _RETRY_SECONDS = 0.01
-_LOOKS = 25  # at a file that somebody may be writing
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +47,7 @@ def identify(path: Path) -> FileKind:
 
     SQLite itself does the reading: to close a file of one's own cancels every POSIX lock that this process holds on it,
     also those of another connection to the same database. An immutable connection takes no lock and makes no file; so it
-    may see the file in the middle of a checkpoint, and what looks damaged is looked at again.
+    may see the file in the middle of a checkpoint, or as one left it that was cut off.
 
     Raises:
         StoreFormatError: it is no monitor database.
@@ -75,22 +73,16 @@ def identify(path: Path) -> FileKind:
 
 
 def _application_id(path: Path) -> int:
-    """Whose database it says that it is. Raises the driver's errors."""
-    looks = 0
-    while True:
-        looks += 1
-        try:
-            connection = connect(path, mode="immutable", busy_seconds=0)
-            try:
-                (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-            finally:
-                connection.close()
-        except driver().Error as exc:
-            if looks == _LOOKS or not looks_damaged(exc):
-                raise
-            time.sleep(_RETRY_SECONDS)
-        else:
-            return int(application_id)
+    """Whose database it says that it is, although a checkpoint may be half done. Raises the driver's errors."""
+    connection = connect(path, mode="immutable", busy_seconds=0)
+    try:
+        # A header may tell of pages that are in the log alone so far, which SQLite takes for damage unless told otherwise:
+        # https://sqlite.org/pragma.html#pragma_writable_schema. Whoever opens the file with its log finds them.
+        connection.execute("PRAGMA writable_schema=ON")
+        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    finally:
+        connection.close()
+    return int(application_id)
 
 
 def prepare(path: Path, *, create: bool, busy_seconds: float) -> None:

@@ -92,3 +92,26 @@ def test_a_store_can_be_opened_in_the_middle_of_any_checkpoint(tmp_path: Path) -
         ending.set()
         for thread in busy:
             thread.join()
+
+
+def test_a_store_whose_checkpoint_was_cut_off_is_opened_whole(tmp_path: Path) -> None:
+    """The first page is in its place and tells of pages that are in the log alone: a kill or a power cut leaves it so."""
+    live, cut_off = tmp_path / "live.db", tmp_path / "cut_off.db"
+    Store.open(str(live)).close()
+    keeper = driver().connect(
+        str(live), isolation_level=None
+    )  # so that no store is the last to close: it would checkpoint
+    keeper.execute("SELECT 1 FROM sqlite_master").fetchall()
+    length = live.stat().st_size
+    with Store.open(str(live)) as store:
+        run = run_started()
+        store.append_sync(run, *trio(run.run_id, "x" * 3_000_000), run_ended(run))
+        log = live.with_name("live.db-wal").read_bytes()
+        keeper.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+        cut_off.write_bytes(live.read_bytes()[:length])
+    keeper.close()
+    cut_off.with_name("cut_off.db-wal").write_bytes(log)
+    assert identify(cut_off) is FileKind.OURS
+    with Store.open(str(cut_off)) as store:
+        assert len(store.events(run.run_id)) == 5
+    assert verify(str(cut_off)).integrity.faults == []
