@@ -19,9 +19,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rfc8785
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ESCAPE = "␛"
 MAX_SAFE_INTEGER = 2**53 - 1
@@ -137,9 +140,12 @@ def canonical_text(value: Any) -> str:
     return canonical_bytes(escape_json(value)).decode()
 
 
-def parse_json(text: str) -> Any:
-    """``json.loads`` that also reads NaN and infinities. Raises ValueError (also for absurd nesting)."""
+def parse_json(text: str, *, made: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """``json.loads`` that also reads NaN and infinities. Raises ValueError (also for absurd nesting).
+
+    ``made`` makes each object of its fields, of which one may stand twice; by default the last one counts.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=made)
     except RecursionError as exc:
         raise ValueError("nested too deeply to read") from exc

@@ -56,9 +56,14 @@ def split_think(text: str) -> tuple[str, str]:
 
 
 def parse_answer(text: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Read one JSON object of ``schema`` from ``text``. Raises Malformed."""
+    """Read one JSON object of ``schema`` from ``text``. Raises Malformed.
+
+    A field that stands twice would hide one of its values from whoever reads the other, so it is malformed (RFC 7493).
+    """
     try:
-        data = parse_json(text)
+        data = parse_json(text, made=_fields_once)
+    except Malformed:
+        raise
     except ValueError as exc:
         raise Malformed(f"expected one JSON object; the answer is not JSON ({_position(exc)})") from None
     error = next(iter(jsonschema.Draft202012Validator(schema).iter_errors(data)), None)
@@ -67,6 +72,13 @@ def parse_answer(text: str, schema: dict[str, Any]) -> dict[str, Any]:
         raise Malformed(f"{where} breaks {error.validator}: {canonical_text(error.validator_value)[:200]}")
     assert isinstance(data, dict)  # roles only take schemas of type object
     return data
+
+
+def _fields_once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(fields)
+    if len(made) < len(fields):
+        raise Malformed("a field stands twice in one object")
+    return made
 
 
 def _position(exc: ValueError) -> str:

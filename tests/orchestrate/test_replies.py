@@ -65,6 +65,8 @@ def test_no_word_is_lost_between_tags(text: str) -> None:
         ('{"answer": "x"}', "the answer breaks required"),
         ('{"reasoning": "r", "answer": "too long"}', "answer breaks maxLength: 5"),
         ("[" * 100_000, "cannot be read"),
+        ('{"reasoning": "r", "answer": "a", "answer": "b"}', "a field stands twice"),
+        ('{"reasoning": "too long", "reasoning": "r", "answer": "a"}', "a field stands twice"),
     ],
 )
 def test_what_is_malformed_is_said_without_quoting_it(text: str, says: str) -> None:
