@@ -7,6 +7,7 @@ import inspect
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
+from monitor.adapters import passage
 from monitor.adapters.observing import Standing
 from monitor.adapters.openai_sdk.observed import observed
 from monitor.adapters.openai_sdk.wire import Heard
@@ -134,7 +135,7 @@ class _Told:
                 return kept.failed(exc, call)
 
         with Standing(asked.task, self._name, self._options) as place:
-            return kept.released(lambda: place.run.through(asked, place, work))
+            return kept.released(lambda: passage.through(asked, place, work))
 
     async def _async(self, function: Callable[[], Awaitable[Any]], args: Any, kwargs: Any) -> Any:
         asked = self._asked(args, kwargs)
@@ -148,7 +149,7 @@ class _Told:
 
         async with Standing(asked.task, self._name, self._options) as place:
             try:
-                subcall = await place.run.through_async(asked, place, work)
+                subcall = await passage.through_async(asked, place, work)
             except SubcallError as exc:
                 kept.reraise(exc)
             return kept.value(subcall)

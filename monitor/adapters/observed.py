@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import monitor
-from monitor.adapters import door, passage, stores
+from monitor.adapters import door, stores
 from monitor.adapters.options import prober_of
 from monitor.adapters.places import Place
 from monitor.canonical import escape_text, parse_json
@@ -113,16 +113,6 @@ class ObservedRun:
         return self.end(error, is_paused=is_paused).result()
 
     # ------------------------------------------------------------------------------------------ while it is open
-
-    def through(self, asked: Asked, place: Place, work: Callable[[Call], Observation]) -> StoredSubcall:
-        """See ``passage.through``."""
-        return passage.through(asked, place, work)
-
-    async def through_async(
-        self, asked: Asked, place: Place, work: Callable[[Call], Awaitable[Observation]]
-    ) -> StoredSubcall:
-        """See ``passage.through_async``."""
-        return await passage.through_async(asked, place, work)
 
     def step(self, asked: Asked, budget: Budget, work: Callable[[Call], Awaitable[Observation]]) -> Any:
         """The coroutine of one call, for the door's loop."""

@@ -22,8 +22,20 @@ if TYPE_CHECKING:
     from monitor.records import Call, StoredSubcall
 
 
-def through(asked: Asked, place: Place, work: Callable[[Call], Observation]) -> StoredSubcall:
+def _nothing(_call: Call) -> Observation | None:
+    return None
+
+
+def through(
+    asked: Asked,
+    place: Place,
+    work: Callable[[Call], Observation],
+    *,
+    left: Callable[[Call], Observation | None] = _nothing,
+) -> StoredSubcall:
     """Take a call through the door from code that waits; ``work`` makes it, in this thread.
+
+    ``left`` says what had come of it where ``work`` is cut off: by a cancellation, or by Ctrl-C.
 
     Raises:
         SubcallError: it ended without an answer that may be used.
@@ -35,17 +47,23 @@ def through(asked: Asked, place: Place, work: Callable[[Call], Observation]) -> 
     passage = Passage(place.run, asked, place)
     call = passage.begin()
     if call is not None:
-        passage.make(work, call)
+        passage.make(work, call, left)
     return passage.result()
 
 
-async def through_async(asked: Asked, place: Place, work: Callable[[Call], Awaitable[Observation]]) -> StoredSubcall:
+async def through_async(
+    asked: Asked,
+    place: Place,
+    work: Callable[[Call], Awaitable[Observation]],
+    *,
+    left: Callable[[Call], Observation | None] = _nothing,
+) -> StoredSubcall:
     """As ``through``, in an event loop: ``work`` runs in the task that asks."""
     passage = Passage(place.run, asked, place)
     try:
         call = await passage.begin_async()
         if call is not None:
-            await passage.make_async(work, call)
+            await passage.make_async(work, call, left)
         return await passage.result_async()
     except asyncio.CancelledError:
         passage.cancel()
@@ -69,7 +87,12 @@ class Passage:
 
     async def _bridge(self, call: Call) -> Observation:
         self._go.set_result(call)
-        return await asyncio.wrap_future(self._came)
+        try:
+            return await asyncio.wrap_future(self._came)
+        except asyncio.CancelledError:
+            if not self._came.done() or self._came.cancelled():
+                raise
+            return self._came.result()  # it was back before whoever asked was cancelled: the record has it
 
     def begin(self) -> Call | None:
         """Wait until the call's start is stored. None where it is not to be made: ``result`` says why."""
@@ -83,7 +106,12 @@ class Passage:
         """As ``begin``."""
         return await asyncio.shield(asyncio.wrap_future(self._go))
 
-    def make(self, work: Callable[[Call], Observation], call: Call) -> None:
+    def make(
+        self,
+        work: Callable[[Call], Observation],
+        call: Call,
+        left: Callable[[Call], Observation | None] = _nothing,
+    ) -> None:
         """Make the call, here; calls that it makes in its turn hang below it. What came back goes to the door."""
         came: Observation | BaseException
         with inside(self.below(call)):
@@ -91,11 +119,18 @@ class Passage:
                 came = work(call)
             except BaseException as exc:  # noqa: BLE001 - the record says so, and it is raised again afterwards
                 came = exc
-        self.finish(came)
-        if not isinstance(came, Observation | Exception):
+        if isinstance(came, Observation | Exception):
+            self.finish(came)
+        else:
+            self.finish(left(call) or came)
             raise came  # KeyboardInterrupt and SystemExit are this thread's, not the door's
 
-    async def make_async(self, work: Callable[[Call], Awaitable[Observation]], call: Call) -> None:
+    async def make_async(
+        self,
+        work: Callable[[Call], Awaitable[Observation]],
+        call: Call,
+        left: Callable[[Call], Observation | None] = _nothing,
+    ) -> None:
         """As ``make``."""
         came: Observation | BaseException
         with inside(self.below(call)):
@@ -103,8 +138,10 @@ class Passage:
                 came = await work(call)
             except BaseException as exc:  # noqa: BLE001 - as above
                 came = exc
-        self.finish(came)
-        if not isinstance(came, Observation | Exception):
+        if isinstance(came, Observation | Exception):
+            self.finish(came)
+        else:
+            self.finish(left(call) or came)
             raise came
 
     def below(self, call: Call) -> Place:

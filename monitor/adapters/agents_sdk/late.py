@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from monitor.adapters import passage
 from monitor.adapters.agents_sdk.scopes import scope
 from monitor.adapters.agents_sdk.sdk import load
 from monitor.adapters.openai_sdk.chat import Chat
@@ -72,7 +73,7 @@ class LateProcessor(TracingProcessor):  # type: ignore[misc]  # the SDK may not 
             return observed(call, heard, price=None, asked=call.max_output_tokens)
 
         try:
-            place.run.through(asked, place, work)
+            passage.through(asked, place, work)
         except MonitorError as exc:  # one that cannot be recorded is no better than one that is withheld
             if not isinstance(exc, SubcallFailed) or exc.withheld:
                 scope().error = exc

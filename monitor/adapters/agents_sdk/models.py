@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from monitor.adapters import passage
 from monitor.adapters.agents_sdk.late import watched
 from monitor.adapters.agents_sdk.scopes import scope
 from monitor.adapters.agents_sdk.sdk import load
 from monitor.adapters.observing import Standing
 from monitor.adapters.openai_sdk import responses_stream
-from monitor.adapters.openai_sdk.observed import observed, out_of_time, said_nothing
+from monitor.adapters.openai_sdk.observed import cut_off, observed, out_of_time, said_nothing
 from monitor.adapters.openai_sdk.responses import Responses
-from monitor.adapters.openai_sdk.wire import Event, Heard
+from monitor.adapters.openai_sdk.wire import BETWEEN, Event, Heard
 from monitor.adapters.places import current
 from monitor.adapters.raised import said_with
 from monitor.errors import SubcallError, SubcallFailed
@@ -114,8 +115,9 @@ class WatchedModel(Model):  # type: ignore[misc]  # as above
         asking = _Asking(given, named, self)
 
         async def make(call: Call) -> tuple[Any, dict[str, Any]]:
-            events = [event async for event in self.inner.stream_response(*asking.bounded(call), **named)]
-            return events, responses_stream.merged([Event(event.model_dump_json()) for event in events])
+            async for event in self.inner.stream_response(*asking.bounded(call), **named):
+                asking.came.append(event)
+            return asking.came, asking.merged()
 
         kept = await asking.through(make)
         for event in kept.value if kept.changed is None else _events(kept.changed):
@@ -152,6 +154,7 @@ class _Asking:
         self._named = named
         self._model = model
         self.asked = self._asked()
+        self.came: list[Any] = []
 
     def _asked(self) -> Asked:
         given, model = self._given, self._model
@@ -190,11 +193,10 @@ class _Asking:
                         kept.value, kept.answer = await make(call)
             except Exception as exc:  # noqa: BLE001 - raised again, once the record says so
                 if isinstance(exc, TimeoutError) and (budget.seconds_left() or 1) <= 0:
-                    return out_of_time(call, budget.out_of_time(), None)
+                    return out_of_time(call, budget.out_of_time(), self._so_far())
                 kept.error = exc
-                said = said_with(exc)
                 failure = translate(exc, model=self._model._name, is_whole=True)
-                return said_nothing(call, failure, Heard(text=said) if said else None)
+                return said_nothing(call, failure, self._so_far(said_with(exc)))
             kept.seen = observed(
                 call, self._heard(kept, call), price=self.asked.price, asked=self.asked.max_output_tokens
             )
@@ -202,7 +204,8 @@ class _Asking:
 
         async with Standing(self.asked.task, told.name, told.options) as place:
             try:
-                subcall = await place.run.through_async(replace(self.asked, parent_id=here.below), place, work)
+                asked = replace(self.asked, parent_id=here.below)
+                subcall = await passage.through_async(asked, place, work, left=self._left)
             except SubcallError as exc:
                 if isinstance(exc, SubcallFailed) and not exc.withheld:
                     if kept.error is not None:
@@ -212,6 +215,21 @@ class _Asking:
                 here.error = exc
                 raise
         return self._released(kept, subcall)
+
+    def merged(self) -> dict[str, Any]:
+        """What came of a stream, as the answer in one piece."""
+        return responses_stream.merged([Event(event.model_dump_json()) for event in self.came])
+
+    def _so_far(self, said: str = "") -> Heard | None:
+        """What had come of a stream when the call broke off, and what was ``said`` with the error; None if neither was."""
+        if not self.came:
+            return Heard(text=said) if said else None
+        heard = _FORMAT.heard(self.merged())
+        return replace(heard, text=BETWEEN.join(text for text in (heard.text, said) if text))
+
+    def _left(self, call: Call) -> Observation | None:
+        heard = self._so_far()
+        return None if heard is None else cut_off(call, heard)
 
     def _heard(self, kept: _Kept, call: Call) -> Heard:
         heard = replace(_FORMAT.heard(kept.answer), model=self._model._name)

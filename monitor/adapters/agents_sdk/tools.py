@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from monitor.adapters import passage
 from monitor.adapters.agents_sdk.models import ADAPTER, Told
 from monitor.adapters.agents_sdk.scopes import opened, scope
 from monitor.adapters.decorator import as_text
@@ -71,7 +72,7 @@ class Watched:
 
         async with Standing(asked.task, self.told.name, self.told.options) as place:
             try:
-                subcall = await place.run.through_async(asked, place, work)
+                subcall = await passage.through_async(asked, place, work)
             except SubcallError as exc:
                 if isinstance(exc, SubcallFailed) and not exc.withheld and kept.error is not None:
                     here.error = kept.inside or here.error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain.agents.middleware import AgentMiddleware
 
+from monitor.adapters import passage
 from monitor.adapters.langchain import human, reaching
 from monitor.adapters.langchain.callbacks import MonitorCallbackHandler
 from monitor.adapters.langchain.exchange import Exchange, ModelExchange, OnBlock, ToolExchange
@@ -155,7 +156,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
             earlier = human.waiting(exchange, place)
             said = human.kept(exchange)
             try:
-                subcall = earlier or place.run.through(exchange.asked, place, work)
+                subcall = earlier or passage.through(exchange.asked, place, work)
                 if earlier or subcall.awaits_human:
                     subcall = human.settled(said, subcall, place)
             except SubcallError as exc:
@@ -168,7 +169,7 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
             earlier = human.waiting(exchange, place)
             said = human.kept(exchange)
             try:
-                subcall = earlier or await place.run.through_async(exchange.asked, place, work)
+                subcall = earlier or await passage.through_async(exchange.asked, place, work)
                 if earlier or subcall.awaits_human:
                     subcall = await human.settled_async(said, subcall, place)
             except SubcallError as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from monitor.canonical import escape_text, guard_text
@@ -56,6 +57,12 @@ def out_of_time(call: Call, exceeded: tuple[Exceeded, ...], heard: Heard | None)
             outcome=Outcome.BUDGET_EXCEEDED, exceeded=exceeded, usage=call.reserved, usage_reported=False, at=now()
         )
     return _told(heard, Outcome.BUDGET_EXCEEDED, call.reserved, None, exceeded)
+
+
+def cut_off(call: Call, heard: Heard, why: str = "cancelled while the answer came") -> Observation:
+    """A call that was cut off by whoever asked, with what had arrived before; its reservation stays charged."""
+    error = ErrorInfo(kind="cancelled", message=why)
+    return _told(replace(heard, usage=None), Outcome.CANCELLED, call.reserved, error, ())
 
 
 def _told(

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.adapters import door
 from monitor.adapters.openai_sdk.bodies import async_body_of, body_of, close_at_exit
-from monitor.adapters.openai_sdk.observed import observed
+from monitor.adapters.openai_sdk.observed import cut_off, observed
 from monitor.adapters.openai_sdk.sending import Sending
 from monitor.adapters.openai_sdk.window import MARGIN, Window
 from monitor.adapters.openai_sdk.wire import read_events, write_events
 from monitor.adapters.passage import Passage
 from monitor.canonical import unescape_text
 from monitor.errors import Blocked, ConfigError, StoreError, SubcallError
-from monitor.records import ErrorInfo, Observation, Outcome, Reasoning, ReasoningState, now
+from monitor.records import Reasoning, ReasoningState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from monitor.adapters.openai_sdk.sending import Asking
     from monitor.adapters.openai_sdk.window import Step
     from monitor.loaded import Windows
-    from monitor.records import Call, StoredSubcall
+    from monitor.records import Call, Observation, StoredSubcall
 
 STOPPED = "stopped_by_monitor"
 """The finish reason of an answer that was not waited for to its end, since a rule withholds what came of it."""
@@ -160,7 +160,7 @@ class Releasing(Sending):
             except Exception as exc:  # noqa: BLE001 - raised again, once the record says so
                 passage.finish(self._failed(self._call, exc))
             except BaseException as exc:
-                passage.finish(exc)
+                self._cut_off(exc)
                 raise
             else:
                 passage.finish(self._whole())
@@ -197,7 +197,7 @@ class Releasing(Sending):
             except Exception as exc:  # noqa: BLE001 - as above
                 passage.finish(self._failed(self._call, exc))
             except BaseException as exc:
-                passage.finish(exc)
+                self._cut_off(exc)
                 raise
             else:
                 passage.finish(self._whole())
@@ -258,10 +258,7 @@ class Releasing(Sending):
         if isinstance(exc, StoreError):
             self._passage.finish(exc)
             return
-        seen = self._so_far(usage=None)
-        error = ErrorInfo(kind="cancelled", message="whoever asked stopped reading the stream")
-        cancelled = {"outcome": Outcome.CANCELLED, "error": error, "exceeded": (), "at": now()}
-        self._passage.finish(seen.model_copy(update=cancelled))
+        self._passage.finish(cut_off(self._call, self._heard(), "whoever asked stopped reading the stream"))
 
     # ------------------------------------------------------------------------------------------------- what is left
 

@@ -9,7 +9,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from monitor.adapters.openai_sdk.observed import observed, out_of_time, said_nothing
+from monitor.adapters import passage
+from monitor.adapters.openai_sdk.observed import cut_off, observed, out_of_time, said_nothing
 from monitor.adapters.openai_sdk.wire import Heard, read_events, write_events
 from monitor.adapters.raised import said_in_error
 from monitor.errors import SubcallError, SubcallFailed
@@ -84,7 +85,7 @@ class Sending:
             return self._came(call)
 
         place = self._asking.place
-        return self._released(lambda: place.run.through(self._attempt(), place, work))
+        return self._released(lambda: passage.through(self._attempt(), place, work, left=self._left))
 
     async def asynchronous(self, send: Callable[[Any], Awaitable[Any]], *, unread: bool) -> Any:
         """As ``sync``."""
@@ -106,7 +107,7 @@ class Sending:
 
         place = self._asking.place
         try:
-            subcall = await place.run.through_async(self._attempt(), place, work)
+            subcall = await passage.through_async(self._attempt(), place, work, left=self._left)
         except SubcallError as exc:
             return self._ended(exc)
         return self._handed_on(subcall)
@@ -162,6 +163,10 @@ class Sending:
         else:
             self._seen = said_nothing(call, failure, heard)
         return self._seen
+
+    def _left(self, call: Call) -> Observation | None:
+        """What had come when the call was cut off, if anything had."""
+        return cut_off(call, self._heard()) if self._content else None
 
     def _heard(self) -> Heard:
         form = self._asking.format

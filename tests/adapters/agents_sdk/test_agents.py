@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,13 @@ pytest.importorskip("agents.tracing")  # "agents" alone is also a folder of this
 import httpx
 import openai
 from openai import AsyncOpenAI
-from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
+from openai.types.responses import (
+    ResponseFunctionToolCall,
+    ResponseOutputMessage,
+    ResponseOutputText,
+    ResponseStreamEvent,
+)
+from pydantic import TypeAdapter
 
 import monitor
 from monitor.adapters.agents_sdk import run, run_sync, watch
@@ -337,6 +344,45 @@ def test_errors_are_recorded_and_raised_as_they_are(desk: Desk) -> None:
         asyncio.run(main())
     (subcall,) = desk.subcalls()
     assert subcall.state == "failed"
+
+
+@pytest.mark.parametrize("end", ["cut", "cancelled"])
+def test_what_had_come_of_a_stream_that_breaks_off_is_in_the_record_and_judged(desk: Desk, end: str) -> None:
+    class Breaking(Script):
+        def __init__(self) -> None:
+            super().__init__()
+            self.is_half_told = asyncio.Event()
+
+        async def stream_response(self, *given: Any, **named: Any) -> AsyncIterator[Any]:
+            adapter: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+            at = {"item_id": "m", "output_index": 0, "content_index": 0, "logprobs": []}
+            for number, text in enumerate(["an AL", "ARM, half told"]):
+                event = {"type": "response.output_text.delta", "delta": text, "sequence_number": number, **at}
+                yield adapter.validate_python(event)
+            self.is_half_told.set()
+            if end == "cancelled":
+                await asyncio.Event().wait()
+            raise ConnectionError("the line is dead")
+
+    async def main() -> None:
+        model = Breaking()
+        config = watch(agent := Agent(name="a", model=model))
+        async with monitor.observed_run("x", db=desk.db, policy=[desk.pack]):
+            streaming = Runner.run_streamed(agent, "x", run_config=config)
+            if end == "cancelled":
+                await model.is_half_told.wait()
+                streaming.cancel()
+            with pytest.raises(SubcallFailed) if end == "cut" else contextlib.nullcontext():
+                async for event in streaming.stream_events():
+                    assert event.type != "raw_response_event"
+
+    asyncio.run(main())
+    (subcall,) = desk.subcalls()
+    assert subcall.state == {"cut": "failed", "cancelled": "cancelled"}[end]
+    assert subcall.observation is not None
+    assert subcall.observation.output == "an ALARM, half told"
+    assert subcall.judgement is not None
+    assert subcall.judgement.verdict.catches == ("planted_output",)
 
 
 def test_agents_side_by_side_have_the_right_parents(desk: Desk) -> None:

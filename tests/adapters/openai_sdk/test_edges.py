@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import openai
 import pytest
 
@@ -17,6 +18,7 @@ from monitor.records import Choice, Decision, Limits, StoredSubcall, now
 from tests.adapters.openai_sdk.test_chat import WAYS, asked, plain, said, user, wrapped, wrapped_async
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.adapters.wire_desk import Desk
@@ -164,3 +166,57 @@ def test_other_places_of_a_thought_are_known() -> None:
     chunks = [{"choices": [{"index": 0, "delta": {"reasoning_details": [detail]}}]} for detail in details]
     answer = Chat().merged([Event(json.dumps(chunk)) for chunk in chunks])
     assert Chat().heard(answer).reasoning == "I see."
+
+
+HALF = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"half of it"}}]}\n\n'
+
+
+def test_what_had_come_of_a_stream_that_is_cancelled_is_in_the_record_and_judged(desk: Desk) -> None:
+    came = asyncio.Event()
+
+    async def half(_request: httpx2.Request) -> httpx2.Response:
+        async def body() -> AsyncIterator[bytes]:
+            yield HALF
+            came.set()
+            await asyncio.Event().wait()
+
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=body())
+
+    async def main() -> None:
+        http = httpx2.AsyncClient(transport=httpx2.MockTransport(half))
+        client = monitor.wrap(openai.AsyncOpenAI(base_url="http://127.0.0.1", api_key="k", http_client=http))
+        async with client, monitor.observed_run("x", db=desk.db, policy=[desk.pack]):
+            asking = client.chat.completions.create(model="m", messages=user("x"), stream=True)
+            task = asyncio.ensure_future(asking)
+            await came.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+    (subcall,) = desk.subcalls()
+    assert subcall.state == "cancelled"
+    assert subcall.observation is not None
+    assert subcall.observation.output == "half of it"
+    assert subcall.observation.usage == subcall.call.reserved
+    assert not subcall.observation.usage_reported
+    assert subcall.judgement is not None
+    assert len(subcall.judgement.findings) > 1
+
+
+def test_what_came_just_before_whoever_asked_was_cancelled_is_in_the_record(desk: Desk) -> None:
+    @monitor.subcall("quick")
+    async def quick() -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()  # takes effect where the task waits next: for its verdict
+        return "all of it"
+
+    async def main() -> None:
+        async with monitor.observed_run("x", db=desk.db, policy=[]):
+            for _ in range(20):
+                with pytest.raises(asyncio.CancelledError):
+                    await asyncio.ensure_future(quick())
+
+    asyncio.run(main())
+    assert [subcall.observation.output for subcall in desk.subcalls() if subcall.observation] == ["all of it"] * 20
