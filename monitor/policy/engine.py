@@ -14,7 +14,7 @@ from monitor.canonical import canonical_hash
 if TYPE_CHECKING:
     from monitor.policy.rules import PolicySet
 
-ENGINE = 2
+ENGINE = 3
 """The version of what makes findings of rules and a record: fields, matching, logic, suppression."""
 
 

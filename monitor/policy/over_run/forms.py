@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import unicodedata
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,15 @@ def strings(text: str, least: int) -> Iterator[Scalar]:
     """The strings of a JSON text with escapes, without them."""
     if "\\" in text and text.lstrip()[:1] in {"{", "[", '"'}:
         yield from (one for one in scalars(text) or () if one.is_string and len(one.text) >= least)
+
+
+def shown(text: str, start: int, end: int) -> str:
+    """What stands in a text from ``start`` to ``end``: within a string of a JSON text with escapes, without them."""
+    if "\\" in text[start:end]:
+        for one in strings(text, 1):
+            if one.places[0] <= start and end <= one.places[-1]:
+                return one.text[bisect_right(one.places, start) - 1 : bisect_left(one.places, end)]
+    return text[start:end]
 
 
 def _form(raw: str, back: Callable[[int, int], tuple[int, int]], how: str, least: int) -> Iterator[Form]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from monitor.policy.logic import Truth
 from monitor.policy.over_run.answers import NO, Answer, strongest
+from monitor.policy.over_run.forms import shown, strings
 from monitor.policy.over_run.joined import both, is_all, may, says, text_at, values_of, words
 from monitor.policy.over_run.relatives import LOST
 from monitor.policy.over_run.shelf import MAX_THINGS, MAX_WEIGHT, Shelf
@@ -155,7 +156,7 @@ class UnsaidMemory:
             finding, record = step.found.get(self._this), step.record
             assert record is not None, "of an unchecked subcall nothing is read"
             spans = finding.evidence if finding else ()
-            values = [text_at(record, span.surface)[span.start : span.end] for span in spans]
+            values = [shown(text_at(record, span.surface), span.start, span.end) for span in spans]
             is_whole = truth is Truth.MATCH and bool(spans) and is_all(spans)
         compared = tuple(dict.fromkeys(word for value in values if (word := words(value[:_LONGEST_VALUE]))))
         is_whole = is_whole and len(compared) <= MAX_VALUES and all(len(value) <= _LONGEST_VALUE for value in values)
@@ -169,9 +170,10 @@ class UnsaidMemory:
             reading = step.read(field)
             is_whole = is_whole and reading.gap is not Truth.UNKNOWN
             for passage in reading.passages:
-                everything.append(passage.text)
+                told = [passage.text, *(one.text for one in strings(passage.text, 1))]
+                everything += told
                 if passage.surface == "task" or passage.surface.startswith("messages["):
-                    handed.append(passage.text)
+                    handed += told
         return _Said(
             truth,
             step.link(self._other),

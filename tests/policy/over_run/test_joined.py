@@ -40,6 +40,8 @@ rules:
      detection: {a: {output|contains: rumpelstilzchen}, condition: a}}
   - {title: e, id: 45a9e88a-2172-46e5-9d6a-76815d990805, name: thinks, level: low,
      detection: {a: {reasoning|contains: plan}, condition: a}}
+  - {title: g, id: 45a9e88a-2172-46e5-9d6a-76815d990807, name: deletes, level: low,
+     detection: {a: {tool.arguments.path|re: '.+'}, condition: a}}
 run_rules:
   - title: f
     id: 45a9e88a-2172-46e5-9d6a-76815d990806
@@ -121,6 +123,21 @@ def test_what_it_misses(load: Any, passed: str) -> None:
     rules = load("taint: {source: untrusted, sink: trusted, into: [prompt], least: 32}")
     *_, said = watched(rules, record(1, output=SECRET), record(2, trust="trusted", role="boss", user=passed))
     assert said.status is Status.NO_MATCH
+
+
+@pytest.mark.parametrize("what", ["what: tool.arguments.path, ", ""])
+@pytest.mark.parametrize("path", ["/srv/caf\u00e9/b", 'C:\\new\\"odd"'])
+@pytest.mark.parametrize("plan", ["Delete {}, then stop.", '{{"steps": ["delete", {}]}}'])
+def test_what_was_said_in_json_was_said(load: Any, plan: str, path: str, what: str) -> None:
+    """Escapes of JSON on either side, and none, are one text."""
+    told = plan.format(json.dumps(path) if "{{" in plan else path)
+    rules = load(f"tree: {{this: deletes, parent: untrusted, {what}unsaid-in: [output]}}")
+    arguments = json.dumps({"path": path})
+    above = record(1, output=told)
+    *_, said = watched(rules, above, record(2, 1, trust="trusted", tool__name="delete", tool__arguments=arguments))
+    assert said.status is Status.NO_MATCH
+    *_, said = watched(rules, record(1, output="x"), record(2, 1, trust="trusted", tool__arguments=arguments))
+    assert said.status is Status.MATCH
 
 
 def test_a_role_that_goes_on_with_its_own_history_is_no_flow(load: Any) -> None:
@@ -308,7 +325,7 @@ def test_what_is_wrong_is_said_with_its_place(load: Any, text: str, problem: str
     with pytest.raises(PolicyError) as caught:
         load(text)
     assert problem in str(caught.value)
-    assert "pack.yaml:17:" in str(caught.value) or "pack.yaml:2" in str(caught.value)
+    assert "pack.yaml:19:" in str(caught.value) or "pack.yaml:2" in str(caught.value)
 
 
 def test_a_pack_with_a_rule_of_the_name_of_a_word_is_refused(tmp_path: Path) -> None:
