@@ -292,6 +292,12 @@ class _Check:
         result, size = self._result, self._walk.frontier.size
         if self._verifier is None and result.checkpoints:
             result.limits.append("no key was given (--vkey), so nothing says who made the checkpoints in the store")
+        stored = {(one.origin, one.size) for one in result.checkpoints if one.number is not None}
+        if self._verifier is None and self._kept and (self._kept.origin, self._kept.size) not in stored:
+            result.limits.append(
+                f"the checkpoint kept elsewhere, over {self._kept.size} leaves, is not among those in the store: with its "
+                "key (--vkey) that is a fault, unless it was made over a copy"
+            )
         if result.outside is None:
             result.limits.append(
                 "no checkpoint kept elsewhere was given (--against): a tail that was cut off, with the checkpoints over "

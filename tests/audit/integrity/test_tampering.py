@@ -128,6 +128,18 @@ def test_a_clean_cut_is_seen_with_a_checkpoint_kept_elsewhere_and_not_without(si
     assert fault.problem.endswith("and there are 13: the end of the log was cut off")
 
 
+def test_a_stored_checkpoint_that_was_deleted_is_told_of_without_a_key_as_well(signer: Signer, tmp_path: Path) -> None:
+    with Store.open(str(tmp_path / "store.db")) as store:
+        fill(store, runs=1)
+        note = make(store, signer).note
+    whole = verify(str(tmp_path / "store.db"), outside=note)
+    path = edited(tmp_path / "store.db", tmp_path / "less.db", lambda edit: edit.sql.execute("DELETE FROM checkpoints"))
+    less = verify(path, outside=note)
+    told = "the checkpoint kept elsewhere, over 20 leaves, is not among those in the store"
+    assert not any(limit.startswith(told) for limit in whole.integrity.limits)
+    assert any(limit.startswith(told) for limit in less.integrity.limits)
+
+
 def test_what_was_appended_behind_every_checkpoint_is_said_to_be_covered_by_none(
     base: tuple[Path, Path, str, Any], signer: Signer, tmp_path: Path
 ) -> None:
