@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from monitor import actions, checks
+from monitor.cancellation import Cancellation
 from monitor.canonical import escape_text
 from monitor.errors import StoreError
 from monitor.judging import Judging
@@ -95,7 +96,7 @@ class Pipeline:
             StoreError: an event could not be committed; then nothing is returned.
             asyncio.CancelledError: the caller was cancelled; the record says so.
         """
-        started = _Cancellation()
+        started = Cancellation()
         if self._over_run:
             self._over_run.begin(call)
         await self._commit(call.run_id, call.span_id, call, started)
@@ -134,7 +135,7 @@ class Pipeline:
 
         A cancellation of whoever replays is none of the call: it is raised afterwards, and not recorded. Raises StoreError.
         """
-        cancellation = _Cancellation()
+        cancellation = Cancellation()
         if self._over_run:
             self._over_run.begin(call)
         if self._awaits_others(call):
@@ -149,7 +150,7 @@ class Pipeline:
 
     async def conclude(self, call: Call, observation: Observation) -> StoredSubcall:
         """Commit what came back, check it, commit the verdict; all of it even if the caller is cancelled meanwhile."""
-        cancellation = _Cancellation()
+        cancellation = Cancellation()
         await self._commit(call.run_id, call.span_id, observation, cancellation)
         subcall = await self._judge(call, observation, cancellation)
         cancellation.raise_late()
@@ -157,12 +158,12 @@ class Pipeline:
 
     async def judge(self, call: Call, observation: Observation) -> StoredSubcall:
         """Check an observation that is committed already, and commit the verdict."""
-        cancellation = _Cancellation()
+        cancellation = Cancellation()
         subcall = await self._judge(call, observation, cancellation)
         cancellation.raise_late()
         return subcall
 
-    async def _judge(self, call: Call, observation: Observation, cancellation: _Cancellation) -> StoredSubcall:
+    async def _judge(self, call: Call, observation: Observation, cancellation: Cancellation) -> StoredSubcall:
         scores = await self._scores(call, observation, cancellation) if call.probes and call.checked else ()
         answers: tuple[JudgeAnswer, ...] = ()
         if self._judging and call.checked:
@@ -227,15 +228,13 @@ class Pipeline:
         """The names of the probes that a subcall has: the run's, and those that its role asks for."""
         return self._prober.names_for(role_probes)
 
-    async def _scores(
-        self, call: Call, observation: Observation, cancellation: _Cancellation
-    ) -> tuple[ProbeScore, ...]:
+    async def _scores(self, call: Call, observation: Observation, cancellation: Cancellation) -> tuple[ProbeScore, ...]:
         """What the attached probes say; it takes a model's forward pass, so a thread does it."""
         scoring = asyncio.ensure_future(asyncio.to_thread(self._prober.scores, call, observation))
         await cancellation.outlast(scoring)
         return scoring.result()
 
-    async def _answers(self, judging: Judging, record: Record, cancellation: _Cancellation) -> tuple[JudgeAnswer, ...]:
+    async def _answers(self, judging: Judging, record: Record, cancellation: Cancellation) -> tuple[JudgeAnswer, ...]:
         """What a judge says to the questions that the rules depend on; each is a subcall that passes through this door."""
         asking = asyncio.ensure_future(judging.answers(record, self.observe))
         self.on_asking(True)
@@ -269,14 +268,14 @@ class Pipeline:
         return actions.release(subcall)
 
     async def _commit(
-        self, run_id: str, span_id: str, payload: Call | Observation | Judgement, cancellation: _Cancellation
+        self, run_id: str, span_id: str, payload: Call | Observation | Judgement, cancellation: Cancellation
     ) -> None:
         event = Event.of(run_id, span_id, payload)
         await cancellation.outlast(self._store.submit(event))
         tell(self._listener, event)
 
     async def _commit_all(
-        self, payloads: Sequence[Call | Observation | Judgement], call: Call, cancellation: _Cancellation
+        self, payloads: Sequence[Call | Observation | Judgement], call: Call, cancellation: Cancellation
     ) -> None:
         """Commit events of one subcall together: all of them, or none."""
         events = [Event.of(call.run_id, call.span_id, payload) for payload in payloads]
@@ -297,30 +296,6 @@ def tell(listener: Callable[[Event], None] | None, event: Event) -> None:
             listener(event)
         except Exception:  # whatever it is, with its traceback
             logger.exception("the listener failed on a %s event", event.kind)
-
-
-class _Cancellation:
-    """A cancellation of the caller that came while something was under way that runs to its end, kept for afterwards."""
-
-    def __init__(self) -> None:
-        self._error: asyncio.CancelledError | None = None
-
-    def __bool__(self) -> bool:
-        return self._error is not None
-
-    async def outlast(self, future: asyncio.Future[Any]) -> None:
-        """Wait for ``future`` whatever happens to the caller. Raises what the future raises."""
-        while not future.done():
-            try:
-                await asyncio.wait({future})
-            except asyncio.CancelledError as exc:
-                self._error = exc
-        future.result()
-
-    def raise_late(self) -> None:
-        """Raise the cancellation if there was one."""
-        if self._error:
-            raise self._error
 
 
 def _broken_off(call: Call, outcome: Outcome, error: ErrorInfo) -> Observation:

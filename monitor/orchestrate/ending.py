@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from monitor.orchestrate.conversation import Answer
 from monitor.records import ErrorInfo, Exceeded, Finding, Frozen, Outcome, RunEnd, RunSuspend, Usage, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from monitor.orchestrate.budget import Budget
     from monitor.orchestrate.engine import Engine
@@ -58,14 +59,21 @@ GRACE_SECONDS = 2.0
 """How long a recipe may go on after the run's deadline, at which its calls end by themselves: to be told so, and return."""
 
 
-async def execute(engine: Engine, recipe: Awaitable[Any], budget: Budget, clock: StoppableClock) -> RunEnd | RunSuspend:
+async def execute(
+    engine: Engine,
+    recipe: Awaitable[Any],
+    budget: Budget,
+    clock: StoppableClock,
+    is_cancelled: Callable[[], bool],
+) -> RunEnd | RunSuspend:
     """Await the recipe and say how the run ended, or that it waits; only the store's own trouble is raised.
 
-    A recipe that waits for something else than its calls is cut off soon after the run's deadline, which moves for as long
-    as ``clock`` stands still.
+    ``is_cancelled`` says whether whoever runs it was cancelled, be it before this. A recipe that waits for something else
+    than its calls is cut off soon after the run's deadline, which moves for as long as ``clock`` stands still.
     """
     task = asyncio.get_running_loop().create_task(contained(recipe))
-    this = asyncio.current_task()
+    if is_cancelled():
+        task.cancel()
     engine.on_halt = engine.people.on_suspend = task.cancel
     engine.is_cancelled = lambda: task.cancelling() > 0
     ended: BaseException | None = None
@@ -79,19 +87,24 @@ async def execute(engine: Engine, recipe: Awaitable[Any], budget: Budget, clock:
         raise
     except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - every way in which a recipe can end is recorded
         ended = exc
+    if inspect.iscoroutine(recipe):
+        recipe.close()  # one that was cut off before its first step would warn; closing a finished one does nothing
     if deadline.expired() and isinstance(ended, TimeoutError):
         exceeded = budget.out_of_time()
         ended = BudgetExceeded(f"the recipe was cut off: {'; '.join(map(str, exceeded))}", exceeded)
-    if ended is None and this is not None and this.cancelling():
+    if ended is None and is_cancelled():
         ended = asyncio.CancelledError()  # the recipe swallowed it: it does not end well all the same
     ended = engine.halted or _unwrapped(ended)
     await engine.land()
-    if engine.people.is_suspended and not engine.halted and not (this is not None and this.cancelling()):
+    if engine.people.is_suspended and not engine.halted and not is_cancelled():
         return RunSuspend(pending=engine.people.pending, verdict=_verdict_so_far(engine), usage=engine.spent())
     if ended is None and (engine.people.put_off or engine.people.is_paused):
         return RunSuspend(pending=tuple(engine.people.put_off), verdict=_verdict_so_far(engine), usage=engine.spent())
     if not isinstance(ended, asyncio.CancelledError):
-        await engine.finish_earlier()
+        try:
+            await engine.finish_earlier()
+        except asyncio.CancelledError as exc:
+            ended = exc
     return RunEnd(
         outcome=_outcome_of(ended),
         answer="" if ended else answer,

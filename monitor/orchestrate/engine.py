@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from monitor.cancellation import Cancellation
 from monitor.canonical import escape_text
 from monitor.errors import BudgetExceeded, Halted, RecipeError, Terminated
 from monitor.orchestrate.budget import NOTHING, Amounts, Reservation
@@ -151,8 +152,10 @@ class Engine:
         flying = {task: landed for task, landed in self._in_flight.items() if task.get_loop() is loop}
         for task in flying:
             task.cancel()
-        if flying:
-            await asyncio.wait(flying.values())
+        for landed in flying.values():
+            await Cancellation().outlast(
+                landed
+            )  # whoever runs this finds out that it was cancelled, once all are recorded
 
     async def finish_earlier(self) -> None:
         """Bring to their end the attempts that this execution never asked for again."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from monitor.audit.integrity.checkpoints import kept_while
+from monitor.cancellation import Cancellation, times_cancelled
 from monitor.canonical import parse_json
 from monitor.collector import loaded_left_alone
 from monitor.errors import ConfigError, ConflictError
@@ -81,7 +82,7 @@ class Execution:
         concurrency: int,
     ) -> RunResult:
         start = earlier.start
-        before = seconds_of(earlier, stored)
+        before, cancelled_before = seconds_of(earlier, stored), times_cancelled()
         clock = StoppableClock()
         began = clock()
         asked = [subcall for subcall in stored if subcall.call.is_monitors]
@@ -96,7 +97,7 @@ class Execution:
         loaded = replace(self.checks, judge=judge)
         pipeline = Pipeline(self.store, loaded, self.listener, lambda subcall: judged.append(Judged.of(subcall)))
         pipeline.recall(stored)
-        await finish_asked(pipeline, asked)
+        await Cancellation().outlast(asyncio.ensure_future(finish_asked(pipeline, asked)))
         people = People(pipeline, self._look, decider=self.decider, patience=self.patience, clock=clock)
         engine = Engine(
             run_id=start.run_id,
@@ -119,28 +120,33 @@ class Execution:
             recipe_name=name,
             concurrency=concurrency,
         )
-        end = await execute(engine, program(context), context.budget, clock)
+
+        def is_cancelled() -> bool:
+            return times_cancelled() > cancelled_before
+
+        end = await execute(engine, program(context), context.budget, clock, is_cancelled)
         end = end.model_copy(update={"seconds": before + clock() - began, "at": now()})
         await self._end(start, end, [subcall.span_id for subcall in judged if subcall.asks_human])
-        this = asyncio.current_task()
-        if isinstance(end, RunEnd) and end.outcome is Outcome.CANCELLED and this is not None and this.cancelling():
+        if isinstance(end, RunEnd) and end.outcome is Outcome.CANCELLED and is_cancelled():
             raise asyncio.CancelledError
         return result_of(start, end, judged, self.store.url)
 
     async def _end(self, start: RunStart, end: RunEnd | RunSuspend, asked: Sequence[str]) -> None:
         """Commit the end; with one for good, in the same transaction, that nobody needs to decide any more of ``asked``."""
+        late = Cancellation()
         while True:
             over = end.outcome if isinstance(end, RunEnd) and end.outcome in OVER else None
             closing = list(close(self.store, start.run_id, asked, over)) if over else []
             events = [*closing, Event.of(start.run_id, start.span_id, end)]
             try:
-                await self.store.append(*events)
+                await late.outlast(self.store.submit(*events))
                 break
             except ConflictError:
                 if not closing:
                     raise  # else somebody decided at this moment: theirs counts
         for event in events:
             tell(self.listener, event)
+        late.raise_late()
 
     def _look(self, subcall: StoredSubcall) -> StoredSubcall:
         """The present state of a subcall of this run."""
@@ -157,5 +163,5 @@ class Execution:
 
     async def _commit(self, start: RunStart, payload: RunStart | RunResume, *, after: int | None = None) -> None:
         event = Event.of(start.run_id, start.span_id, payload, after=after)
-        await self.store.append(event)
+        await Cancellation().outlast(self.store.submit(event))  # a run that began has an end on record, too
         tell(self.listener, event)

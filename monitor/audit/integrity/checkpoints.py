@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from monitor.audit.integrity.notes import Checkpoint, NoteError, Signer, parse_checkpoint, read_signer
+from monitor.cancellation import Cancellation
 from monitor.errors import MonitorError, StoreFormatError
 from monitor.records import now
 from monitor.store.merkle import Frontier
@@ -171,4 +172,6 @@ async def kept_while(store: Store, settings: Settings) -> AsyncIterator[None]:
         yield
     finally:
         if schedule:
-            await asyncio.shield(asyncio.to_thread(schedule.end))
+            cancellation = Cancellation()
+            await cancellation.outlast(asyncio.ensure_future(asyncio.to_thread(schedule.end)))
+            cancellation.raise_late()

@@ -1,0 +1,86 @@
+"""Foreign code that is cancelled at any moment: what its calls gave is in the record, and every record ends."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+import monitor
+from monitor.records import Outcome
+from monitor.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from monitor.records import Event, StoredRun
+
+STEPS = (0, 1, 2, 4, 8, 16, 32, 64)
+"""After how many steps of the loop since an event the code is cancelled."""
+
+
+@pytest.mark.parametrize("where", ["around the run", "inside the run"])
+def test_nothing_is_lost_wherever_foreign_code_is_cancelled(new_database: Callable[[], str], where: str) -> None:
+    db = new_database()
+    said: Counter[str] = Counter()
+
+    @monitor.subcall("inner", kind="model")
+    async def inner(text: str) -> str:
+        await asyncio.sleep(0)
+        said[text] += 1
+        return text
+
+    @monitor.subcall("outer")
+    async def outer(text: str) -> str:
+        both = " and ".join([await inner(f"{text} 1"), await inner(f"{text} 2")])
+        said[both] += 1
+        return both
+
+    async def calls() -> None:
+        await asyncio.gather(outer("a"), outer("b"))
+
+    async def run(seen: list[Event], inside: asyncio.Future[asyncio.Task[None]]) -> None:
+        async with monitor.observed_run("x", db=db, policy=[], listener=seen.append):
+            task = asyncio.ensure_future(calls())
+            inside.set_result(task)
+            await asyncio.wait({task}) if where == "inside the run" else await task
+
+    async def run_until(events: int = 1000, steps: int = 0) -> int:
+        """Run, and cancel so many steps after so many events; returns how many events there were by then."""
+        seen: list[Event] = []
+        inside: asyncio.Future[asyncio.Task[None]] = asyncio.get_running_loop().create_future()
+        whole = asyncio.ensure_future(run(seen, inside))
+        while len(seen) < events and not whole.done():  # noqa: ASYNC110 - steps of the loop are what is counted
+            await asyncio.sleep(0)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        (await inside if where == "inside the run" else whole).cancel()
+        await asyncio.wait({whole})
+        return len(seen)
+
+    every = asyncio.run(run_until())
+    assert every == 2 + 3 * 6, "six subcalls, and the run itself"
+    for events, steps in itertools.product(range(every), STEPS):
+        said.clear()
+        before = newest(db)
+        asyncio.run(run_until(events, steps))
+        latest = newest(db)
+        if latest.start.run_id == before.start.run_id:
+            assert not said
+            continue
+        at = f"{steps} steps after {events} events"
+        with Store.open(db) as store:
+            subcalls = store.subcalls(latest.start.run_id)
+        assert latest.state in {Outcome.OK, Outcome.CANCELLED}, at
+        assert all(subcall.judgement for subcall in subcalls), at
+        assert said == Counter(
+            subcall.observation.output for subcall in subcalls if subcall.observation and subcall.observation.output
+        ), at
+
+
+def newest(db: str) -> StoredRun:
+    with Store.open(db) as store:
+        return store.runs(limit=1)[0]

@@ -1,0 +1,119 @@
+"""A run that is cancelled at any step of its event loop: nothing that came is lost, every record ends, and it resumes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import monitor
+from monitor.models.scripted import Reply, ScriptedModel
+from monitor.orchestrate.calls import total
+from monitor.records import Outcome, ToolCall
+from monitor.settings import Settings
+from monitor.store import Store, writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from monitor.models.base import ModelReply, ModelRequest, Progress
+    from monitor.records import Event, StoredRun
+    from tests.orchestrate.conftest import Desk
+
+RECIPE = '''
+import asyncio
+
+async def look(where: str) -> str:
+    """Look somewhere."""
+    await asyncio.sleep(0)
+    return f"a note in {where}"
+
+async def office(ctx, task):
+    parts = await ctx.map("clerk", [{"task": f"{task} {name}"} for name in ("a", "b")], tools=[look])
+    return (await ctx.call("clerk", task=" and ".join(part.text for part in parts))).text
+'''
+ROLE = "---\nname: clerk\ndescription: a clerk\ntools: [look]\n---\nAnswer.\n"
+ANSWER = "THE JOB A, A NOTE IN B. AND THE JOB B, A NOTE IN B.."
+STEPS = (0, 1, 2, 3, 5, 8)
+"""After how many steps of the loop since an event a run is cancelled."""
+
+
+class Clerk(ScriptedModel):
+    """Says its task in capitals, after it has looked where there is a tool; ``said`` are the answers that it gave whole."""
+
+    def __init__(self) -> None:
+        super().__init__(self.answer)
+        self.said: Counter[tuple[str, int]] = Counter()
+
+    @staticmethod
+    def answer(request: ModelRequest) -> Reply:
+        told = [message for message in request.messages if message.role != "system"]
+        if request.tools and told[-1].role != "tool":
+            return Reply(tool_calls=(ToolCall(id="1", name="look", arguments=json.dumps({"where": "b"})),))
+        return Reply(text=", ".join(message.content for message in told if message.content).upper() + ".")
+
+    async def complete(self, request: ModelRequest, progress: Progress) -> ModelReply:
+        reply = await super().complete(request, progress)
+        self.said[reply.text, len(reply.tool_calls)] += 1
+        return reply
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> str:
+    (tmp_path / "clerk.md").write_text(ROLE)
+    (tmp_path / "office.py").write_text(RECIPE)
+    return f"{tmp_path}/office.py:office"
+
+
+@pytest.mark.parametrize("commits", ["at once", "in the thread"])
+def test_nothing_is_lost_wherever_a_run_is_cancelled(
+    desk: Desk, office: str, policy: Callable[..., str], monkeypatch: pytest.MonkeyPatch, commits: str
+) -> None:
+    if commits == "in the thread":
+        monkeypatch.setattr(writer, "_INLINE_SECONDS", 0)
+
+    settings = Settings(db=desk.db, tool_isolation="none", policies=[policy("JOB", "flag")])
+
+    async def run_until(model: Clerk, events: int = 1000, steps: int = 0) -> int:
+        """Run, and cancel so many steps after so many events; returns how many events there were by then."""
+        seen: list[Event] = []
+        start = desk.start(office, model, "the job", listener=seen.append, settings=settings)
+        task: asyncio.Task[Any] = asyncio.create_task(start)
+        while len(seen) < events and not task.done():  # noqa: ASYNC110 - steps of the loop are what is counted
+            await asyncio.sleep(0)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        return len(seen)
+
+    whole = asyncio.run(run_until(Clerk()))
+    assert whole == 2 + 3 * 7, "seven subcalls, and the run itself"
+    for events, steps in itertools.product(range(whole), STEPS):
+        before = newest(desk).start.run_id
+        model = Clerk()
+        asyncio.run(run_until(model, events, steps))
+        run = newest(desk)
+        if run.start.run_id == before:
+            assert not model.requests
+            continue
+        where = f"{steps} steps after {events} events"
+        assert run.state in {Outcome.OK, Outcome.CANCELLED}, where
+        subcalls = desk.subcalls(run.start.run_id)
+        assert all(subcall.judgement for subcall in subcalls), where
+        seen = [subcall.observation for subcall in subcalls if subcall.observation and subcall.call.kind == "model"]
+        assert model.said <= Counter((one.output, len(one.tool_calls)) for one in seen), where
+        if run.state == Outcome.CANCELLED:
+            result = monitor.resume_sync(run.start.run_id, model=Clerk(), settings=settings)
+            assert (result.outcome, result.answer) == (Outcome.OK, ANSWER), where
+            assert result.usage == total(subcall.charged for subcall in desk.subcalls(run.start.run_id)), where
+
+
+def newest(desk: Desk) -> StoredRun:
+    with Store.open(desk.db) as store:
+        return store.runs(limit=1)[0]
