@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from monitor.adapters import door
 from monitor.adapters.places import Place, inside
 from monitor.errors import AwaitingHuman, ConfigError, SubcallCancelled
-from monitor.records import Observation
+from monitor.records import Observation, Outcome, Usage, now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -86,7 +86,10 @@ class Passage:
             self._go.set_result(None)
 
     async def _bridge(self, call: Call) -> Observation:
-        self._go.set_result(call)
+        try:
+            self._go.set_result(call)
+        except InvalidStateError:  # whoever asked was cancelled meanwhile: the call is not made, and costs nothing
+            return Observation(outcome=Outcome.CANCELLED, usage=Usage(cost=0.0), at=now())
         try:
             return await asyncio.wrap_future(self._came)
         except asyncio.CancelledError:

@@ -76,6 +76,7 @@ def test_nothing_is_lost_wherever_foreign_code_is_cancelled(new_database: Callab
             subcalls = store.subcalls(latest.start.run_id)
         assert latest.state in {Outcome.OK, Outcome.CANCELLED}, at
         assert all(subcall.judgement for subcall in subcalls), at
+        assert {subcall.state for subcall in subcalls} <= {Outcome.OK, Outcome.CANCELLED}, at
         assert said == Counter(
             subcall.observation.output for subcall in subcalls if subcall.observation and subcall.observation.output
         ), at

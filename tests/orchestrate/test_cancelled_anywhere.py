@@ -106,6 +106,7 @@ def test_nothing_is_lost_wherever_a_run_is_cancelled(
         assert run.state in {Outcome.OK, Outcome.CANCELLED}, where
         subcalls = desk.subcalls(run.start.run_id)
         assert all(subcall.judgement for subcall in subcalls), where
+        assert {subcall.state for subcall in subcalls} <= {Outcome.OK, Outcome.CANCELLED}, where
         seen = [subcall.observation for subcall in subcalls if subcall.observation and subcall.call.kind == "model"]
         assert model.said <= Counter((one.output, len(one.tool_calls)) for one in seen), where
         if run.state == Outcome.CANCELLED:
