@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import contextvars
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 
 class Cancellation:
@@ -15,19 +21,47 @@ class Cancellation:
     def __bool__(self) -> bool:
         return self._error is not None
 
-    async def outlast(self, future: asyncio.Future[Any]) -> None:
+    async def outlast(self, future: asyncio.Future[T]) -> T:
         """Wait for ``future`` whatever happens to the caller. Raises what the future raises."""
         while not future.done():
             try:
                 await asyncio.wait({future})
             except asyncio.CancelledError as exc:
                 self._error = exc
-        future.result()
+        return future.result()
 
     def raise_late(self) -> None:
         """Raise the cancellation if there was one."""
         if self._error:
             raise self._error
+
+
+async def outlasting(future: asyncio.Future[T]) -> T:
+    """What ``future`` comes to, even if the caller is cancelled meanwhile: the cancellation is raised afterwards."""
+    cancellation = Cancellation()
+    came = await cancellation.outlast(future)
+    cancellation.raise_late()
+    return came
+
+
+def in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
+    """Do ``work`` in a thread of the running loop, in the context of now: ``asyncio.to_thread``, but a future, not a task.
+
+    A loop that ends cancels every task, be it one that somebody outlasts.
+    """
+    return asyncio.get_running_loop().run_in_executor(None, contextvars.copy_context().run, work)
+
+
+async def made_in_thread(make: Callable[[], T], unmake: Callable[[T], object]) -> T:
+    """What ``make`` returns, in a thread. Where the caller is cancelled meanwhile, who would never learn of it, ``unmake``
+    is handed it there.
+    """
+    cancellation = Cancellation()
+    made = await cancellation.outlast(in_thread(make))
+    if cancellation:
+        await cancellation.outlast(in_thread(lambda: unmake(made)))
+    cancellation.raise_late()
+    return made
 
 
 def times_cancelled() -> int:

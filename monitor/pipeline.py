@@ -18,7 +18,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from monitor import actions, checks
-from monitor.cancellation import Cancellation
+from monitor.cancellation import Cancellation, in_thread
 from monitor.canonical import escape_text
 from monitor.errors import StoreError
 from monitor.judging import Judging
@@ -230,19 +230,16 @@ class Pipeline:
 
     async def _scores(self, call: Call, observation: Observation, cancellation: Cancellation) -> tuple[ProbeScore, ...]:
         """What the attached probes say; it takes a model's forward pass, so a thread does it."""
-        scoring = asyncio.ensure_future(asyncio.to_thread(self._prober.scores, call, observation))
-        await cancellation.outlast(scoring)
-        return scoring.result()
+        return await cancellation.outlast(in_thread(lambda: self._prober.scores(call, observation)))
 
     async def _answers(self, judging: Judging, record: Record, cancellation: Cancellation) -> tuple[JudgeAnswer, ...]:
         """What a judge says to the questions that the rules depend on; each is a subcall that passes through this door."""
         asking = asyncio.ensure_future(judging.answers(record, self.observe))
         self.on_asking(True)
         try:
-            await cancellation.outlast(asking)
+            return await cancellation.outlast(asking)
         finally:
             self.on_asking(False)
-        return asking.result()
 
     async def decide(self, subcall: StoredSubcall, decision: Decision) -> StoredSubcall:
         """Commit what a person decided of a subcall that waits for it; returns the subcall with the decision.

@@ -17,10 +17,10 @@ from monitor.adapters import places
 from monitor.adapters.observed import ObservedRun
 from monitor.adapters.options import Options
 from monitor.adapters.places import current
+from monitor.cancellation import outlasting
 
 if TYPE_CHECKING:
     import contextvars
-    from concurrent.futures import Future
     from types import TracebackType
 
     from monitor.adapters.places import Place
@@ -60,8 +60,8 @@ class Around:
             place = await asyncio.shield(asyncio.wrap_future(opening))
         except asyncio.CancelledError as exc:  # it opens all the same, and must not stay open
             with suppress(Exception):
-                await _outlasting(opening)
-                await _outlasting(run.end(exc))
+                await outlasting(asyncio.wrap_future(opening))
+                await outlasting(asyncio.wrap_future(run.end(exc)))
             raise
         self._token = places.enter(place)
         return run
@@ -69,28 +69,13 @@ class Around:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await _outlasting(self._leave().end(error))
+        await outlasting(asyncio.wrap_future(self._leave().end(error)))
 
     def _leave(self) -> ObservedRun:
         assert self._run is not None
         assert self._token is not None
         places.leave(self._token)
         return self._run
-
-
-async def _outlasting(future: Future[T]) -> T:
-    """What ``future`` comes to, even if this task is cancelled meanwhile: the cancellation is raised afterwards."""
-    waiting = asyncio.wrap_future(future)
-    cancelled: asyncio.CancelledError | None = None
-    while not waiting.done():
-        try:
-            await asyncio.wait({waiting})
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-    result = waiting.result()
-    if cancelled is not None:
-        raise cancelled
-    return result
 
 
 class Standing:
@@ -155,7 +140,7 @@ class Kept:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._run is not None:
-            await _outlasting(self._run.end(error))
+            await outlasting(asyncio.wrap_future(self._run.end(error)))
 
 
 class observed_run(Around):  # noqa: N801 - used as a function, in `with` and in `async with`

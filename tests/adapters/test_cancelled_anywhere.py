@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import monitor
 from monitor.records import Outcome
 from monitor.store import Store
+from tests.adapters.anywhere import run_until, this_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,31 +43,23 @@ def test_nothing_is_lost_wherever_foreign_code_is_cancelled(new_database: Callab
     async def calls() -> None:
         await asyncio.gather(outer("a"), outer("b"))
 
-    async def run(seen: list[Event], inside: asyncio.Future[asyncio.Task[None]]) -> None:
+    async def run(seen: list[Event], target: asyncio.Future[asyncio.Task[Any]]) -> None:
+        if where == "around the run":
+            target.set_result(this_task())
         async with monitor.observed_run("x", db=db, policy=[], listener=seen.append):
             task = asyncio.ensure_future(calls())
-            inside.set_result(task)
-            await asyncio.wait({task}) if where == "inside the run" else await task
+            if where == "inside the run":
+                target.set_result(task)
+                await asyncio.wait({task})
+            else:
+                await task
 
-    async def run_until(events: int = 1000, steps: int = 0) -> int:
-        """Run, and cancel so many steps after so many events; returns how many events there were by then."""
-        seen: list[Event] = []
-        inside: asyncio.Future[asyncio.Task[None]] = asyncio.get_running_loop().create_future()
-        whole = asyncio.ensure_future(run(seen, inside))
-        while len(seen) < events and not whole.done():  # noqa: ASYNC110 - steps of the loop are what is counted
-            await asyncio.sleep(0)
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        (await inside if where == "inside the run" else whole).cancel()
-        await asyncio.wait({whole})
-        return len(seen)
-
-    every = asyncio.run(run_until())
+    every = asyncio.run(run_until(run))
     assert every == 2 + 3 * 6, "six subcalls, and the run itself"
     for events, steps in itertools.product(range(every), STEPS):
         said.clear()
         before = newest(db)
-        asyncio.run(run_until(events, steps))
+        asyncio.run(run_until(run, events, steps))
         latest = newest(db)
         if latest.start.run_id == before.start.run_id:
             assert not said

@@ -33,6 +33,7 @@ from monitor.adapters.langchain.translate import (
 from monitor.adapters.observed import ObservedRun
 from monitor.adapters.options import Options
 from monitor.adapters.passage import Passage
+from monitor.cancellation import made_in_thread
 from monitor.errors import Blocked, ConfigError, SubcallCancelled, SubcallFailed
 from monitor.records import Outcome
 
@@ -77,6 +78,12 @@ def _in_thread(asked: Asked | None) -> Asked | None:
     """A call named by the thread in which it lies, if it lies in one: so the run is found when its graph goes on."""
     thread = thread_here()
     return asked if asked is None or thread is None else replace(asked, scope=f"{thread.scope}/told")
+
+
+def _close_own(placed: tuple[Any, ObservedRun | None]) -> None:
+    """Close the run that was opened for a call whose caller was cancelled meanwhile."""
+    if placed[1] is not None:
+        placed[1].close(asyncio.CancelledError())
 
 
 class MonitorCallbackHandler(BaseCallbackHandler):
@@ -201,7 +208,7 @@ class MonitorCallbackHandler(BaseCallbackHandler):
             await self._abegin(asked, run_id, told.get("parent_run_id"))
 
     async def _abegin(self, asked: Asked, run_id: UUID, parent_id: UUID | None) -> None:
-        place, own = await asyncio.to_thread(self._place, asked, parent_id)
+        place, own = await made_in_thread(lambda: self._place(asked, parent_id), _close_own)
         passage = Passage(place.run, asked, place)
         try:
             call = await passage.begin_async()

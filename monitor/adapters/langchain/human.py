@@ -17,6 +17,7 @@ from langgraph.types import interrupt
 from monitor.adapters.langchain.runs import TREE, lies_in
 from monitor.adapters.langchain.threads import thread_here
 from monitor.adapters.observed import ObservedRun
+from monitor.cancellation import in_thread, made_in_thread, outlasting
 from monitor.canonical import fingerprint
 from monitor.errors import AwaitingHuman, ConfigError
 from monitor.orchestrate.deciding import make_decision
@@ -108,7 +109,7 @@ def settled(exchange: Exchange, subcall: StoredSubcall, place: Place) -> StoredS
 
 async def settled_async(exchange: Exchange, subcall: StoredSubcall, place: Place) -> StoredSubcall:
     """As ``settled``."""
-    run = await asyncio.to_thread(_run_of, subcall, place)
+    run = await made_in_thread(lambda: _run_of(subcall, place), lambda run: run is place.run or run.close())
     try:
         answers = _answers(exchange, subcall, run)
         settling = next(answers)
@@ -119,7 +120,7 @@ async def settled_async(exchange: Exchange, subcall: StoredSubcall, place: Place
                 settling = next(answers)
     finally:
         if run is not place.run:
-            await asyncio.to_thread(run.close)
+            await outlasting(in_thread(run.close))
 
 
 def _run_of(subcall: StoredSubcall, place: Place) -> ObservedRun:

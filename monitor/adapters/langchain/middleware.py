@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from monitor.adapters.langchain.runs import (
 from monitor.adapters.observing import Standing
 from monitor.adapters.options import Options
 from monitor.adapters.places import Place
+from monitor.cancellation import made_in_thread
 from monitor.errors import ConfigError, SubcallError
 
 if TYPE_CHECKING:
@@ -189,8 +189,10 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
     @asynccontextmanager
     async def _standing_async(self, exchange: Exchange) -> AsyncIterator[Place]:
         TREE.reach(lies_in(), self._program, self._options)
-        place = stands() or await asyncio.to_thread(
-            place_here, self._program, self._options, lambda: exchange.asked.task
+        place = stands() or await made_in_thread(
+            # The run that is opened is closed with what LangChain's user invoked, whoever learns of it.
+            lambda: place_here(self._program, self._options, lambda: exchange.asked.task),
+            lambda _place: None,
         )
         if place is not None:
             yield place

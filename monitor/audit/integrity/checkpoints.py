@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from contextlib import asynccontextmanager, contextmanager
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from monitor.audit.integrity.notes import Checkpoint, NoteError, Signer, parse_checkpoint, read_signer
-from monitor.cancellation import Cancellation
+from monitor.cancellation import in_thread, outlasting
 from monitor.errors import MonitorError, StoreFormatError
 from monitor.records import now
 from monitor.store.merkle import Frontier
@@ -172,6 +171,4 @@ async def kept_while(store: Store, settings: Settings) -> AsyncIterator[None]:
         yield
     finally:
         if schedule:
-            cancellation = Cancellation()
-            await cancellation.outlast(asyncio.ensure_future(asyncio.to_thread(schedule.end)))
-            cancellation.raise_late()
+            await outlasting(in_thread(schedule.end))
