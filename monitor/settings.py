@@ -24,7 +24,7 @@ from monitor.records import Frozen, Limits
 
 __all__ = [
     "CONFIG_NAME",
-    "EmbeddedSettings",
+    "EmbeddedOptions",
     "Settings",
     "ToolIsolation",
     "find_config",
@@ -107,11 +107,12 @@ def _hide_keys(value: Any) -> Any:
     }
 
 
-class EmbeddedSettings(Frozen):
+class EmbeddedOptions(Frozen):
     """How the embedded model runs: ``parallel`` slots of ``context_tokens`` tokens each.
 
     ``threads`` None is all cores but one. ``path`` is another GGUF file than the pinned one, unchecked; ``gpu_layers`` go
-    to a GPU where the build can.
+    to a GPU where the build can. With ``prompt_cache`` the beginning that a prompt shares with an earlier one is not
+    computed again; then an answer depends on what was asked before it.
     """
 
     path: Path | None = None
@@ -119,6 +120,7 @@ class EmbeddedSettings(Frozen):
     parallel: int = Field(default=2, ge=1, le=64)
     threads: int | None = Field(default=None, ge=1)
     gpu_layers: int = Field(default=0, ge=0)
+    prompt_cache: bool = True
 
 
 class Settings(BaseSettings):
@@ -181,7 +183,7 @@ class Settings(BaseSettings):
     models: dict[str, Annotated[dict[str, Any], BeforeValidator(_hide_keys)]] = Field(
         default_factory=dict, description="aliases: a table of settings for each name"
     )
-    embedded: EmbeddedSettings = Field(default=EmbeddedSettings(), description="how the embedded model runs")
+    embedded: EmbeddedOptions = Field(default=EmbeddedOptions(), description="how the embedded model runs")
 
     def __init__(self, **flags: Any) -> None:
         given = {name: value for name, value in flags.items() if value is not None}
@@ -307,7 +309,7 @@ def _explain(error: ValidationError, flags: Mapping[str, Any]) -> str:
         location = tuple(str(part) for part in fault["loc"])
         expected = fault["msg"]
         if fault["type"] == "extra_forbidden":
-            known = Limits.model_fields if location[0] == "budget" else EmbeddedSettings.model_fields
+            known = Limits.model_fields if location[0] == "budget" else EmbeddedOptions.model_fields
             known = known if len(location) > 1 else Settings.model_fields
             expected = f"unknown name {location[-1]!r}{nearest(location[-1], known)}; known: {', '.join(known)}."
         found = (

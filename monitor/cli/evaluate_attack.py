@@ -156,10 +156,10 @@ def _with_model(  # noqa: PLR0917 - one for each option
     """The attack with what the model made of some of its targets."""
     from monitor.audit.evaluation.attack import caught_by, survival
     from monitor.audit.evaluation.model_rewriter import KEEPS, by_model
-    from monitor.models.alias import EmbeddedOptions, read_aliases
+    from monitor.models.alias import read_aliases
     from monitor.models.resolve import resolve
 
-    embedded = EmbeddedOptions(**settings.embedded.model_dump())
+    embedded = settings.embedded
     client = resolve(rewriter, aliases=read_aliases(settings.models), embedded=embedded)
     more = by_model(rules, targets, client, level=one.level, most=most, seed=seed, told=told)
     known = {tried.target.key: caught_by(rules, tried.target.record, one.level) for tried in more}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -44,21 +43,6 @@ class ModelAlias(BaseModel):
         if self.cached_price is not None and self.input_price is None:
             raise ValueError("cached_price needs input_price and output_price")
         return self
-
-
-class EmbeddedOptions(BaseModel):
-    """How the embedded model is run. ``context_tokens`` is for each of the ``parallel`` calls that run side by side.
-
-    ``path`` is another GGUF file, unchecked; ``threads`` None is all cores but one.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: Path | None = None
-    context_tokens: int = Field(default=4096, ge=256)
-    parallel: int = Field(default=2, ge=1, le=64)
-    threads: int | None = Field(default=None, ge=1)
-    gpu_layers: int = Field(default=0, ge=0)
 
 
 def read_aliases(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, ModelAlias]:

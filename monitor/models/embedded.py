@@ -11,11 +11,11 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from monitor.models import chat_format, embedded_server
-from monitor.models.alias import EmbeddedOptions
 from monitor.models.base import InputBound
 from monitor.models.openai_client import OpenAIModel
 from monitor.models.pricing import FREE
 from monitor.models.translate import invalid_response, translate
+from monitor.settings import EmbeddedOptions
 
 if TYPE_CHECKING:
     from monitor.errors import ProviderError
@@ -83,6 +83,7 @@ class EmbeddedModel:
                 price=FREE,
                 token_evidence=True,
                 grammar=True,
+                prompt_cache=self._options.prompt_cache,
             )
         return self._chat
 

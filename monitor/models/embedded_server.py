@@ -20,7 +20,7 @@ from monitor.models import secrets, weights
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from monitor.models.alias import EmbeddedOptions
+    from monitor.settings import EmbeddedOptions
 
 MODEL_ALIAS = "embedded"
 _SILENT = -1

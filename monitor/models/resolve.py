@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from monitor.errors import ConfigError, MissingExtraError
 from monitor.models import pricing, secrets, weights
-from monitor.models.alias import EmbeddedOptions
 from monitor.models.openai_client import OFFICIAL_HOST, OpenAIModel
+from monitor.settings import EmbeddedOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

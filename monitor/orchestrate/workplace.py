@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor import catalog
 from monitor.models import resolve
-from monitor.models.alias import EmbeddedOptions, read_aliases
+from monitor.models.alias import read_aliases
 from monitor.orchestrate.roles import load_role
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def make_client(settings: Settings, name: str) -> ModelClient:
     """The client of a model's name. Raises ConfigError for one that cannot be resolved."""
-    options = EmbeddedOptions(**settings.embedded.model_dump())
+    options = settings.embedded
     return resolve.resolve(name, aliases=read_aliases(settings.models), embedded=options)
 
 

@@ -46,7 +46,10 @@ def test_an_untouched_installation_ends_with_a_record_that_can_be_shown(
 
 @pytest.mark.embedded
 def test_the_embedded_model_fills_its_form_and_thinks_in_plain_words(folder: Path) -> None:
-    """However modest: nothing here says that the answer is right."""
+    """However modest: nothing here says that the answer is right. Without the prompt cache, so that it is the answer that a
+    new process gives, whatever was asked in this one before.
+    """
+    (folder / "monitor.toml").write_text("embedded.prompt_cache = false\n", encoding="utf-8")
     result = monitor.run_sync("answer", "How many days are in two weeks?", model="embedded")
     assert (result.outcome, result.error) == ("ok", None)
     with Store.open(str(folder / "monitor.db")) as store:

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from monitor.errors import ProviderError, WeightsError
 from monitor.models import weights
-from monitor.models.alias import EmbeddedOptions
 from monitor.models.base import InputBound, ModelReply, ModelRequest, Progress, ToolSpec
 from monitor.models.embedded import EmbeddedModel
 from monitor.models.tokens import byte_bound
 from monitor.records import Message
+from monitor.settings import EmbeddedOptions
 
 if TYPE_CHECKING:
     from tests.models.conftest import MakeRequest
@@ -45,9 +45,11 @@ def _weights() -> None:
         pytest.skip(str(exc))
 
 
-def bound_and_call(request: ModelRequest, progress: Progress | None = None) -> tuple[InputBound, ModelReply]:
+def bound_and_call(
+    request: ModelRequest, progress: Progress | None = None, options: EmbeddedOptions | None = None
+) -> tuple[InputBound, ModelReply]:
     async def both() -> tuple[InputBound, ModelReply]:
-        model = EmbeddedModel()
+        model = EmbeddedModel(options)
         try:
             return await model.bound_input(request), await model.complete(request, progress or Progress())
         finally:
@@ -90,6 +92,23 @@ def test_the_bound_is_exact_for_every_conversation(messages: list[tuple[str, str
 
     assert reply.usage is not None
     assert bound.tokens == reply.usage.input_tokens
+
+
+def test_without_the_prompt_cache_an_answer_does_not_hang_on_what_was_asked_before(ask: MakeRequest) -> None:
+    """Log probabilities are the same to the last bit; with the cache they differ from the second time on."""
+    shared = "A box holds 12 pens and a shelf holds 3 boxes. " * 12
+    question = ask(f"{shared}How many pens are on a shelf?", max_output_tokens=24, seed=1, temperature=0.0)
+
+    def tokens(options: EmbeddedOptions) -> object:
+        return bound_and_call(question, options=options)[1].tokens
+
+    without, cached = EmbeddedOptions(parallel=1, prompt_cache=False), EmbeddedOptions(parallel=1)
+    first = tokens(without)
+    bound_and_call(ask(f"{shared}How many shelves hold 72 pens?", max_output_tokens=2), options=without)
+
+    assert tokens(without) == first
+    bound_and_call(question, options=cached)
+    assert tokens(cached) != first
 
 
 def test_an_answer_to_a_schema_is_json_of_that_schema(ask: MakeRequest) -> None:
@@ -194,7 +213,7 @@ def test_a_file_that_is_no_model_is_a_clear_error(tmp_path: Path, ask: MakeReque
 PROGRAM = """
 import asyncio, sys
 from monitor.models import embedded_server
-from monitor.models.alias import EmbeddedOptions
+from monitor.settings import EmbeddedOptions
 from monitor.models.base import ModelRequest, Progress
 from monitor.models.embedded import EmbeddedModel
 from monitor.records import Message

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from monitor.models.alias import EmbeddedOptions, read_aliases
+from monitor.models.alias import read_aliases
 from monitor.models.script_file import load
+from monitor.settings import EmbeddedOptions
 
 PAGE = (Path(__file__).parents[2] / "docs" / "models.md").read_text("utf-8")
 

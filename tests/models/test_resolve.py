@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from monitor.errors import ConfigError, MissingExtraError, WeightsError
 from monitor.models import resolve as resolving
-from monitor.models.alias import EmbeddedOptions, ModelAlias, read_aliases
+from monitor.models.alias import ModelAlias, read_aliases
 from monitor.models.langchain_client import LangChainModel
 from monitor.models.openai_client import OpenAIModel
 from monitor.models.resolve import resolve
+from monitor.settings import EmbeddedOptions
 
 LOCAL = ModelAlias.model_validate({"model": "qwen3", "base_url": "http://localhost:8000/v1", "context_tokens": 8192})
 

@@ -8,8 +8,8 @@ from pydantic import SecretStr
 from monitor.adapters.langchain import MonitorCallbackHandler, MonitorMiddleware
 from monitor.errors import BudgetExceeded, WeightsError
 from monitor.models import weights
-from monitor.models.alias import EmbeddedOptions
 from monitor.records import Limits
+from monitor.settings import EmbeddedOptions
 from tests.adapters.langchain.conftest import agent_of, stored
 
 pytest.importorskip("xllamacpp")

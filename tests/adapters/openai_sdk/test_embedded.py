@@ -8,8 +8,8 @@ import pytest
 from openai import OpenAI
 
 import monitor
-from monitor.models.alias import EmbeddedOptions
 from monitor.models.embedded_server import start
+from monitor.settings import EmbeddedOptions
 
 if TYPE_CHECKING:
     from tests.adapters.wire_desk import Desk
