@@ -4,70 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import monitor
-from monitor.models.scripted import Reply, ScriptedModel
 from monitor.orchestrate.calls import total
-from monitor.records import Outcome, ToolCall
+from monitor.records import Outcome
 from monitor.settings import Settings
 from monitor.store import Store, writer
+from tests.orchestrate.clerks import ANSWER, Clerk, write_office
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from monitor.models.base import ModelReply, ModelRequest, Progress
     from monitor.records import Event, StoredRun
     from tests.orchestrate.conftest import Desk
 
-RECIPE = '''
-import asyncio
-
-async def look(where: str) -> str:
-    """Look somewhere."""
-    await asyncio.sleep(0)
-    return f"a note in {where}"
-
-async def office(ctx, task):
-    parts = await ctx.map("clerk", [{"task": f"{task} {name}"} for name in ("a", "b")], tools=[look])
-    return (await ctx.call("clerk", task=" and ".join(part.text for part in parts))).text
-'''
-ROLE = "---\nname: clerk\ndescription: a clerk\ntools: [look]\n---\nAnswer.\n"
-ANSWER = "THE JOB A, A NOTE IN B. AND THE JOB B, A NOTE IN B.."
 STEPS = (0, 1, 2, 3, 5, 8)
 """After how many steps of the loop since an event a run is cancelled."""
 
 
-class Clerk(ScriptedModel):
-    """Says its task in capitals, after it has looked where there is a tool; ``said`` are the answers that it gave whole."""
-
-    def __init__(self) -> None:
-        super().__init__(self.answer)
-        self.said: Counter[tuple[str, int]] = Counter()
-
-    @staticmethod
-    def answer(request: ModelRequest) -> Reply:
-        told = [message for message in request.messages if message.role != "system"]
-        if request.tools and told[-1].role != "tool":
-            return Reply(tool_calls=(ToolCall(id="1", name="look", arguments=json.dumps({"where": "b"})),))
-        return Reply(text=", ".join(message.content for message in told if message.content).upper() + ".")
-
-    async def complete(self, request: ModelRequest, progress: Progress) -> ModelReply:
-        reply = await super().complete(request, progress)
-        self.said[reply.text, len(reply.tool_calls)] += 1
-        return reply
-
-
 @pytest.fixture
 def office(tmp_path: Path) -> str:
-    (tmp_path / "clerk.md").write_text(ROLE)
-    (tmp_path / "office.py").write_text(RECIPE)
-    return f"{tmp_path}/office.py:office"
+    return write_office(tmp_path)
 
 
 @pytest.mark.parametrize("commits", ["at once", "in the thread"])
