@@ -176,6 +176,8 @@ def purge(
             _say(
                 f"{len(plan.runs)} runs are older, with {plan.texts} texts to erase; {plan.shared} stay for younger runs"
             )
+            if plan.done and not dry_run:
+                _say("if a purge was cut off: `monitor audit redact --finish` takes what it erased out of the files")
             for run in list(plan.runs)[:_SHOWN]:
                 _say(f"  {run}: {len(plan.runs[run])} texts")
             return

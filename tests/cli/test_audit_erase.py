@@ -130,5 +130,6 @@ def test_old_runs_are_purged(monitor: Monitor) -> None:
     assert done.json["erased"] == dry.json["texts"] > 3
     again = monitor("audit", "purge", "--older-than", "90d", "--yes", "--json")
     assert (again.code, again.json["runs"], again.json["purged_before"]) == (0, [], 1)
+    assert "redact --finish" in monitor("audit", "purge", "--older-than", "90d", "--yes").out
     assert "1984" not in monitor("show", old).out
     assert monitor("show", young, "--json").json["end"]["answer"] == "done"
