@@ -1,13 +1,13 @@
-"""What must run to its end although whoever waits for it is cancelled: a commit, a verdict, the end of a run."""
+"""What must run to its end although whoever waits for it is cancelled, or fails: a commit, a verdict, the end of a run."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
 T = TypeVar("T")
 
@@ -42,6 +42,17 @@ async def outlasting(future: asyncio.Future[T]) -> T:
     came = await cancellation.outlast(future)
     cancellation.raise_late()
     return came
+
+
+async def all_of(works: Iterable[Awaitable[T]]) -> list[T]:
+    """What all of ``works`` come to, in their order, once all of them have ended. Raises what the first of them raised:
+    ``asyncio.gather`` alone would raise it while others still run.
+    """
+    came = await asyncio.gather(*works, return_exceptions=True)
+    for one in came:
+        if isinstance(one, BaseException):
+            raise one
+    return cast("list[T]", came)
 
 
 def in_thread(work: Callable[[], T]) -> asyncio.Future[T]:

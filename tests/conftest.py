@@ -24,6 +24,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.failing_disk import FailingDisk
     from tests.servers import Server
 
 # The examples of a plain run are the same each time: what passed here passes in a clean clone. New ones are searched
@@ -139,3 +140,12 @@ def default_database(new_database: Callable[[], str], monkeypatch: pytest.Monkey
     """On PostgreSQL, let commands and runs that name no database use one of the server's."""
     if POSTGRES:
         monkeypatch.setenv("MONITOR_DB", new_database())
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[FailingDisk]:
+    """A disk that can be made to fail; what that leads to is told to whoever asked, and to no event loop besides."""
+    from tests.failing_disk import FailingDisk
+
+    yield FailingDisk(monkeypatch)
+    assert not [record for record in caplog.get_records("call") if record.name == "asyncio"]

@@ -84,6 +84,7 @@ async def execute(
         async with deadline:
             answer = _answer_text(await task)
     except StoreError:
+        await engine.land()
         raise
     except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - every way in which a recipe can end is recorded
         ended = exc

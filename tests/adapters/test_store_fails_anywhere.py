@@ -12,12 +12,12 @@ import pytest
 import monitor
 from monitor.errors import StoreError
 from monitor.store import Store
-from tests.failing_disk import FailingDisk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from monitor.records import Event
+    from tests.failing_disk import FailingDisk
 
 EVERY = ["a 1", "a 2", "a", "b 1", "b 2", "b"]
 
@@ -29,11 +29,14 @@ pytestmark = pytest.mark.sqlite("the commits to a file are made to fail")
     [("async in a run", False), ("sync in a run", True), ("async alone", True), ("sync alone", False)],
 )
 def test_nothing_is_handed_on_wherever_a_store_fails(
-    new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch, way: str, *, lasting: bool
+    new_database: Callable[[], str],
+    disk: FailingDisk,
+    way: str,
+    *,
+    lasting: bool,
 ) -> None:
     db = new_database()
     Store.open(db).close()
-    disk = FailingDisk(monkeypatch)
     given: list[str] = []
     told: list[Event] = []
     options: dict[str, Any] = {"db": db, "policy": [], "listener": told.append}

@@ -15,7 +15,6 @@ from monitor.orchestrate.calls import total
 from monitor.records import Outcome
 from monitor.settings import Settings
 from monitor.store import Store, writer
-from tests.failing_disk import FailingDisk
 from tests.orchestrate.clerks import ANSWER, Clerk, write_office
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from monitor.orchestrate.ending import RunResult
     from monitor.records import Event
+    from tests.failing_disk import FailingDisk
     from tests.orchestrate.conftest import Desk
 
 pytestmark = pytest.mark.sqlite("the commits to a file are made to fail")
@@ -36,14 +36,15 @@ def test_nothing_is_released_wherever_a_store_fails(
     tmp_path: Path,
     policy: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
-    commits: str,
+    disk: FailingDisk,
     *,
+    commits: str,
     lasting: bool,
 ) -> None:
     if commits == "in the thread":
         monkeypatch.setattr(writer, "_INLINE_SECONDS", 0)
     Store.open(desk.db).close()
-    office, disk = write_office(tmp_path), FailingDisk(monkeypatch)
+    office = write_office(tmp_path)
     released: list[str] = load_recipe(office).function.__globals__["RELEASED"]
     settings = Settings(db=desk.db, tool_isolation="none", policies=[policy("JOB", "flag")])
 

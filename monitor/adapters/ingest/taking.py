@@ -17,6 +17,7 @@ from monitor import verdict
 from monitor.adapters.ingest.sources import read_file
 from monitor.adapters.ingest.tally import Known
 from monitor.adapters.ingest.traces import Problem, Step, Trace
+from monitor.cancellation import all_of
 from monitor.canonical import canonical_text
 from monitor.errors import CatalogError, ConflictError
 from monitor.orchestrate.judge import finish_asked
@@ -130,8 +131,12 @@ class _Several:
 
     def _drop_landed(self) -> None:
         landed = [run_id for run_id, (task, _) in self._flying.items() if task.done()]
-        for task in [self._flying.pop(run_id)[0] for run_id in landed]:
-            task.result()
+        tasks = [self._flying.pop(run_id)[0] for run_id in landed]
+        failed = [
+            task for task in tasks if task.cancelled() or task.exception()
+        ]  # asked of each: else asyncio complains
+        if failed:
+            failed[0].result()
 
     async def land(self) -> None:
         """Wait for all that was begun. Raises what one of them ended in."""
@@ -210,7 +215,7 @@ class Taker:
         await finish_asked(pipeline, known.asked)
         for some in self._batches(trace, known, asks=pipeline.asks):
             taken = (self._one(pipeline, step, known.begun.get(step.call.span_id)) for step in some)
-            for judged in await asyncio.gather(*taken):
+            for judged in await all_of(taken):
                 tally.add(judged)
                 counts.subcalls_taken += 1
                 assert judged.judgement is not None

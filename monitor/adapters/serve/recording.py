@@ -18,6 +18,7 @@ from monitor.adapters.ingest.otlp_span import Places
 from monitor.adapters.ingest.taking import Report, Taker
 from monitor.adapters.ingest.traces import MAX_RECORD
 from monitor.adapters.serve.receiving import span_of_body, span_of_shape
+from monitor.cancellation import all_of
 from monitor.errors import ConflictError, StoreError
 from monitor.store.inbox import OPEN
 
@@ -89,8 +90,8 @@ class Recorder:
     async def step(self, *, is_last: bool = False) -> bool:
         """Record what is due; returns whether anything was. Raises StoreError of the inbox."""
         due = self._inbox.due(self._clock(), limit=_AT_ONCE)
-        done = await asyncio.gather(*(self._look_at(trace_id, is_last=is_last) for trace_id in due))
-        return bool(done)
+        await all_of(self._look_at(trace_id, is_last=is_last) for trace_id in due)
+        return bool(due)
 
     async def finish(self) -> None:
         """Record all that waits now, whether or not what is around it is known. Raises StoreError."""

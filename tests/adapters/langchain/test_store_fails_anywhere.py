@@ -15,10 +15,11 @@ from monitor.errors import StoreError
 from monitor.store import Store
 from tests.adapters.langchain.conftest import Scripted, agent_of
 from tests.adapters.langchain.test_cancelled_anywhere import answer
-from tests.failing_disk import FailingDisk
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
+
+    from tests.failing_disk import FailingDisk
 
 pytestmark = pytest.mark.sqlite("the commits to a file are made to fail")
 
@@ -36,10 +37,14 @@ def note_into(notes: list[int]) -> BaseTool:
 @pytest.mark.parametrize(("is_async", "lasting"), [(True, False), (False, True)])
 @pytest.mark.parametrize("way", ["middleware", "callbacks"])
 def test_what_is_not_durable_is_not_acted_on(
-    db: str, monkeypatch: pytest.MonkeyPatch, way: str, *, is_async: bool, lasting: bool
+    db: str,
+    disk: FailingDisk,
+    way: str,
+    *,
+    is_async: bool,
+    lasting: bool,
 ) -> None:
     Store.open(db).close()
-    disk = FailingDisk(monkeypatch)
     notes: list[int] = []
     options: dict[str, Any] = {"db": db, "policy": []}
 

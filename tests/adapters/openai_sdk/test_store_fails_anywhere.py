@@ -14,10 +14,10 @@ from monitor.errors import StoreError
 from monitor.store import Store
 from tests.adapters.openai_sdk.test_cancelled_anywhere import WORDS, answer
 from tests.adapters.openai_sdk.test_chat import user
-from tests.failing_disk import FailingDisk
 
 if TYPE_CHECKING:
     from tests.adapters.wire_desk import Desk
+    from tests.failing_disk import FailingDisk
 
 pytestmark = pytest.mark.sqlite("the commits to a file are made to fail")
 
@@ -25,10 +25,14 @@ pytestmark = pytest.mark.sqlite("the commits to a file are made to fail")
 @pytest.mark.parametrize(("in_a_run", "lasting"), [(True, False), (False, True)])
 @pytest.mark.parametrize("stream", ["judged", "window"])
 def test_what_was_handed_on_is_in_the_record(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, stream: Any, *, in_a_run: bool, lasting: bool
+    desk: Desk,
+    disk: FailingDisk,
+    stream: Any,
+    *,
+    in_a_run: bool,
+    lasting: bool,
 ) -> None:
     Store.open(desk.db).close()
-    disk = FailingDisk(monkeypatch)
     got: list[str] = []
     options: dict[str, Any] = {"db": desk.db, "policy": [desk.pack]}
 
