@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from monitor.records import Event, StoredRun
 
+pytestmark = pytest.mark.sqlite("what is counted is steps of the loop; a server makes them longer, not others")
+
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64)
 """After how many steps of the loop since an event the code is cancelled."""
 

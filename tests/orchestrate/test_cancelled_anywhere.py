@@ -32,7 +32,10 @@ def office(tmp_path: Path) -> str:
     return write_office(tmp_path)
 
 
-@pytest.mark.parametrize("commits", ["at once", "in the thread"])
+@pytest.mark.parametrize(
+    "commits",
+    [pytest.param("at once", marks=pytest.mark.sqlite("a server's commits are made in the thread")), "in the thread"],
+)
 def test_nothing_is_lost_wherever_a_run_is_cancelled(
     desk: Desk, office: str, policy: Callable[..., str], monkeypatch: pytest.MonkeyPatch, commits: str
 ) -> None:

@@ -19,6 +19,8 @@ from tests.adapters.langchain.conftest import Scripted, agent_of, calls
 if TYPE_CHECKING:
     from monitor.records import Event, StoredRun
 
+pytestmark = pytest.mark.sqlite("what is counted is steps of the loop; a server makes them longer, not others")
+
 STEPS = (0, 2, 5, 8, 21)
 """After how many steps of the loop since an event the agent is cancelled."""
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from monitor.records import Event
     from tests.adapters.wire_desk import Desk
 
+pytestmark = pytest.mark.sqlite("what is counted is steps of the loop; a server makes them longer, not others")
+
 WORDS = [f"word{number} " for number in range(12)]
 STEPS = (0, 1, 3, 8, 21, 55)
 """After how many steps of the loop since an event the caller is cancelled."""
