@@ -12,7 +12,7 @@ import pytest
 import monitor
 from monitor.records import Outcome
 from monitor.store import Store
-from tests.adapters.anywhere import run_until, this_task
+from tests.anywhere import run_until, this_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,6 +14,7 @@ from monitor.orchestrate.calls import total
 from monitor.records import Outcome
 from monitor.settings import Settings
 from monitor.store import Store, writer
+from tests.anywhere import run_until, this_task
 from tests.orchestrate.clerks import ANSWER, Clerk, write_office
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from monitor.records import Event, StoredRun
+    from tests.anywhere import Run
     from tests.orchestrate.conftest import Desk
 
 STEPS = (0, 1, 2, 3, 5, 8)
@@ -44,25 +46,19 @@ def test_nothing_is_lost_wherever_a_run_is_cancelled(
 
     settings = Settings(db=desk.db, tool_isolation="none", policies=[policy("JOB", "flag")])
 
-    async def run_until(model: Clerk, events: int = 1000, steps: int = 0) -> int:
-        """Run, and cancel so many steps after so many events; returns how many events there were by then."""
-        seen: list[Event] = []
-        start = desk.start(office, model, "the job", listener=seen.append, settings=settings)
-        task: asyncio.Task[Any] = asyncio.create_task(start)
-        while len(seen) < events and not task.done():  # noqa: ASYNC110 - steps of the loop are what is counted
-            await asyncio.sleep(0)
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait({task})
-        return len(seen)
+    def run_of(model: Clerk) -> Run:
+        async def run(seen: list[Event], target: asyncio.Future[asyncio.Task[Any]]) -> None:
+            target.set_result(this_task())
+            await desk.start(office, model, "the job", listener=seen.append, settings=settings)
 
-    whole = asyncio.run(run_until(Clerk()))
+        return run
+
+    whole = asyncio.run(run_until(run_of(Clerk())))
     assert whole == 2 + 3 * 7, "seven subcalls, and the run itself"
     for events, steps in itertools.product(range(whole), STEPS):
         before = newest(desk).start.run_id
         model = Clerk()
-        asyncio.run(run_until(model, events, steps))
+        asyncio.run(run_until(run_of(model), events, steps))
         run = newest(desk)
         if run.start.run_id == before:
             assert not model.requests

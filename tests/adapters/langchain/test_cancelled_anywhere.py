@@ -13,8 +13,8 @@ import monitor
 from monitor.adapters.langchain import MonitorCallbackHandler, MonitorMiddleware
 from monitor.records import Outcome
 from monitor.store import Store
-from tests.adapters.anywhere import run_until
 from tests.adapters.langchain.conftest import Scripted, agent_of, calls
+from tests.anywhere import run_until
 
 if TYPE_CHECKING:
     from monitor.records import Event, StoredRun

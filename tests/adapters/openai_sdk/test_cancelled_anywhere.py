@@ -13,8 +13,8 @@ import pytest
 
 import monitor
 from monitor.records import Outcome
-from tests.adapters.anywhere import run_until
 from tests.adapters.openai_sdk.test_chat import user
+from tests.anywhere import run_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Foreign code that is cancelled some steps of its loop after some event of its run."""
+"""Code that is cancelled some steps of its loop after some event of its run."""
 
 from __future__ import annotations
 
