@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pysqlite3
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class FailingDisk:
-    """Counts the commits to files of this process, and fails the ones that it is told to, as SQLite does on a bad disk."""
+    """Counts the commits to stores of this process, and fails the ones that it is told to, as SQLite does on a bad disk."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.commits = 0
@@ -22,12 +22,16 @@ class FailingDisk:
         commit = SqliteLedger.commit
 
         def counted(ledger: SqliteLedger) -> None:
-            self.commits += 1
-            if self._first <= self.commits <= self._last:
-                raise pysqlite3.OperationalError("disk I/O error")
+            self.count()
             commit(ledger)
 
         monkeypatch.setattr(SqliteLedger, "commit", counted)
+
+    def count(self) -> None:
+        """Count a commit that is to be made now. Raises SQLite's error for it if it is to fail."""
+        self.commits += 1
+        if self._first <= self.commits <= self._last:
+            raise pysqlite3.OperationalError("disk I/O error")
 
     def fail(self, first: int, *, lasting: bool) -> None:
         """Fail the ``first`` commit from now on, or, ``lasting``, that one and all that follow it."""
@@ -36,3 +40,18 @@ class FailingDisk:
     def mend(self) -> None:
         """Fail no commit from now on."""
         self._first = self._last = 0
+
+
+class OnDisk:
+    """A connection of something else than a store, whose commits are counted and failed too."""
+
+    def __init__(self, connection: Any, disk: FailingDisk) -> None:
+        self._connection, self._disk = connection, disk
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        if statement == "COMMIT":
+            self._disk.count()
+        return self._connection.execute(statement, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
