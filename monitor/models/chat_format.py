@@ -67,19 +67,13 @@ def grammar_of(schema: dict[str, Any]) -> str:
 
 
 def request_json(
-    request: ModelRequest,
-    *,
-    model: str,
-    limit_field: str,
-    token_evidence: bool,
-    grammar: bool = False,
-    prompt_cache: bool = True,
+    request: ModelRequest, *, model: str, limit_field: str, token_evidence: bool, grammar: bool = False
 ) -> dict[str, Any]:
     """The whole body, streaming and its usage report asked for.
 
     ``limit_field`` is what the server calls the limit of output tokens, which is always sent. ``grammar`` says to send
-    an output schema as llama.cpp's ``grammar`` (which it refuses beside tools); without ``prompt_cache`` llama.cpp is told
-    to compute the prompt anew. Nothing that a strict server might refuse is in the body unless it was asked for.
+    an output schema as llama.cpp's ``grammar`` (which it refuses beside tools). Nothing that a strict server might
+    refuse is in the body unless it was asked for.
     """
     body = {"model": model, **prompt_json(request), limit_field: request.max_output_tokens}
     if grammar and request.output_schema is not None and not request.tools:
@@ -92,8 +86,6 @@ def request_json(
     if token_evidence:
         # llama.cpp puts ids into the log probabilities; vLLM returns them when asked to. Each ignores the other's field.
         body |= {"logprobs": True, "top_logprobs": 1, "return_token_ids": True}
-    if not prompt_cache:
-        body["cache_prompt"] = False
     return body | {"stream": True, "stream_options": {"include_usage": True}}
 
 

@@ -83,7 +83,6 @@ class EmbeddedModel:
                 price=FREE,
                 token_evidence=True,
                 grammar=True,
-                prompt_cache=self._options.prompt_cache,
             )
         return self._chat
 

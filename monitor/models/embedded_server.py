@@ -90,6 +90,7 @@ def _params(params: Any, path: Path, options: EmbeddedOptions, api_key: str) -> 
     params.n_ctx = options.context_tokens * options.parallel
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.n_gpu_layers = options.gpu_layers
+    params.cache_prompt = options.prompt_cache
     params.ui = params.endpoint_metrics = params.endpoint_slots = False
     params.warmup = params.fit_params = False
     params.verbosity = _SILENT

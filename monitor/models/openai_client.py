@@ -38,8 +38,8 @@ class OpenAIModel:
 
     OpenAI's own endpoint is sent ``max_completion_tokens`` (its reasoning models refuse ``max_tokens``), every other
     one ``max_tokens``. ``token_evidence`` asks for token ids and log probabilities, in fields that only llama.cpp and
-    vLLM know; ``grammar`` sends output schemas as llama.cpp's grammars, and without ``prompt_cache`` it is told to compute
-    every prompt anew. ``timeout`` is in seconds and bounds a whole call where the request has none of its own.
+    vLLM know; ``grammar`` sends output schemas as llama.cpp's grammars. ``timeout`` is in seconds and bounds a whole
+    call where the request has none of its own.
     """
 
     def __init__(
@@ -53,7 +53,6 @@ class OpenAIModel:
         price: Price | None = None,
         token_evidence: bool = False,
         grammar: bool = False,
-        prompt_cache: bool = True,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self._model = model
@@ -64,7 +63,6 @@ class OpenAIModel:
         self.price = price
         self._token_evidence = token_evidence
         self._grammar = grammar
-        self._prompt_cache = prompt_cache
         self._timeout = timeout
         host = urlsplit(base_url).hostname
         self._is_local = host in {"127.0.0.1", "localhost", "::1"}
@@ -119,7 +117,6 @@ class OpenAIModel:
             limit_field=self._limit_field,
             token_evidence=self._token_evidence,
             grammar=self._grammar,
-            prompt_cache=self._prompt_cache,
         )
         has_tools = bool(request.tools)
         if has_tools in self._no_stream:
