@@ -159,8 +159,7 @@ def _with_model(  # noqa: PLR0917 - one for each option
     from monitor.models.alias import read_aliases
     from monitor.models.resolve import resolve
 
-    embedded = settings.embedded
-    client = resolve(rewriter, aliases=read_aliases(settings.models), embedded=embedded)
+    client = resolve(rewriter, aliases=read_aliases(settings.models), embedded=settings.embedded)
     more = by_model(rules, targets, client, level=one.level, most=most, seed=seed, told=told)
     known = {tried.target.key: caught_by(rules, tried.target.record, one.level) for tried in more}
     said = survival(f"{rewriter} ({len(more)} records)", KEEPS, more, known)

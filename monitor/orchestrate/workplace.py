@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 def make_client(settings: Settings, name: str) -> ModelClient:
     """The client of a model's name. Raises ConfigError for one that cannot be resolved."""
-    options = settings.embedded
-    return resolve.resolve(name, aliases=read_aliases(settings.models), embedded=options)
+    return resolve.resolve(name, aliases=read_aliases(settings.models), embedded=settings.embedded)
 
 
 class Workplace:

@@ -120,7 +120,7 @@ class _Several:
         """Begin to take a trace, as soon as there is room for it. Raises what an earlier one ended in."""
         while self._flying and not self._has_room(trace):
             await asyncio.wait([task for task, _ in self._flying.values()], return_when=asyncio.FIRST_COMPLETED)
-            self._drop_landed()
+            await self._drop_landed()
         task = asyncio.ensure_future(self._taker.take(trace, self._report))
         self._flying[trace.run_id] = task, trace.length
         await asyncio.sleep(0)
@@ -129,20 +129,15 @@ class _Several:
         length = sum(length for _, length in self._flying.values()) + trace.length
         return trace.run_id not in self._flying and len(self._flying) < _AT_ONCE and length <= _TOGETHER
 
-    def _drop_landed(self) -> None:
+    async def _drop_landed(self) -> None:
         landed = [run_id for run_id, (task, _) in self._flying.items() if task.done()]
-        tasks = [self._flying.pop(run_id)[0] for run_id in landed]
-        failed = [
-            task for task in tasks if task.cancelled() or task.exception()
-        ]  # asked of each: else asyncio complains
-        if failed:
-            failed[0].result()
+        await all_of([self._flying.pop(run_id)[0] for run_id in landed])
 
     async def land(self) -> None:
         """Wait for all that was begun. Raises what one of them ended in."""
         if self._flying:
             await asyncio.wait([task for task, _ in self._flying.values()])
-        self._drop_landed()
+        await self._drop_landed()
 
 
 def _size(path: Path) -> int:

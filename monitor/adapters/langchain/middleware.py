@@ -26,7 +26,7 @@ from monitor.adapters.langchain.runs import (
 from monitor.adapters.observing import Standing
 from monitor.adapters.options import Options
 from monitor.adapters.places import Place
-from monitor.cancellation import made_in_thread
+from monitor.cancellation import in_thread, outlasting
 from monitor.errors import ConfigError, SubcallError
 
 if TYPE_CHECKING:
@@ -189,10 +189,8 @@ class MonitorMiddleware(AgentMiddleware[Any, Any, Any]):
     @asynccontextmanager
     async def _standing_async(self, exchange: Exchange) -> AsyncIterator[Place]:
         TREE.reach(lies_in(), self._program, self._options)
-        place = stands() or await made_in_thread(
-            # The run that is opened is closed with what LangChain's user invoked, whoever learns of it.
-            lambda: place_here(self._program, self._options, lambda: exchange.asked.task),
-            lambda _place: None,
+        place = stands() or await outlasting(  # a run that it opens is closed with what LangChain's user invoked
+            in_thread(lambda: place_here(self._program, self._options, lambda: exchange.asked.task))
         )
         if place is not None:
             yield place
