@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
-from monitor.records import Event
+from monitor.records import Event, StoredRun
+from monitor.store import Store
 
 Run: TypeAlias = Callable[[list[Event], "asyncio.Future[asyncio.Task[Any]]"], Awaitable[None]]
 """Runs something: puts the run's events into the list, and the task that is to be cancelled into the future."""
@@ -27,6 +28,18 @@ async def run_until(run: Run, events: int = 1000, steps: int = 0) -> int:
     if task is not whole:
         whole.result()
     return len(seen)
+
+
+async def cancellable(work: Coroutine[Any, Any, Any], target: asyncio.Future[asyncio.Task[Any]]) -> None:
+    """Run ``work`` as the task that is to be cancelled, and go on when it has ended, however that was."""
+    target.set_result(asyncio.ensure_future(work))
+    await asyncio.wait({target.result()})
+
+
+def newest(db: str) -> StoredRun:
+    """The run that began last."""
+    with Store.open(db) as store:
+        return store.runs(limit=1)[0]
 
 
 def this_task() -> asyncio.Task[Any]:

@@ -12,12 +12,12 @@ import pytest
 import monitor
 from monitor.records import Outcome
 from monitor.store import Store
-from tests.anywhere import run_until, this_task
+from tests.anywhere import cancellable, newest, run_until, this_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from monitor.records import Event, StoredRun
+    from monitor.records import Event
 
 pytestmark = pytest.mark.sqlite("what is counted is steps of the loop; a server makes them longer, not others")
 
@@ -49,12 +49,10 @@ def test_nothing_is_lost_wherever_foreign_code_is_cancelled(new_database: Callab
         if where == "around the run":
             target.set_result(this_task())
         async with monitor.observed_run("x", db=db, policy=[], listener=seen.append):
-            task = asyncio.ensure_future(calls())
             if where == "inside the run":
-                target.set_result(task)
-                await asyncio.wait({task})
+                await cancellable(calls(), target)
             else:
-                await task
+                await asyncio.ensure_future(calls())
 
     every = asyncio.run(run_until(run))
     assert every == 2 + 3 * 6, "six subcalls, and the run itself"
@@ -75,8 +73,3 @@ def test_nothing_is_lost_wherever_foreign_code_is_cancelled(new_database: Callab
         assert said == Counter(
             subcall.observation.output for subcall in subcalls if subcall.observation and subcall.observation.output
         ), at
-
-
-def newest(db: str) -> StoredRun:
-    with Store.open(db) as store:
-        return store.runs(limit=1)[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from monitor.models.scripted import Reply, ScriptedModel
 from monitor.records import ToolCall
@@ -29,7 +29,12 @@ async def call(ctx, task, **more):
     RELEASED.append(answer.text)
     return answer.text
 
-async def office(ctx, task):
+async def mapped(ctx, task):
+    parts = await ctx.map("clerk", [{"task": f"{task} {name}"} for name in ("a", "b")], tools=[look])
+    RELEASED.extend(part.text for part in parts)
+    return await call(ctx, " and ".join(part.text for part in parts))
+
+async def gathered(ctx, task):
     parts = await asyncio.gather(*(call(ctx, f"{task} {name}", tools=[look]) for name in ("a", "b")))
     return await call(ctx, " and ".join(parts))
 '''
@@ -57,8 +62,8 @@ class Clerk(ScriptedModel):
         return reply
 
 
-def write_office(folder: Path) -> str:
-    """Write the recipe and its role; returns the recipe's reference."""
+def write_office(folder: Path, recipe: Literal["mapped", "gathered"]) -> str:
+    """Write the recipes and their role; returns the reference of one: by ``ctx.map``, or by ``asyncio.gather``."""
     (folder / "clerk.md").write_text(ROLE)
     (folder / "office.py").write_text(RECIPE)
-    return f"{folder}/office.py:office"
+    return f"{folder}/office.py:{recipe}"

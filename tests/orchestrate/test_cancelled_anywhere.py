@@ -13,15 +13,15 @@ import monitor
 from monitor.orchestrate.calls import total
 from monitor.records import Outcome
 from monitor.settings import Settings
-from monitor.store import Store, writer
-from tests.anywhere import run_until, this_task
+from monitor.store import writer
+from tests.anywhere import newest, run_until, this_task
 from tests.orchestrate.clerks import ANSWER, Clerk, write_office
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from monitor.records import Event, StoredRun
+    from monitor.records import Event
     from tests.anywhere import Run
     from tests.orchestrate.conftest import Desk
 
@@ -31,7 +31,7 @@ STEPS = (0, 1, 2, 3, 5, 8)
 
 @pytest.fixture
 def office(tmp_path: Path) -> str:
-    return write_office(tmp_path)
+    return write_office(tmp_path, "mapped")
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,10 @@ def test_nothing_is_lost_wherever_a_run_is_cancelled(
     whole = asyncio.run(run_until(run_of(Clerk())))
     assert whole == 2 + 3 * 7, "seven subcalls, and the run itself"
     for events, steps in itertools.product(range(whole), STEPS):
-        before = newest(desk).start.run_id
+        before = newest(desk.db).start.run_id
         model = Clerk()
         asyncio.run(run_until(run_of(model), events, steps))
-        run = newest(desk)
+        run = newest(desk.db)
         if run.start.run_id == before:
             assert not model.requests
             continue
@@ -74,8 +74,3 @@ def test_nothing_is_lost_wherever_a_run_is_cancelled(
             result = monitor.resume_sync(run.start.run_id, model=Clerk(), settings=settings)
             assert (result.outcome, result.answer) == (Outcome.OK, ANSWER), where
             assert result.usage == total(subcall.charged for subcall in desk.subcalls(run.start.run_id)), where
-
-
-def newest(desk: Desk) -> StoredRun:
-    with Store.open(desk.db) as store:
-        return store.runs(limit=1)[0]

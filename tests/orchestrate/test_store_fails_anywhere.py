@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.sqlite("the commits to a file are made to fail")
 
 
 @pytest.mark.parametrize("commits", ["at once", "in the thread"])
-@pytest.mark.parametrize("lasting", [False, True])
+@pytest.mark.parametrize(("recipe", "lasting"), [("mapped", False), ("gathered", True), ("gathered", False)])
 def test_nothing_is_released_wherever_a_store_fails(
     desk: Desk,
     tmp_path: Path,
@@ -39,12 +39,13 @@ def test_nothing_is_released_wherever_a_store_fails(
     disk: FailingDisk,
     *,
     commits: str,
+    recipe: Literal["mapped", "gathered"],
     lasting: bool,
 ) -> None:
     if commits == "in the thread":
         monkeypatch.setattr(writer, "_INLINE_SECONDS", 0)
     Store.open(desk.db).close()
-    office = write_office(tmp_path)
+    office = write_office(tmp_path, recipe)
     released: list[str] = load_recipe(office).function.__globals__["RELEASED"]
     settings = Settings(db=desk.db, tool_isolation="none", policies=[policy("JOB", "flag")])
 

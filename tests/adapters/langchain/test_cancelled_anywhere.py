@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,10 +15,10 @@ from monitor.adapters.langchain import MonitorCallbackHandler, MonitorMiddleware
 from monitor.records import Outcome
 from monitor.store import Store
 from tests.adapters.langchain.conftest import Scripted, agent_of, calls
-from tests.anywhere import run_until
+from tests.anywhere import cancellable, newest, run_until
 
 if TYPE_CHECKING:
-    from monitor.records import Event, StoredRun
+    from monitor.records import Event
 
 pytestmark = pytest.mark.sqlite("what is counted is steps of the loop; a server makes them longer, not others")
 
@@ -56,13 +57,8 @@ def test_every_record_ends(db: str, way: str, *, in_a_run: bool) -> None:
 
     async def run(seen: list[Event], target: asyncio.Future[asyncio.Task[Any]]) -> None:
         options: dict[str, Any] = {"db": db, "policy": [], "listener": seen.append}
-        if in_a_run:
-            async with monitor.observed_run("x", **options):
-                target.set_result(asyncio.ensure_future(ask(options)))
-                await asyncio.wait({target.result()})
-        else:
-            target.set_result(asyncio.ensure_future(ask(options)))
-            await asyncio.wait({target.result()})
+        async with monitor.observed_run("x", **options) if in_a_run else nullcontext():
+            await cancellable(ask(options), target)
 
     every = asyncio.run(run_until(run))
     assert every == 2 + 3 * 5, "five subcalls, and the run itself"
@@ -76,8 +72,3 @@ def test_every_record_ends(db: str, way: str, *, in_a_run: bool) -> None:
             subcalls = store.subcalls(latest.start.run_id)
         assert latest.state in {Outcome.OK, Outcome.CANCELLED}, at
         assert {subcall.state for subcall in subcalls} <= {Outcome.OK, Outcome.CANCELLED}, at
-
-
-def newest(db: str) -> StoredRun:
-    with Store.open(db) as store:
-        return store.runs(limit=1)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -14,7 +15,7 @@ import pytest
 import monitor
 from monitor.records import Outcome
 from tests.adapters.openai_sdk.test_chat import user
-from tests.anywhere import run_until
+from tests.anywhere import cancellable, run_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,6 +36,8 @@ def chunk(delta: dict[str, str], finish_reason: str | None = None) -> bytes:
 
 
 async def answer(_request: httpx2.Request) -> httpx2.Response:
+    """A word for each step of the loop: over a socket the steps would be other ones each time."""
+
     async def body() -> AsyncIterator[bytes]:
         for word in WORDS:
             await asyncio.sleep(0)
@@ -57,14 +60,11 @@ def test_nothing_that_was_handed_on_is_lost(desk: Desk, stream: Any, *, in_a_run
         options: dict[str, Any] = {"db": desk.db, "policy": [desk.pack], "listener": seen.append}
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
         client = openai.AsyncOpenAI(base_url="http://127.0.0.1", api_key="k", http_client=http)
-        async with monitor.wrap(client, stream=stream, **options) as wrapped:
-            if in_a_run:
-                async with monitor.observed_run("x", **options):
-                    target.set_result(asyncio.ensure_future(ask(wrapped)))
-                    await asyncio.wait({target.result()})
-            else:
-                target.set_result(asyncio.ensure_future(ask(wrapped)))
-                await asyncio.wait({target.result()})
+        async with (
+            monitor.wrap(client, stream=stream, **options) as wrapped,
+            monitor.observed_run("x", **options) if in_a_run else nullcontext(),
+        ):
+            await cancellable(ask(wrapped), target)
 
     every = asyncio.run(run_until(run))
     assert "".join(got) == "".join(WORDS)

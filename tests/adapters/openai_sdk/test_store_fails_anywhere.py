@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -43,12 +44,12 @@ def test_what_was_handed_on_is_in_the_record(
     async def run() -> None:
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
         client = openai.AsyncOpenAI(base_url="http://127.0.0.1", api_key="k", http_client=http)
-        async with asyncio.timeout(30), monitor.wrap(client, stream=stream, **options) as wrapped:
-            if in_a_run:
-                async with monitor.observed_run("x", **options):
-                    await ask(wrapped)
-            else:
-                await ask(wrapped)
+        async with (
+            asyncio.timeout(30),
+            monitor.wrap(client, stream=stream, **options) as wrapped,
+            monitor.observed_run("x", **options) if in_a_run else nullcontext(),
+        ):
+            await ask(wrapped)
 
     number, known = 0, 0
     while number == 0 or disk.commits >= number:
